@@ -1,0 +1,56 @@
+"""Vectors and groups in Arrow, as executors hand them over: columns in, columns out, never a row at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pyarrow as pa
+
+
+def vector_matrix(column: pa.ChunkedArray | pa.Array, dim: int | None = None) -> np.ndarray:
+    """float32[n, dim] of a list<float> column without nulls; `dim` is needed only where n may be 0.
+
+    Copies once. ValueError where the vectors are of different lengths.
+    """
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    num_rows = sum(len(chunk) for chunk in chunks)
+    if num_rows == 0:
+        return np.zeros((0, dim or 0), np.float32)
+    flat = np.concatenate([chunk.flatten().to_numpy(zero_copy_only=False) for chunk in chunks])
+    if flat.size % num_rows:
+        raise ValueError(f"{num_rows} vectors hold {flat.size} numbers: they are not of one length")
+    return flat.astype(np.float32, copy=False).reshape(num_rows, -1)
+
+
+def vector_column(vectors: np.ndarray, kind: pa.ListType) -> pa.ListArray:
+    """The rows of float32[n, dim] as a list column of the table's own type."""
+    offsets = np.arange(0, vectors.size + 1, vectors.shape[1] or 1, dtype=np.int32)[: len(vectors) + 1]
+    values = pa.array(np.ascontiguousarray(vectors, np.float32).ravel())
+    return pa.ListArray.from_arrays(pa.array(offsets), values, type=kind)
+
+
+def slices(num_rows: int, row_bytes: int, limit_bytes: int = 64 << 20) -> Iterator[slice]:
+    """Cut rows so that a batch stays below `limit_bytes`: a list's offsets are 32 bits, and Spark copies batches."""
+    step = max(1, limit_bytes // max(1, row_bytes))
+    for start in range(0, num_rows, step):
+        yield slice(start, min(start + step, num_rows))
+
+
+def groups_of(batches: Iterable[pa.RecordBatch], key: str) -> Iterator[tuple[int, pa.Table]]:
+    """Cut a stream of batches, sorted by `key`, into one table a value of it. Memory: one group."""
+    current: int | None = None
+    held: list[pa.RecordBatch] = []
+    for batch in batches:
+        if batch.num_rows == 0:
+            continue
+        values = batch.column(batch.schema.get_field_index(key)).to_numpy()
+        cuts = np.concatenate([[0], np.flatnonzero(np.diff(values)) + 1, [len(values)]])
+        for start, stop in zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True):
+            if current is not None and values[start] != current:
+                yield current, pa.Table.from_batches(held)
+                held = []
+            current = int(values[start])
+            held.append(batch.slice(start, stop - start))
+    if current is not None:
+        yield current, pa.Table.from_batches(held)

@@ -1,0 +1,121 @@
+"""The command line: `graphseam run`, `sql`, `export`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from graphseam.errors import GraphseamError, InputError, RunError, nearest
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
+                  help="Embeddings of graphs too large for one machine, on Spark.")
+Root = Annotated[str, typer.Option(help="Directory of the tables: output.root of the run.")]
+MAX_CELL = 60  # characters; a vector of 128 numbers would fill the screen
+
+
+@app.command()
+def run(
+    config: Annotated[str, typer.Argument(help="TOML file, such as conf/demo.toml.")],
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE",
+                                                   help="Override a setting; may be repeated.")] = None,
+    run_id: Annotated[str | None, typer.Option(help="Name of the run; an unfinished one is taken up again.")] = None,
+) -> None:
+    """Run the whole pipeline in a local Spark session."""
+    from graphseam.config import load_config
+
+    settings = load_config(config, set_ or [])
+    from graphseam.pipeline import run_pipeline
+    from graphseam.summary import print_summary
+
+    print_summary(run_pipeline(settings, run_id, local=True))
+
+
+@app.command()
+def sql(root: Root, query: Annotated[str, typer.Argument(help="One SELECT over the tables and views.")],
+        limit: Annotated[int, typer.Option(help="Rows shown at most.", min=1)] = 50) -> None:
+    """Query the tables of all runs, and the views of the newest published one."""
+    from pyspark.errors import PySparkException
+
+    tables = _open(root)
+    tables.register_views()
+    try:
+        found = tables.spark.sql(query)
+        rows = found.limit(limit + 1).collect()
+    except PySparkException as error:
+        message = (error.getMessage() or str(error)).splitlines()[0]
+        raise RunError(f"the query failed: {message}") from None
+    shown = Table()
+    for name in found.columns:
+        shown.add_column(name)
+    for row in rows[:limit]:
+        shown.add_row(*[_cell(value) for value in row])
+    console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 200)
+    console.print(shown)
+    if len(rows) > limit:
+        console.print(f"more than {limit} rows; see --limit")
+
+
+@app.command()
+def export(
+    root: Root,
+    output: Annotated[str, typer.Option(help="File to write: .parquet or .csv.")],
+    table: Annotated[str, typer.Option(help="A public table or a view.")] = "embeddings",
+    run_id: Annotated[str | None, typer.Option(help="A published run; the newest where not given.")] = None,
+) -> None:
+    """Write one run's rows of a table to one Parquet or CSV file.
+
+    `embeddings` gives the columns node (the original id) and vector (list<float>); in CSV a vector's numbers are
+    separated by spaces.
+    """
+    from graphseam.export import check_output, export_table
+
+    check_output(output)
+    count = export_table(_open(root), table, output, run_id)
+    print(f"{count:,} rows written to {output}")
+
+
+def _open(root: str) -> Any:
+    from graphseam.runs import has_tables
+
+    if not has_tables(root):
+        there = Path(root)
+        hint = nearest(there.name, [entry.name for entry in there.parent.glob("*") if entry.is_dir()]) \
+            .split(" Known:")[0] if there.parent.is_dir() else ""
+        raise InputError(f"{root!r} holds no graphseam tables; give the output.root of a run.{hint}")
+    from graphseam.config import OutputConfig
+    from graphseam.session import build_session
+    from graphseam.tables import Tables
+
+    return Tables(build_session("graphseam", local=True), OutputConfig(root=root))
+
+
+def _cell(value: Any) -> str:
+    """A value as one short line: long vectors are cut, numbers rounded to six digits."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list):
+        shown = ", ".join(_cell(part) for part in value[:4])
+        return f"[{shown}{f', … {len(value)} in all' if len(value) > 4 else ''}]"
+    text = "" if value is None else str(value)
+    return text if len(text) <= MAX_CELL else text[: MAX_CELL - 1] + "…"
+
+
+def main() -> None:
+    """Entry point: a GraphseamError becomes one line on standard error and exit status 1."""
+    try:
+        app(standalone_mode=True)
+    except GraphseamError as error:
+        print(f"graphseam: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("graphseam: stopped; the same --run-id takes the run up again", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,254 @@
+"""Configuration: one frozen dataclass a section, read once on the driver from TOML and `--set` overrides."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from graphseam.errors import ConfigError, nearest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+FORMATS = ("auto", "parquet", "csv", "delta")
+ID_TYPES = ("auto", "integer", "string")
+RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+CATALOG = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}(\.[A-Za-z_][A-Za-z0-9_]{0,127}){0,1}")
+
+
+def _require(holds: bool, key: str, value: object, wanted: str) -> None:
+    if not holds:
+        raise ConfigError(f"{key} is {value!r}; {wanted}")
+
+
+def _require_name(value: str, key: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise ConfigError(f"{key} is {value!r}, which is not known.{nearest(value, known)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputConfig:
+    edges: str = ""         # file, directory or glob; any address Spark can read
+    format: str = "auto"    # parquet, csv (any delimiter, gzip, SNAP comments), delta; auto looks
+    src: str = "src"        # column of one end; in a file without header, its position from 0
+    dst: str = "dst"        # column of the other end
+    weight: str = ""        # column of the weight; empty: every edge weighs 1
+    directed: bool = False  # true keeps src -> dst in `edges`; partition and embedding read it as undirected
+    header: str = "auto"    # csv only: true, false, or auto (a header is a first line that names src and dst)
+    delimiter: str = ""     # csv only; empty: found from the first line
+    id_type: str = "auto"   # integer, string, or auto (integer when at least 9 of 10 ids are)
+    nodes: str = ""         # optional table of nodes, for those without an edge
+    node: str = "node"      # its id column, and that of `labels`
+    labels: str = ""        # optional table of labels: several rows a node where it has several
+    label: str = "label"    # its label column
+
+    def __post_init__(self) -> None:
+        _require_name(self.format, "input.format", FORMATS)
+        _require_name(self.id_type, "input.id_type", ID_TYPES)
+        _require_name(self.header, "input.header", ("auto", "true", "false"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputConfig:
+    root: str = ""     # directory that holds one Delta table a name
+    catalog: str = ""  # or a catalog's schema, such as "prod.graphs", instead of a directory
+
+    def __post_init__(self) -> None:
+        if self.root and self.catalog:
+            raise ConfigError("output.root and output.catalog are both set; give one of them")
+        if self.catalog:
+            _require(CATALOG.fullmatch(self.catalog) is not None, "output.catalog", self.catalog,
+                     "give a schema as `name` or `catalog.name`, in letters, digits and underscores")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    seed: int = 0
+    task_memory_mb: int = 4096  # what one task may hold; checked against a forecast before the work starts
+
+    def __post_init__(self) -> None:
+        _require(self.task_memory_mb >= 64, "run.task_memory_mb", self.task_memory_mb, "give at least 64")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartitionConfig:
+    method: str = "metis"
+    num_subgraphs: int = 0               # of the first level; 0: as few as max_subgraph_edges allows
+    max_subgraph_edges: int = 5_000_000  # what one task embeds at once; about 100 bytes an edge while it works
+    max_levels: int = 3                  # the last level takes one subgraph, the core of what is left
+    imbalance: float = 0.05              # largest subgraph <= (1 + imbalance) * mean, in edge ends
+
+    def __post_init__(self) -> None:
+        from graphseam.partition import PARTITIONERS
+
+        _require_name(self.method, "partition.method", tuple(PARTITIONERS))
+        _require(self.num_subgraphs >= 0, "partition.num_subgraphs", self.num_subgraphs, "give 0 (automatic) or more")
+        _require(self.max_subgraph_edges >= 1, "partition.max_subgraph_edges", self.max_subgraph_edges, "give 1 or more")
+        _require(1 <= self.max_levels <= 16, "partition.max_levels", self.max_levels, "give a number from 1 to 16")
+        _require(0 < self.imbalance < 1, "partition.imbalance", self.imbalance, "give a number between 0 and 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedConfig:
+    method: str = "prone"
+    dim: int = 128
+
+    def __post_init__(self) -> None:
+        from graphseam.embed import EMBEDDERS
+
+        _require_name(self.method, "embed.method", tuple(EMBEDDERS))
+        _require(2 <= self.dim <= 2048, "embed.dim", self.dim, "give a number from 2 to 2048")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FuseConfig:
+    method: str = "procrustes"
+
+    def __post_init__(self) -> None:
+        from graphseam.fuse import FUSIONS
+
+        _require_name(self.method, "fuse.method", tuple(FUSIONS))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefineConfig:
+    rounds: int = 2  # Krylov rounds over all edges, 2 products each; 0 keeps the fused vectors' span
+    hops: int = 2    # steps of propagation over all edges, 1 product each; rounds = hops = 0 skips the step
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.rounds <= 20, "refine.rounds", self.rounds, "give a number from 0 to 20")
+        _require(0 <= self.hops <= 20, "refine.hops", self.hops, "give a number from 0 to 20")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinksConfig:
+    top_k: int = 10           # predicted links a node; 0 skips link prediction
+    candidates: str = "auto"  # exact or ivf; auto is exact up to 50,000 nodes
+
+    def __post_init__(self) -> None:
+        from graphseam.predict import INDEXES
+
+        _require(0 <= self.top_k <= 1000, "predict.links.top_k", self.top_k, "give a number from 0 to 1000")
+        _require_name(self.candidates, "predict.links.candidates", ("auto", *INDEXES))
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodesConfig:
+    top_labels: int = 3             # labels kept a node, best first
+    max_train_nodes: int = 200_000  # labelled nodes a model learns from; more are sampled
+
+    def __post_init__(self) -> None:
+        _require(self.top_labels >= 1, "predict.nodes.top_labels", self.top_labels, "give 1 or more")
+        _require(self.max_train_nodes >= 10, "predict.nodes.max_train_nodes", self.max_train_nodes, "give 10 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictConfig:
+    links: LinksConfig = field(default_factory=LinksConfig)
+    nodes: NodesConfig = field(default_factory=NodesConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    holdout: float = 0.0      # share of the edges set aside before anything sees them; 0: none, no link metrics
+    max_pairs: int = 100_000  # held-out edges scored at most, and as many negatives of each kind
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.holdout < 1, "evaluate.holdout", self.holdout, "give a share in [0, 1)")
+        _require(self.max_pairs >= 10, "evaluate.max_pairs", self.max_pairs, "give 10 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    input: InputConfig = field(default_factory=InputConfig)
+    output: OutputConfig = field(default_factory=OutputConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+    partition: PartitionConfig = field(default_factory=PartitionConfig)
+    embed: EmbedConfig = field(default_factory=EmbedConfig)
+    fuse: FuseConfig = field(default_factory=FuseConfig)
+    refine: RefineConfig = field(default_factory=RefineConfig)
+    predict: PredictConfig = field(default_factory=PredictConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+
+    def __post_init__(self) -> None:
+        if not self.input.edges:
+            raise ConfigError("input.edges is not set; give the file or directory of the edges")
+        if not (self.output.root or self.output.catalog):
+            raise ConfigError("output.root is not set; give the directory for the tables (or output.catalog)")
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """The configuration in a TOML file, with `section.key=value` overrides applied.
+
+    An override's value is read as TOML and, where that fails, as plain text. Errors: ConfigError names the key.
+    """
+    try:
+        tree = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"there is no configuration file {str(path)!r}; see conf/demo.toml for one") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{str(path)!r} is a directory; give a TOML file, such as conf/demo.toml") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    for override in overrides:
+        _apply(tree, override)
+    return _build(Config, tree, prefix="")
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    section, dot, name = key.strip().rpartition(".")
+    if not (separator and dot and section and name):
+        raise ConfigError(f"--set {override!r} cannot be read; write section.key=value, as in embed.dim=64")
+    for part in section.split("."):
+        tree = tree.setdefault(part, {})
+        if not isinstance(tree, dict):
+            raise ConfigError(f"--set {override!r}: {part} is a value, not a section")
+    try:
+        tree[name] = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        tree[name] = text.strip()
+
+
+def _build(section: type, tree: object, prefix: str) -> Any:
+    name = prefix.rstrip(".") or "the file"
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{name} is {tree!r}; write a section, [{name}]")
+    types = get_type_hints(section)
+    for key in tree:
+        if key not in types:
+            raise ConfigError(f"unknown key {prefix + key!r} in the configuration.{nearest(key, types)}")
+    values = {key: _value(types[key], value, prefix + key) for key, value in tree.items()}
+    return section(**values)
+
+
+def _value(wanted: type, value: Any, key: str) -> Any:
+    if dataclasses.is_dataclass(wanted):
+        return _build(wanted, value, prefix=key + ".")
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if wanted is str and key in ("input.src", "input.dst", "input.weight", "input.header") \
+            and isinstance(value, (int, bool)):
+        return str(value).lower()  # a column's position, or header = true, needs no quotes
+    if type(value) is not wanted:
+        kinds = {str: "text in quotes", int: "a whole number", float: "a number", bool: "true or false"}
+        raise ConfigError(f"{key} is {value!r}; give {kinds[wanted]}")
+    return value
+
+
+def check_run_id(run_id: str) -> str:
+    """The run id itself; ConfigError unless it is safe in a path, a predicate and a file name."""
+    if not RUN_ID.fullmatch(run_id):
+        raise ConfigError(f"run id {run_id!r} cannot be used; give 1 to 128 letters, digits, '_', '.' or '-'")
+    return run_id

@@ -1,0 +1,86 @@
+"""Sparse products and thin factorisations in torch, on whatever device the task has."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+
+def to_torch(matrix: sp.csr_matrix, device: torch.device) -> torch.Tensor:
+    """A scipy CSR matrix as a float32 sparse CSR tensor on the device."""
+    # scipy's matrices are well formed: checking them again would cost more than a product
+    with warnings.catch_warnings(), torch.sparse.check_sparse_tensor_invariants(enable=False):
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        return torch.sparse_csr_tensor(
+            torch.from_numpy(matrix.indptr.astype(np.int64)), torch.from_numpy(matrix.indices.astype(np.int64)),
+            torch.from_numpy(matrix.data.astype(np.float32)), size=matrix.shape, device=device)
+
+
+def gaussian(rows: int, columns: int, seed: int, device: torch.device) -> torch.Tensor:
+    """float32[rows, columns] of standard normal numbers, drawn on the CPU: the same on every device."""
+    return torch.randn(rows, columns, generator=torch.Generator().manual_seed(seed)).to(device)
+
+
+def orthonormal(columns: torch.Tensor) -> torch.Tensor:
+    """An orthonormal basis of the columns' span, float32[n, k], k <= columns; dependent columns fall away.
+
+    By eigenvectors of the Gram matrix, twice: one pass over n rows each, where QR needs many. Float32 products leave
+    directions below 1e-6 of the largest to noise, so those are dropped.
+    """
+    for _ in range(2):
+        gram = (columns.T @ columns).double()
+        values, vectors = torch.linalg.eigh(gram)
+        keep = values > max(values.max().item(), 1e-30) * 1e-10
+        columns = columns @ (vectors[:, keep] / values[keep].sqrt()).to(columns.dtype)
+    return columns
+
+
+def thin_svd(matrix: torch.Tensor, rank: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """(U float32[n, k], s float32[k]) of a tall dense matrix, k <= rank, largest first; by its Gram matrix."""
+    values, vectors = torch.linalg.eigh((matrix.T @ matrix).double())
+    values, vectors = values.flip(0)[:rank].clamp_min(0), fix_signs(vectors.flip(1)[:, :rank])
+    keep = values > max(values.max().item(), 1e-30) * 1e-12
+    singular = values[keep].sqrt()
+    return matrix @ (vectors[:, keep] / singular).to(matrix.dtype), singular.to(matrix.dtype)
+
+
+def fix_signs(vectors: torch.Tensor) -> torch.Tensor:
+    """Turn each column so that its largest entry is positive: LAPACK leaves the sign open."""
+    if vectors.numel() == 0:
+        return vectors
+    largest = vectors.gather(0, vectors.abs().argmax(dim=0, keepdim=True))
+    return vectors * torch.where(largest < 0, -1.0, 1.0).to(vectors.dtype)
+
+
+def randomized_svd(matrix: torch.Tensor, transposed: torch.Tensor, rank: int, rounds: int,
+                   seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """(U, s) of the `rank` largest singular values of a sparse matrix, approximately.
+
+    Cost: 2 * rounds + 2 products of nnz * (rank + 10). Source: Halko, Martinsson and Tropp, SIAM Review 2011.
+    """
+    width = min(rank + 10, min(matrix.shape))
+    basis = orthonormal(matrix @ gaussian(matrix.shape[1], width, seed, matrix.device))
+    for _ in range(rounds):
+        basis = orthonormal(matrix @ orthonormal(transposed @ basis))
+    small = transposed @ basis  # matrix.T @ basis: its left vectors are the matrix's right ones
+    values, vectors = torch.linalg.eigh((small.T @ small).double())
+    values, vectors = values.flip(0)[:rank].clamp_min(0), fix_signs(vectors.flip(1)[:, :rank])
+    return basis @ vectors.to(basis.dtype), values.sqrt().to(basis.dtype)
+
+
+def unit_rows(vectors: torch.Tensor) -> torch.Tensor:
+    """Each row divided by its length; a zero row stays zero."""
+    return vectors / vectors.norm(dim=1, keepdim=True).clamp_min(1e-30)
+
+
+def pad_columns(vectors: torch.Tensor, dim: int) -> torch.Tensor:
+    """Zero columns added (or the last ones dropped) so that there are `dim`."""
+    return torch.nn.functional.pad(vectors[:, :dim], (0, max(0, dim - vectors.shape[1])))
+
+
+def derived(seed: int, place: int) -> int:
+    """A seed for one of several draws within a task; torch takes 63 bits."""
+    return (seed + 0x9E3779B97F4A7C15 * (place + 1)) % (1 << 63)

@@ -1,0 +1,38 @@
+"""What graphseam says when it cannot go on: what came, what was wanted, where, and the way out."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class GraphseamError(Exception):
+    """Base of every error meant for a person; the command line prints it as one line, without a stack trace."""
+
+
+class ConfigError(GraphseamError):
+    """The configuration holds a key or value that cannot be used."""
+
+
+class InputError(GraphseamError):
+    """An input file or table is missing, unreadable or lacks what was asked of it."""
+
+
+class RunError(GraphseamError):
+    """A run cannot be begun, resumed or read: wrong id, wrong order of steps, other inputs than before."""
+
+
+class MemoryBudgetError(GraphseamError):
+    """A piece of work was predicted to need more memory than one task may hold."""
+
+
+class EmbeddingError(GraphseamError):
+    """A subgraph could not be embedded; the message names it."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint for a misspelt name: ' Did you mean …?' where one is close, then the list of what is known."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return f"{hint} Known: {', '.join(names) or 'none'}."

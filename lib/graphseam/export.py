@@ -1,0 +1,90 @@
+"""One run's rows of a table as one file, for tools that don't read Delta."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from pyspark.sql import DataFrame, Observation
+from pyspark.sql import functions as F
+from pyspark.sql.types import ArrayType
+
+from graphseam.errors import ConfigError, RunError, nearest
+from graphseam.tables import PUBLIC_TABLES, Tables, view_names
+
+ID_COLUMNS = {"nodes": ["id"], "embeddings": ["id"], "current_embeddings": ["id"], "node_predictions": ["id"],
+              "node_labels": ["id"], "link_predictions": ["src", "dst"], "top_links": ["src", "dst"]}
+ORDERS = {"link_predictions": ["src_node_id", "rank"], "node_predictions": ["node_id", "rank"],
+          "embeddings": ["node_id"], "current_embeddings": ["node_id"], "nodes": ["node_id"],
+          "node_labels": ["node_id"]}
+PUBLIC_COLUMNS = {"embeddings": ["id", "vector"], "current_embeddings": ["id", "vector"],
+                  "link_predictions": ["src", "dst", "probability", "rank", "score"],
+                  "node_predictions": ["id", "label", "probability", "rank", "source"],
+                  "node_labels": ["id", "label", "probability", "source"]}
+
+
+def check_output(output: str) -> None:
+    """ConfigError where the file cannot be written; asked before Spark starts."""
+    if Path(output).suffix not in (".parquet", ".csv"):
+        raise ConfigError(f"--output is {output!r}; give a file that ends in .parquet or .csv")
+    if not Path(output).resolve().parent.is_dir():
+        raise ConfigError(f"--output is {output!r}, and there is no directory {str(Path(output).resolve().parent)!r}")
+
+
+def export_table(tables: Tables, name: str, output: str, run_id: str | None = None) -> int:
+    """Write the rows, sorted by node; returns how many.
+
+    Integer ids come out as int64, others as text. Errors: RunError for an unknown table or run.
+    Cost: one task sorts and writes, spilling to disk what it cannot hold.
+    """
+    known = (*PUBLIC_TABLES, *view_names())
+    if name not in known:
+        raise RunError(f"there is no public table {name!r}.{nearest(name, known)}")
+    run_id, id_type = _published(tables, run_id)
+    if name in view_names():
+        tables.register_views()
+        rows = tables.spark.table(name)
+    else:
+        rows = tables.all_runs(name)
+    rows = rows.where(F.col("run_id") == run_id).repartition(1)
+    if name in ORDERS:
+        rows = rows.sortWithinPartitions(*ORDERS[name])
+    return _write(_public(rows, name, id_type), Path(output))
+
+
+def _published(tables: Tables, run_id: str | None) -> tuple[str, str]:
+    """(run_id, id_type) of the run asked for, or of the newest."""
+    runs = tables.all_runs("runs").sort(F.desc("published_at"), F.desc("run_id"))
+    known = runs.select("run_id", "id_type").collect()  # one row a published run
+    if not known:
+        raise RunError(f"no run is published under {tables.output.root!r} yet")
+    chosen = known[0] if run_id is None else next((row for row in known if row["run_id"] == run_id), None)
+    if chosen is None:
+        raise RunError(f"there is no published run {run_id!r}.{nearest(str(run_id), [row['run_id'] for row in known])}")
+    return chosen["run_id"], chosen["id_type"]
+
+
+def _public(rows: DataFrame, name: str, id_type: str) -> DataFrame:
+    rows = rows.select(*PUBLIC_COLUMNS.get(name, rows.columns))
+    if id_type == "integer":
+        for column in ID_COLUMNS.get(name, []):
+            rows = rows.withColumn(column, F.col(column).cast("bigint"))
+    return rows.withColumnRenamed("id", "node") if "id" in ID_COLUMNS.get(name, []) else rows
+
+
+def _write(rows: DataFrame, output: Path) -> int:
+    """Have one task write the rows, so that the driver never holds them, and move its file into place."""
+    observed = Observation()
+    if output.suffix == ".csv":
+        for field in rows.schema.fields:
+            if isinstance(field.dataType, ArrayType):
+                rows = rows.withColumn(field.name, F.array_join(F.col(field.name).cast("array<string>"), " "))
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.resolve().parent) as partial:
+        writer = rows.observe(observed, F.count("*").alias("rows")).write.mode("overwrite")
+        if output.suffix == ".csv":
+            writer.option("header", True).csv(partial)
+        else:
+            writer.parquet(partial)
+        parts = [part for part in Path(partial).iterdir() if part.name.startswith("part-")]
+        parts[0].replace(output)
+    return int(observed.get["rows"])

@@ -1,0 +1,75 @@
+"""fuse: subgraph_embeddings -> fused_embeddings, alignments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import to_arrow_schema
+from pyspark.sql.types import StructType
+from pyspark.storagelevel import StorageLevel
+
+from graphseam.fuse.concat import concat_levels
+from graphseam.fuse.procrustes import keep_rest, place_level
+
+if TYPE_CHECKING:
+    from graphseam.runs import Run
+
+STATISTICS = ("level", "subgraph_id", "shared_nodes", "rank", "fit_error", "status")
+
+
+def fuse(run: Run) -> dict[str, Any]:
+    """Bring the subgraphs' vectors into one table, one vector a node."""
+    run.tables.drop_run("alignments")
+    levels = [row["level"] for row in run.tables.read("subgraph_embeddings").select("level").distinct().collect()]
+    details = FUSIONS[run.config.fuse.method](run, sorted(levels))
+    return {**details, "nodes": run.tables.read("fused_embeddings").count()}
+
+
+def fuse_by_procrustes(run: Run, levels: list[int]) -> dict[str, Any]:
+    """From the deepest level upwards: its largest subgraph is the frame, all others are rotated into it."""
+    vectors = run.tables.read("subgraph_embeddings")
+    fused, alignments = run.tables.schema("fused_embeddings"), run.tables.schema("alignments")
+    schema = StructType([*fused.fields, *alignments.fields])
+    frame = run.spark.createDataFrame([], fused)
+    kept: list[DataFrame] = []
+    for level in reversed(levels):
+        placed = place_level(vectors.where(F.col("level") == level), frame, schema, to_arrow_schema(schema))
+        kept.append(placed.persist(StorageLevel.MEMORY_AND_DISK))
+        statistics = placed.groupBy("subgraph_id").agg(
+            *[F.max(name).alias(name) for name in STATISTICS if name != "subgraph_id"], F.count("*").alias("nodes"))
+        if level == levels[-1]:
+            statistics = _name_frame(statistics)
+        run.tables.write("alignments", statistics.select(*STATISTICS), level)
+        frame = keep_rest(placed, frame)
+    run.tables.write("fused_embeddings", frame)
+    for placed in kept:
+        placed.unpersist()
+    statuses = run.tables.read("alignments").groupBy("status").agg(F.count("*"), F.avg("fit_error")).collect()
+    return {"alignments": {row[0]: row[1] for row in sorted(statuses)},
+            "mean_fit_error": next((row[2] for row in statuses if row[0] == "aligned"), 0.0)}
+
+
+def _name_frame(statistics: DataFrame) -> DataFrame:
+    """The deepest level's largest subgraph is the frame itself, not one that failed to be aligned."""
+    largest = statistics.agg(F.max(F.struct("nodes", -F.col("subgraph_id")))).head()
+    assert largest is not None  # an aggregate without groups has one row
+    frame_id = -largest[0][1]
+    return statistics.withColumn("status", F.when(F.col("subgraph_id") == frame_id, "frame").otherwise(F.col("status")))
+
+
+def fuse_by_concat(run: Run, levels: list[int]) -> dict[str, Any]:
+    """The paper's way, kept as the baseline."""
+    vectors = run.tables.read("subgraph_embeddings")
+    if levels:
+        vectors = concat_levels(vectors, levels, run.config.embed.dim)
+    run.tables.write("fused_embeddings", vectors.select("node_id", "degree", "vector"))
+    return {}
+
+
+FUSIONS: dict[str, Callable[[Run, list[int]], dict[str, Any]]] = {
+    "procrustes": fuse_by_procrustes,
+    "concat": fuse_by_concat,
+}

@@ -1,0 +1,57 @@
+"""A graph in one task's memory: what algorithms are given. Knows nothing of Spark."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import scipy.sparse as sp
+
+
+@dataclass(frozen=True)
+class Graph:
+    """An undirected weighted graph with nodes 0..n-1, as a symmetric CSR matrix.
+
+    node_ids: int64[n], ascending; row i of every result belongs to node_ids[i]. adjacency: float64 CSR [n, n],
+    columns sorted, no diagonal; entry (i, j) is the weight of edge {i, j}, those of both directions added up.
+    """
+
+    node_ids: np.ndarray
+    adjacency: sp.csr_matrix
+
+    @property
+    def num_nodes(self) -> int:
+        return len(self.node_ids)
+
+    @property
+    def num_edges(self) -> int:
+        return self.adjacency.nnz // 2
+
+    @property
+    def degrees(self) -> np.ndarray:
+        """float64[n]: weighted degree of each node."""
+        return np.asarray(self.adjacency.sum(axis=1)).ravel()
+
+    @staticmethod
+    def from_edges(src: np.ndarray, dst: np.ndarray, weight: np.ndarray, extra_nodes: np.ndarray | None = None) -> Graph:
+        """The graph of edges in any order; `extra_nodes` are those that may have none.
+
+        Cost: one sort of the edges. Twice-given and two-way edges are added up.
+        """
+        order = np.lexsort((dst, src))  # a sum's last bit must not depend on the order the rows came in
+        src, dst, weight = src[order], dst[order], weight[order]
+        ids = [src, dst] if extra_nodes is None else [src, dst, extra_nodes]
+        node_ids = np.unique(np.concatenate(ids)).astype(np.int64, copy=False)
+        rows, columns = np.searchsorted(node_ids, src), np.searchsorted(node_ids, dst)
+        shape = (len(node_ids), len(node_ids))
+        half = sp.coo_matrix((weight.astype(np.float64), (rows, columns)), shape=shape).tocsr()
+        adjacency = sp.csr_matrix(half + half.T)
+        adjacency.sort_indices()
+        return Graph(node_ids, adjacency)
+
+    @staticmethod
+    def from_arrow(edges: pa.Table, nodes: pa.Table | None = None) -> Graph:
+        """The graph of a table with columns src, dst, weight (and of nodes with column node_id), rows in any order."""
+        src, dst, weight = (edges[name].to_numpy() for name in ("src", "dst", "weight"))
+        return Graph.from_edges(src, dst, weight, None if nodes is None else nodes["node_id"].to_numpy())

@@ -1,0 +1,109 @@
+"""ingest: input files -> nodes, edges, holdout_edges, labels, rejected_rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from graphseam.errors import InputError
+from graphseam.evaluate import draw_pairs
+from graphseam.ingest.graph import connect, hold_out, mark_free, merge, number_ids
+from graphseam.ingest.reading import id_type_of, read_rows, with_reason
+from graphseam.ingest.sources import inputs
+from graphseam.seeds import derive_seed
+from graphseam.session import persisted, size_shuffles
+
+if TYPE_CHECKING:
+    from graphseam.runs import Run
+
+ID_COLUMNS = {"edges": ["src", "dst"], "nodes": ["node"], "labels": ["node"]}
+
+
+def ingest(run: Run) -> dict[str, Any]:
+    """Read the inputs, keep what cannot be used with its reason, and write the graph.
+
+    Returns what the summary tells: rows, rejected rows by reason, loops, twins, nodes, edges, held-out edges.
+    Errors: InputError where no row of the edges can be used and no node is given.
+    """
+    raw = {name: read_rows(run.spark, name, path, columns, run.config.input)
+           for name, path, columns in inputs(run.config.input)}
+    id_type = id_type_of(raw["edges"], ID_COLUMNS["edges"], run.config.input.id_type)
+    weight = "weight" if run.config.input.weight else None
+    checked = {name: with_reason(rows, ID_COLUMNS[name], weight if name == "edges" else None, id_type)
+               for name, rows in raw.items()}
+    with persisted(checked["edges"]) as checked["edges"]:
+        details = {"id_type": id_type, "rows": checked["edges"].count(), **_reject(run, checked)}
+        size_shuffles(run.spark, details["rows"])
+        nodes = _write_nodes(run, checked, id_type)
+        details["nodes"] = nodes.count()
+        if details["nodes"] == 0:
+            worst = max(details["rejected"], key=details["rejected"].get, default="no row at all")
+            raise InputError(f"no row of {run.config.input.edges!r} can be used ({details['rows']:,} read; most often: "
+                             f"{worst}); see the table {run.tables.location('rejected_rows')}")
+        details |= _write_edges(run, checked["edges"].where("reason IS NULL"), nodes)
+    draw_pairs(run, details["nodes"])
+    if "labels" in checked:
+        details |= _write_labels(run, checked["labels"].where("reason IS NULL"), nodes)
+    return details
+
+
+def _reject(run: Run, checked: dict[str, DataFrame]) -> dict[str, Any]:
+    """Write the unusable rows of all inputs; returns their number by input and reason."""
+    parts = [rows.where("reason IS NOT NULL").select(F.lit(name).alias("source"), "reason", "file", "content")
+             for name, rows in checked.items()]
+    rejected = parts[0]
+    for part in parts[1:]:
+        rejected = rejected.union(part)
+    run.tables.write("rejected_rows", rejected)
+    counts = run.tables.read("rejected_rows").groupBy("source", "reason").count().collect()  # a row a reason
+    return {"rejected": {f"{row['source']}: {row['reason']}": row["count"] for row in sorted(counts)}}
+
+
+def _write_nodes(run: Run, checked: dict[str, DataFrame], id_type: str) -> DataFrame:
+    """Number every id of the edges and the nodes; returns (node_id, id) with id BIGINT or STRING."""
+    edges = checked["edges"].where("reason IS NULL")
+    ids = edges.select(F.explode(F.array("src", "dst")).alias("id"))
+    if "nodes" in checked:
+        ids = ids.union(checked["nodes"].where("reason IS NULL").select(F.col("node").alias("id")))
+    kind = "BIGINT" if id_type == "integer" else "STRING"
+    published = run.tables.all_runs("runs").where(F.col("run_id") != run.run_id) \
+        .where(F.col("id_type") == id_type).select("run_id").distinct()
+    known = run.tables.all_runs("nodes").join(published, on="run_id", how="left_semi") \
+        .select(F.col("id").cast(kind).alias("id"), "node_id").distinct()
+    highest = known.agg(F.max("node_id")).head()
+    first_free = 0 if highest is None or highest[0] is None else highest[0] + 1
+    run.tables.write("nodes", number_ids(ids.distinct(), known, first_free))
+    return run.tables.read("nodes").select("node_id", F.col("id").cast(kind).alias("id"))
+
+
+def _write_edges(run: Run, rows: DataFrame, nodes: DataFrame) -> dict[str, Any]:
+    config, seed = run.config, derive_seed(run.config.run.seed, "holdout")
+    loops = rows.where("src = dst").count()
+    edges = merge(connect(rows.select("src", "dst", "weight"), nodes), config.input.directed, bool(config.input.weight))
+    run.tables.drop_run("holdout_edges")
+    if not config.evaluate.holdout:
+        run.tables.write("edges", edges)
+        num_edges, held = run.tables.read("edges").count(), 0
+    else:
+        with persisted(mark_free(edges, seed)) as marked:
+            num_edges, num_free = marked.count(), marked.where("free").count()
+            split = hold_out(marked, config.evaluate.holdout, num_edges, num_free, seed)
+            run.tables.write("edges", split.where("NOT held").drop("held"))
+            run.tables.write("holdout_edges", split.where("held").drop("held"))
+        held = run.tables.read("holdout_edges").count()
+    return {"edges": num_edges - held, "holdout_edges": held, "loops": loops,
+            "twins": rows.count() - loops - num_edges}
+
+
+def _write_labels(run: Run, rows: DataFrame, nodes: DataFrame) -> dict[str, Any]:
+    """Write the labels of known nodes; those of others are counted."""
+    labels = rows.where(F.col("label").isNotNull()) \
+        .select(F.col("node").alias("id"), F.col("label").cast("string").alias("label")).distinct()
+    run.tables.write("labels", labels.join(nodes, on="id", how="inner").select("node_id", "label"))
+    strangers = labels.join(nodes, on="id", how="left_anti").count()
+    kept = run.tables.read("labels").agg(F.count("*"), F.countDistinct("node_id"), F.countDistinct("label")).head()
+    assert kept is not None  # an aggregate without groups has one row
+    return {"label_rows": kept[0], "labelled_nodes": kept[1], "label_classes": kept[2],
+            "labels_of_unknown_nodes": strangers}

@@ -1,0 +1,77 @@
+"""From clean rows to a graph: dense node numbers that stay, simple edges, and the share held out."""
+
+from __future__ import annotations
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from graphseam.seeds import uniform
+
+
+def number_ids(ids: DataFrame, known: DataFrame, first_free: int) -> DataFrame:
+    """Give every id a number: its old one where `known` has it, else the next free ones in the order of the ids.
+
+    ids: (id), distinct. known: (id, node_id), of earlier runs. Returns (node_id BIGINT, id).
+    Cost: one join and one sort of the new ids. Write the result once and read it back: it is not cheap to repeat.
+    """
+    if first_free == 0:
+        return ids.sort("id").zipWithIndex("node_id").select("node_id", "id")
+    new = ids.join(known, on="id", how="left_anti").sort("id").zipWithIndex("place")
+    return ids.join(known, on="id", how="inner").select("node_id", "id") \
+        .union(new.select((F.col("place") + F.lit(first_free)).alias("node_id"), "id"))
+
+
+def connect(rows: DataFrame, nodes: DataFrame) -> DataFrame:
+    """Rows of ids as rows of node numbers.
+
+    rows: (src, dst, weight) of ids. nodes: (node_id, id). Returns (src BIGINT, dst BIGINT, weight).
+    Cost: two joins of `rows`.
+    """
+    def numbered(end: str) -> DataFrame:
+        return nodes.select(F.col("node_id").alias(f"{end}_id"), F.col("id").alias(end))
+
+    joined = rows.join(numbered("src"), on="src", how="inner").join(numbered("dst"), on="dst", how="inner")
+    return joined.select(F.col("src_id").alias("src"), F.col("dst_id").alias("dst"), "weight")
+
+
+def merge(rows: DataFrame, directed: bool, weighted: bool) -> DataFrame:
+    """One row an edge: loops left out, twins merged; undirected edges turned so that src < dst.
+
+    rows: (src, dst, weight) of node numbers. Weights of twins are added up, in the order of their size so that the
+    sum's last bit does not depend on the layout; without weights an edge weighs 1 however often it came.
+    Returns (src, dst, weight). Cost: one shuffle of `rows`.
+    """
+    edges = rows.where("src <> dst")
+    if not directed:
+        edges = edges.select(F.least("src", "dst").alias("src"), F.greatest("src", "dst").alias("dst"), "weight")
+    if not weighted:
+        return edges.select("src", "dst").distinct().withColumn("weight", F.lit(1.0))
+    total = F.aggregate(F.array_sort(F.collect_list("weight")), F.lit(0.0), lambda total, weight: total + weight)
+    return edges.groupBy("src", "dst").agg(total.alias("weight"))
+
+
+def mark_free(edges: DataFrame, seed: int) -> DataFrame:
+    """`edges` with `free`: whether the edge may be held out, because each of its ends keeps another edge.
+
+    Every node keeps the edge that drew its highest number. Cost: one aggregation and two joins of `edges`.
+    """
+    drawn = edges.withColumn("draw", uniform(seed, F.lit("keep"), "src", "dst"))
+    ends = drawn.select(F.col("src").alias("node"), "draw").union(drawn.select(F.col("dst").alias("node"), "draw"))
+    best = ends.groupBy("node").agg(F.max("draw").alias("best"))
+
+    def best_of(end: str) -> DataFrame:
+        return best.select(F.col("node").alias(end), F.col("best").alias(f"{end}_best"))
+
+    joined = drawn.join(best_of("src"), on="src", how="inner").join(best_of("dst"), on="dst", how="inner")
+    return joined.select("src", "dst", "weight",
+                         ((F.col("draw") < F.col("src_best")) & (F.col("draw") < F.col("dst_best"))).alias("free"))
+
+
+def hold_out(marked: DataFrame, share: float, num_edges: int, num_free: int, seed: int) -> DataFrame:
+    """`marked` with `held`: about `share` of all edges, drawn from the free ones by the edge's own hash.
+
+    Where fewer edges are free than asked for, all of them are held out.
+    """
+    chance = min(1.0, share * num_edges / num_free) if num_free else 0.0
+    drawn = uniform(seed, F.lit("hold out"), "src", "dst") < F.lit(chance)
+    return marked.select("src", "dst", "weight", (F.col("free") & drawn).alias("held"))

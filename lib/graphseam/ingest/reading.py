@@ -1,0 +1,159 @@
+"""Input rows as Spark sees them: text cut into fields, unusable rows told apart with the reason."""
+
+from __future__ import annotations
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import (
+    ByteType,
+    DecimalType,
+    DoubleType,
+    FloatType,
+    IntegerType,
+    LongType,
+    ShortType,
+    StringType,
+)
+from pyspark.sql.utils import AnalysisException
+
+from graphseam.config import InputConfig
+from graphseam.errors import InputError
+from graphseam.ingest.sources import (
+    COMMENT_MARKS,
+    WHITESPACE,
+    Source,
+    find_format,
+    inspect,
+    is_remote,
+    local_files,
+    positional,
+    text_source,
+)
+
+INTEGERS = (ByteType, ShortType, IntegerType, LongType)
+INTEGER_SHARE = 0.9  # of the ids have to be whole numbers for the graph to count as one with integer ids
+
+
+def read_rows(spark: SparkSession, name: str, path: str, columns: dict[str, str], config: InputConfig) -> DataFrame:
+    """One row an input row: one column for each key of `columns`, as it came, then `file`, `content` and `blank`.
+
+    columns: {key: column in the file}. `content` is the row as text, at most 1,000 characters. No action but, for an
+    address that is not on this machine, a look at the first lines. Errors: InputError for a missing column.
+    """
+    source = inspect(name, path, columns.values(), config) or _inspect_with_spark(spark, name, path, columns, config)
+    found = {key: source.column(positional(source, column, key), f"input.{key}") for key, column in columns.items()}
+    if source.format == "csv":
+        return _text_rows(spark, source, found)
+    rows = spark.read.format(source.format).load(source.path)
+    return rows.select(
+        *[F.col(f"`{column}`").alias(key) for key, column in found.items()],
+        F.lit(source.path).alias("file"),
+        F.substring(F.to_json(F.struct(*[f"`{column}`" for column in dict.fromkeys(found.values())])), 1, 1000)
+        .alias("content"),
+        F.lit(False).alias("blank"),
+    )
+
+
+def _inspect_with_spark(spark: SparkSession, name: str, path: str, columns: dict[str, str],
+                        config: InputConfig) -> Source:
+    """The source at an address that only Spark can open, or a Delta table."""
+    key = f"input.{name}"
+    kind = config.format if name == "edges" and config.format != "auto" else "auto"
+    if kind == "auto":
+        kind = find_format(path, local_files(path, key), key) if not is_remote(path) else _format_by_trial(spark, path)
+    try:
+        if kind != "csv":
+            return Source(name, path, kind, tuple(spark.read.format(kind).load(path).columns))
+        is_comment = F.col("value").rlike("^[" + "".join(COMMENT_MARKS) + "]")
+        lines = spark.read.text(path).where((F.trim("value") != "") & ~is_comment).head(5)
+    except AnalysisException as error:
+        raise InputError(f"{path!r} ({key}) cannot be read as {kind}: {str(error).splitlines()[0]}") from None
+    if not lines:
+        raise InputError(f"{path!r} ({key}) holds no data line")
+    return text_source(name, path, [line["value"] for line in lines], columns.values(), config)
+
+
+def _format_by_trial(spark: SparkSession, path: str) -> str:
+    from delta.tables import DeltaTable
+
+    if DeltaTable.isDeltaTable(spark, path):
+        return "delta"
+    return "parquet" if ".parquet" in path else "csv"
+
+
+def _text_rows(spark: SparkSession, source: Source, columns: dict[str, str]) -> DataFrame:
+    lines = spark.read.text(source.path).select(
+        F.regexp_replace("value", "^\ufeff", "").alias("value"), F.col("_metadata.file_path").alias("file"))
+    lines = lines.where(~F.col("value").rlike("^[" + "".join(COMMENT_MARKS) + "]"))
+    if source.header is not None:
+        lines = lines.where(F.col("value") != source.header)
+    place = {column: source.columns.index(column) for column in columns.values()}
+    if source.delimiter == WHITESPACE:
+        fields = F.split(F.trim("value"), WHITESPACE)
+        cells = {column: F.get(fields, F.lit(at)) for column, at in place.items()}
+    else:
+        schema = ", ".join(f"c{at} STRING" for at in range(len(source.columns)))
+        options = {"sep": source.delimiter, "ignoreLeadingWhiteSpace": "true", "ignoreTrailingWhiteSpace": "true"}
+        record = F.from_csv("value", schema, options)
+        cells = {column: record.getField(f"c{at}") for column, at in place.items()}
+    return lines.select(
+        *[cells[column].alias(key) for key, column in columns.items()],
+        "file",
+        F.substring("value", 1, 1000).alias("content"),
+        (F.trim("value") == "").alias("blank"),
+    )
+
+
+def id_type_of(rows: DataFrame, keys: list[str], wanted: str) -> str:
+    """integer or string: what the ids are. One pass over the rows where they are text and `wanted` is auto.
+
+    Ids are integers when at least nine of ten that are there can be read as 64-bit whole numbers; the others are
+    then rejected rows. Otherwise every id is a string.
+    """
+    if wanted != "auto":
+        return wanted
+    if all(isinstance(rows.schema[key].dataType, INTEGERS) for key in keys):
+        return "integer"
+    counts = rows.select(*[column for key in keys for column in (
+        F.count(_present(rows, key)).alias(f"{key}_present"), F.count(as_integer(rows, key)).alias(f"{key}_integer"),
+    )]).head()
+    assert counts is not None  # an aggregate without groups has one row
+    present, integers = (sum(counts[f"{key}_{kind}"] for key in keys) for kind in ("present", "integer"))
+    return "integer" if present and integers >= INTEGER_SHARE * present else "string"
+
+
+def as_integer(rows: DataFrame, key: str) -> Column:
+    """The column as BIGINT, null where it is no 64-bit whole number."""
+    kind = rows.schema[key].dataType
+    if isinstance(kind, (FloatType, DoubleType, DecimalType)):
+        return F.when(F.col(key) == F.floor(key), F.expr(f"try_cast({key} AS BIGINT)"))
+    return F.expr(f"try_cast(trim({key}) AS BIGINT)" if isinstance(kind, StringType) else f"try_cast({key} AS BIGINT)")
+
+
+def _present(rows: DataFrame, key: str) -> Column:
+    """The column as text, null where it is missing: null, empty or blank."""
+    text = F.trim(F.col(key).cast("string"))
+    return F.when(text != "", text)
+
+
+def with_reason(rows: DataFrame, ids: list[str], weight: str | None, id_type: str) -> DataFrame:
+    """`rows` with each id as BIGINT or STRING, `weight` DOUBLE, and `reason`: null where the row can be used.
+
+    Missing ends, ids that are no whole number among integer ids, and weights that are missing, no number, NaN,
+    infinite, negative or zero are reasons; the first that holds is given.
+    """
+    reason = F.when(F.col("blank"), "blank line")
+    for key in ids:
+        reason = reason.when(_present(rows, key).isNull(), f"{key} is missing")
+        if id_type == "integer":
+            reason = reason.when(as_integer(rows, key).isNull(), f"{key} is not a whole number of 64 bits")
+    value = F.lit(1.0)
+    if weight is not None:
+        value = F.expr(f"try_cast({weight} AS DOUBLE)")
+        reason = reason.when(_present(rows, weight).isNull(), "weight is missing") \
+            .when(value.isNull(), "weight is not a number") \
+            .when(F.isnan(value) | (F.abs(value) == float("inf")), "weight is NaN or infinite") \
+            .when(value < 0, "weight is negative").when(value == 0, "weight is zero")
+    typed = [(as_integer(rows, key) if id_type == "integer" else _present(rows, key)).alias(key) for key in ids]
+    kept = [column for column in rows.columns if column not in (*ids, "weight")]
+    return rows.select(*typed, value.alias("weight"), reason.alias("reason"), *kept)

@@ -1,0 +1,189 @@
+"""Looking at input files before the cluster does: which format, which columns, and clear words where it can't work."""
+
+from __future__ import annotations
+
+import bz2
+import csv
+import glob
+import gzip
+import lzma
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from graphseam.config import InputConfig
+from graphseam.errors import InputError, nearest
+
+COMMENT_MARKS = ("#", "%")  # SNAP's and KONECT's
+WHITESPACE = r"\s+"         # as a delimiter: any run of blanks and tabs
+OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+
+
+@dataclass(frozen=True)
+class Source:
+    """One input, looked at: what Spark needs in order to read it."""
+
+    name: str                # edges, nodes or labels
+    path: str
+    format: str              # parquet, csv or delta
+    columns: tuple[str, ...]  # of a csv: the header's names, or "0", "1", … where there is none
+    delimiter: str = ""      # of a csv; WHITESPACE or one character
+    header: str | None = None  # the header line itself
+
+    def column(self, wanted: str, key: str) -> str:
+        """`wanted` where the source has it; InputError with the nearest name where not."""
+        if wanted in self.columns:
+            return wanted
+        hint = "" if self.header is not None or self.format != "csv" else \
+            " The file has no header: give a position from 0."
+        raise InputError(f"{self.path} has no column {wanted!r} ({key}).{hint}{nearest(wanted, self.columns)}")
+
+
+def is_remote(path: str) -> bool:
+    return re.match(r"^[a-z][a-z0-9+.-]*:/", path, re.IGNORECASE) is not None and not path.startswith("file:")
+
+
+def local_files(path: str, key: str) -> list[Path]:
+    """The files behind a local path, directory or glob; InputError where there are none."""
+    plain = path.removeprefix("file://").removeprefix("file:")
+    found = [Path(name) for name in sorted(glob.glob(plain))] if re.search(r"[*?\[]", plain) else [Path(plain)]
+    if not found or not found[0].exists():
+        beside = [entry.name for entry in Path(plain).parent.glob("*")] if Path(plain).parent.is_dir() else []
+        hint = nearest(Path(plain).name, beside[:1000]).split(" Known:")[0]
+        raise InputError(f"there is no file or directory {path!r} ({key}).{hint}")
+    files = [file for place in found for file in (sorted(place.rglob("*")) if place.is_dir() else [place])
+             if file.is_file() and not any(part.startswith(("_", ".")) for part in file.relative_to(place).parts)]
+    if not files:
+        raise InputError(f"the directory {path!r} ({key}) holds no data file")
+    if all(file.stat().st_size == 0 for file in files):
+        raise InputError(f"{path!r} ({key}) is empty (0 bytes)")
+    return [file for file in files if file.stat().st_size > 0]
+
+
+def find_format(path: str, files: list[Path], key: str) -> str:
+    """parquet, csv or delta, from what the files are rather than what they are called."""
+    if Path(path, "_delta_log").is_dir():
+        return "delta"
+    with files[0].open("rb") as stream:
+        start = stream.read(4096)
+    if start[:4] == b"PAR1":
+        return "parquet"
+    if files[0].suffix not in OPENERS and b"\0" in start:
+        raise InputError(f"{files[0]} ({key}) is neither Parquet nor text; give Parquet, CSV, TSV or a Delta table")
+    return "csv"
+
+
+def parquet_columns(file: Path, key: str) -> tuple[str, ...]:
+    try:
+        return tuple(pq.read_schema(file).names)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{file} ({key}) is not a readable Parquet file: {_first_line(error)}") from None
+
+
+def first_text_lines(file: Path, key: str, count: int = 5) -> list[str]:
+    """The first lines that hold something, comments left out."""
+    opener = OPENERS.get(file.suffix, open)
+    lines: list[str] = []
+    try:
+        with opener(file, "rt", encoding="utf-8-sig", errors="replace") as stream:
+            for line in stream:
+                if line.strip() and not line.startswith(COMMENT_MARKS):
+                    lines.append(line.rstrip("\r\n"))
+                if len(lines) == count:
+                    break
+    except (OSError, EOFError, lzma.LZMAError) as error:
+        raise InputError(f"{file} ({key}) cannot be read: {_first_line(error)}") from None
+    if not lines:
+        raise InputError(f"{file} ({key}) holds no data line, only blank lines and comments")
+    return lines
+
+
+def text_source(name: str, path: str, lines: list[str], wanted: Iterable[str], config: InputConfig) -> Source:
+    """What the first lines of a text file say: delimiter, header or none, columns.
+
+    A header is a first line that names one of the `wanted` columns. A first line without a number in its first two
+    fields looks like a header that names other columns: then it is one, and `Source.column` will say what it lacks.
+    """
+    delimiter = config.delimiter or _find_delimiter(lines[0])
+    fields = split_line(lines[0], delimiter)
+    named = any(column in fields for column in wanted)
+    looks_named = not any(_is_number(field) for field in fields[:2])
+    if config.header == "true" or (config.header == "auto" and (named or looks_named)):
+        return Source(name, path, "csv", tuple(fields), delimiter, header=lines[0])
+    return Source(name, path, "csv", tuple(str(place) for place in range(len(fields))), delimiter)
+
+
+def split_line(line: str, delimiter: str) -> list[str]:
+    if delimiter == WHITESPACE:
+        return line.split()
+    return [field.strip() for field in next(csv.reader([line], delimiter=delimiter))]
+
+
+def _find_delimiter(line: str) -> str:
+    return next((mark for mark in ("\t", ",", ";", "|") if mark in line), WHITESPACE)
+
+
+def _is_number(field: str) -> bool:
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return True
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def inspect(name: str, path: str, wanted: Iterable[str], config: InputConfig) -> Source | None:
+    """The source at a local path, looked at without Spark; None for what only Spark can open.
+
+    A Delta table's columns are checked when Spark reads them. Errors: InputError names the path and its key.
+    """
+    key = f"input.{name}"
+    if is_remote(path):
+        return None
+    files = local_files(path, key)
+    kind = config.format if config.format != "auto" and name == "edges" else find_format(path, files, key)
+    if kind == "delta":
+        if not Path(path, "_delta_log").is_dir():
+            raise InputError(f"{path!r} ({key}) is no Delta table: it has no _delta_log directory")
+        return None
+    if kind == "parquet":
+        return Source(name, path, "parquet", parquet_columns(files[0], key))
+    return text_source(name, path, first_text_lines(files[0], key), wanted, config)
+
+
+def check_inputs(config: InputConfig) -> None:
+    """Everything that can be known to be wrong with the inputs before Spark starts.
+
+    Errors: InputError names the path, what it holds, and the key to change.
+    """
+    for name, path, columns in inputs(config):
+        source = inspect(name, path, columns.values(), config)
+        if source is not None:
+            for key, column in columns.items():
+                source.column(positional(source, column, key), f"input.{key}")
+
+
+def inputs(config: InputConfig) -> list[tuple[str, str, dict[str, str]]]:
+    """(name, path, {key: column}) of each input that the configuration names."""
+    ends = {"src": config.src, "dst": config.dst}
+    found = [("edges", config.edges, {**ends, "weight": config.weight} if config.weight else ends)]
+    if config.nodes:
+        found.append(("nodes", config.nodes, {"node": config.node}))
+    if config.labels:
+        found.append(("labels", config.labels, {"node": config.node, "label": config.label}))
+    return found
+
+
+def positional(source: Source, column: str, key: str) -> str:
+    """In a file without header: the default names mean the usual places, src and node 0, dst and label 1, weight 2."""
+    usual = {"src": "0", "node": "0", "dst": "1", "label": "1", "weight": "2"}
+    if source.format == "csv" and source.header is None and column == key:
+        return usual[key]
+    return column

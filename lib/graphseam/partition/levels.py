@@ -1,0 +1,130 @@
+"""The recursion of DistNE: partition, capture what lies inside the subgraphs, go on with the border."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
+
+from graphseam.errors import MemoryBudgetError
+from graphseam.graph import Graph
+from graphseam.seeds import uniform
+
+CORE_MARGIN = 0.98  # a hash draws about, not exactly, the share it is asked for
+
+
+class Partitioner(Protocol):
+    """Splits a graph in one task's memory; algorithms know nothing of Spark."""
+
+    def partition(self, graph: Graph, num_subgraphs: int, seed: int) -> np.ndarray: ...
+
+    def predict_bytes(self, num_nodes: int, num_edges: int) -> int: ...
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How many subgraphs a level gets."""
+
+    num_subgraphs: int  # of level 1; 0: as few as the edges allow
+    max_edges: int      # of one subgraph
+
+    @staticmethod
+    def of(num_subgraphs: int, max_subgraph_edges: int, num_edges: int) -> Budget:
+        """With `num_subgraphs` given, later levels make subgraphs no larger than those of the first."""
+        if num_subgraphs == 0:
+            return Budget(0, max_subgraph_edges)
+        return Budget(num_subgraphs, min(max_subgraph_edges, max(1, -(-num_edges // num_subgraphs))))
+
+    def subgraphs(self, level: int, num_edges: int) -> int:
+        needed = max(1, -(-num_edges // self.max_edges))
+        return max(self.num_subgraphs, needed) if level == 1 else needed
+
+
+def assign_nodes(edges: DataFrame, nodes: DataFrame | None, partitioner: Partitioner, num_subgraphs: int, level: int,
+                 first_id: int, seed: int, schema: StructType) -> DataFrame:
+    """Put every node of the level in one of `num_subgraphs` subgraphs, in one task.
+
+    edges: EDGES of the level. nodes: (node_id), those that may have no edge, or None. Returns ASSIGNMENTS with
+    subgraph ids from `first_id` on. Cost: the edges move to one task, once.
+    """
+    def assign_all(_: tuple[pa.Scalar, ...], edge_rows: pa.Table, node_rows: pa.Table) -> pa.Table:
+        graph = Graph.from_arrow(edge_rows, node_rows)
+        labels = partitioner.partition(graph, num_subgraphs, seed)
+        columns = [np.full(graph.num_nodes, level, np.int32), labels + np.int32(first_id), graph.node_ids]
+        return pa.table(dict(zip(("level", "subgraph_id", "node_id"), columns, strict=True)))
+
+    if nodes is None:
+        nodes = edges.select(F.col("src").alias("node_id")).limit(0)
+    return edges.select(F.lit(0).alias("task"), "src", "dst", "weight").groupBy("task") \
+        .cogroup(nodes.select(F.lit(0).alias("task"), "node_id").groupBy("task")).applyInArrow(assign_all, schema)
+
+
+def check_memory(partitioner: Partitioner, method: str, num_nodes: int, num_edges: int, task_memory_mb: int) -> None:
+    """MemoryBudgetError where the graph is predicted not to fit the one task that partitions it."""
+    needed_mb = partitioner.predict_bytes(num_nodes, num_edges) >> 20
+    if needed_mb > task_memory_mb:
+        raise MemoryBudgetError(
+            f"partition.method {method!r} would hold {num_nodes:,} nodes and {num_edges:,} edges in one task, about "
+            f"{needed_mb:,} MB, and run.task_memory_mb is {task_memory_mb:,}; raise it to {needed_mb:,} if the "
+            "executors have that much")
+
+
+def placed_edges(edges: DataFrame, assignments: DataFrame) -> DataFrame:
+    """`edges` with the subgraph of each end: src_subgraph, dst_subgraph. Cost: two joins of `edges`."""
+    def subgraph_of(end: str) -> DataFrame:
+        return assignments.select(F.col("node_id").alias(end), F.col("subgraph_id").alias(f"{end}_subgraph"))
+
+    return edges.join(subgraph_of("src"), on="src", how="inner").join(subgraph_of("dst"), on="dst", how="inner")
+
+
+def captured_edges(placed: DataFrame, level: int) -> DataFrame:
+    """SUBGRAPH_EDGES: the edges with both ends in one subgraph."""
+    return placed.where("src_subgraph = dst_subgraph") \
+        .select(F.lit(level).alias("level"), F.col("src_subgraph").alias("subgraph_id"), "src", "dst", "weight")
+
+
+def border_edges(placed: DataFrame) -> DataFrame:
+    """EDGES whose ends lie in different subgraphs; they induce the border subgraph.
+
+    Source: Lin, Large-Scale Network Embedding in Apache Spark, KDD 2021, arXiv:2106.10620.
+    """
+    return placed.where("src_subgraph <> dst_subgraph").select("src", "dst", "weight")
+
+
+def core_edges(edges: DataFrame, max_edges: int, seed: int) -> DataFrame:
+    """At most about `max_edges` of the edges, those between the nodes of highest degree: one subgraph for the frame.
+
+    An edge ranks by the smaller degree of its ends, in steps of an eighth of a doubling; the step that crosses the
+    budget is sampled by the edge's hash. Every subgraph above meets the core in its best connected border nodes.
+    Cost: one aggregation and two joins of `edges`; the driver sees one row a step, at most 520.
+    """
+    ends = edges.select(F.explode(F.array("src", "dst")).alias("node_id"))
+    degrees = ends.groupBy("node_id").agg(F.count("*").alias("degree"))
+
+    def degree_of(end: str) -> DataFrame:
+        return degrees.select(F.col("node_id").alias(end), F.col("degree").alias(f"{end}_degree"))
+
+    ranked = edges.join(degree_of("src"), on="src", how="inner").join(degree_of("dst"), on="dst", how="inner") \
+        .withColumn("step", F.floor(8 * F.log2(F.least("src_degree", "dst_degree"))))
+    kept, threshold, chance = 0, 1 << 30, 0.0
+    for row in sorted(ranked.groupBy("step").count().collect(), reverse=True):  # at most 520 rows
+        threshold, chance = row["step"], min(1.0, CORE_MARGIN * (max_edges - kept) / row["count"])
+        kept += row["count"]
+        if kept >= max_edges:
+            break
+    drawn = uniform(seed, F.lit("core"), "src", "dst") < F.lit(chance)
+    return ranked.where((F.col("step") > threshold) | ((F.col("step") == threshold) & drawn)) \
+        .select("src", "dst", "weight")
+
+
+def level_numbers(placed: DataFrame) -> Iterator[tuple[int | None, int]]:
+    """(subgraph, edges captured) of each subgraph, and (None, edges cut). One row a subgraph reaches the driver."""
+    inside = F.when(F.col("src_subgraph") == F.col("dst_subgraph"), F.col("src_subgraph"))
+    for row in placed.groupBy(inside.alias("subgraph_id")).count().collect():  # at most num_subgraphs + 1 rows
+        yield row["subgraph_id"], row["count"]

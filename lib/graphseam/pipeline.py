@@ -1,0 +1,90 @@
+"""The steps in order, in one session or one job each; what has been done is not done again."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from graphseam.config import Config, check_run_id, load_config
+from graphseam.embed import embed
+from graphseam.errors import GraphseamError
+from graphseam.evaluate import evaluate
+from graphseam.fuse import fuse
+from graphseam.ingest import ingest
+from graphseam.ingest.sources import check_inputs
+from graphseam.partition import partition
+from graphseam.predict import predict_links, predict_nodes
+from graphseam.progress import StepProgress
+from graphseam.publish import publish
+from graphseam.refine import refine
+from graphseam.runs import STEPS, Run, is_current, new_run_id, open_run, recorded, require_before
+from graphseam.session import build_session, size_shuffles
+
+ACTIONS: dict[str, Callable[[Run], dict[str, Any]]] = {
+    "ingest": ingest,
+    "partition": partition,
+    "embed": embed,
+    "fuse": fuse,
+    "refine": refine,
+    "predict_links": predict_links,
+    "predict_nodes": predict_nodes,
+    "evaluate": evaluate,
+    "publish": publish,
+}
+
+
+def run_step(run: Run, step: str, progress: StepProgress) -> None:
+    """One step with its record in run_steps. GraphseamError where a step it reads from is missing or out of date."""
+    require_before(run, step)
+    size_shuffles(run.spark, run.details("ingest").get("edges", 0))
+    with progress.step(step) as say, recorded(run, step) as details:
+        details.update(ACTIONS[step](run))
+        say(details)
+
+
+def run_pipeline(config: Config, run_id: str | None = None, local: bool = False) -> Run:
+    """All steps in one session; those of the run that are done with the same settings are left as they are.
+
+    Returns the published run. Errors: GraphseamError; nothing of an unpublished run is seen by the views.
+    """
+    run_id = check_run_id(run_id or new_run_id())
+    check_inputs(config.input)
+    progress = StepProgress(total=len(STEPS))
+    progress.start(run_id)
+    run = open_run(build_session("graphseam", local), config, run_id)
+    for step in STEPS:
+        if is_current(run, step):
+            progress.skip(step)
+        else:
+            run_step(run, step, progress)
+    return run
+
+
+def submit(*steps: str) -> None:
+    """What a job does under spark-submit: read the arguments, run the steps, end with 0 or one clear line and 1."""
+    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
+    parser.add_argument("--config", required=True, help="TOML file; see conf/demo.toml")
+    parser.add_argument("--run-id", required=not _is_whole(steps), help="the run these tables belong to")
+    parser.add_argument("--set", action="append", default=[], metavar="section.key=value", help="override a setting")
+    arguments = parser.parse_args()
+    try:
+        config = load_config(arguments.config, arguments.set)
+        if _is_whole(steps):
+            from graphseam.summary import print_summary
+
+            print_summary(run_pipeline(config, arguments.run_id))
+            return
+        check_inputs(config.input)
+        run = open_run(build_session(f"graphseam {steps[0]}"), config, check_run_id(arguments.run_id))
+        progress = StepProgress(total=len(steps))
+        for step in steps:
+            run_step(run, step, progress)
+    except GraphseamError as error:
+        print(f"graphseam: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _is_whole(steps: tuple[str, ...]) -> bool:
+    return set(steps) == set(STEPS)

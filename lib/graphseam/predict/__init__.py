@@ -1,0 +1,92 @@
+"""predict: embeddings -> link_predictions, node_predictions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from graphseam.predict.calibration import fit_calibration, probability
+from graphseam.predict.indexes import INDEXES, choose_index
+from graphseam.predict.links import nearest_strangers
+from graphseam.predict.nodes import ALL_LABELS, labelled_nodes, predict_labels, train_models
+from graphseam.seeds import derive_seed
+from graphseam.session import cores_of_a_task
+
+if TYPE_CHECKING:
+    from graphseam.runs import Run
+
+__all__ = ["INDEXES", "predict_links", "predict_nodes"]
+
+NODES_PER_BLOCK = 20_000  # below it a block is not worth a task of its own
+INDEX_COPIES = 4          # of the vectors a task holds while it builds an index
+
+
+def predict_links(run: Run) -> dict[str, Any]:
+    """The top_k likeliest missing links of every node, each with a probability."""
+    from graphseam.evaluate.pairs import with_cosine
+
+    run.tables.drop_run("link_predictions")
+    settings = run.config.predict.links
+    if settings.top_k == 0:
+        return {"links": 0}
+    embeddings = run.tables.read("embeddings")
+    intercept, slope, support = fit_calibration(with_cosine(run.tables.read("evaluation_pairs"), embeddings))
+    num_nodes = embeddings.count()
+    method = choose_index(settings.candidates, num_nodes)
+    num_blocks = _num_blocks(run, num_nodes)
+    found = nearest_strangers(embeddings, run.tables.read("edges"), method, settings.top_k, num_blocks,
+                              derive_seed(run.config.run.seed, "links"), cores_of_a_task(run.spark, num_blocks))
+    ids = run.tables.read("nodes")
+    rows = found.withColumnsRenamed({"src": "src_node_id", "dst": "dst_node_id"}) \
+        .withColumn("probability", probability(F.col("score"), intercept, slope))
+    for end in ("src", "dst"):
+        rows = rows.join(ids.select(F.col("node_id").alias(f"{end}_node_id"), F.col("id").alias(end)),
+                         on=f"{end}_node_id", how="inner")
+    run.tables.write("link_predictions", rows)
+    return {"links": run.tables.read("link_predictions").count(), "candidates": method, "blocks": num_blocks,
+            "calibration": {"intercept": intercept, "slope": slope, "pairs": support,
+                            "positives": "held-out edges" if run.config.evaluate.holdout else "embedded edges"}}
+
+
+def _num_blocks(run: Run, num_nodes: int) -> int:
+    """Blocks of vectors: as many as memory asks for, and enough for the cores where the graph is worth it."""
+    vector_bytes = num_nodes * run.config.embed.dim * 4 * INDEX_COPIES
+    for_memory = -(-vector_bytes // (run.config.run.task_memory_mb << 20))
+    for_cores = min(run.spark.sparkContext.defaultParallelism, num_nodes // NODES_PER_BLOCK)
+    return max(1, for_memory, for_cores)
+
+
+def predict_nodes(run: Run) -> dict[str, Any]:
+    """The likeliest labels of every node: unlabelled ones by all labels, labelled ones by those of the other half."""
+    run.tables.drop_run("node_predictions")
+    if not run.config.input.labels:
+        return {"predictions": 0}
+    settings, seed = run.config.predict.nodes, derive_seed(run.config.run.seed, "labels")
+    embeddings = run.tables.read("embeddings")
+    labelled = labelled_nodes(run.tables.read("labels"), seed)
+    num_labelled, most = labelled.agg(F.count("*"), F.max(F.size("labels"))).first() or (0, 0)
+    if num_labelled < 2:
+        return {"predictions": 0, "labelled_nodes": num_labelled}
+    multi_label = most > 1
+    with_vectors = labelled.join(embeddings.select("node_id", "vector"), on="node_id", how="inner")
+    models = _collect_models(train_models(with_vectors, settings.max_train_nodes, multi_label, seed,
+                                          cores_of_a_task(run.spark, 3)))
+    known = labelled.select("node_id", "fold", F.size("labels").alias("num_labels"))
+    nodes = embeddings.join(known, on="node_id", how="left")
+    predicted = predict_labels(nodes, models, settings.top_labels, multi_label)
+    source = F.when(F.col("model") == ALL_LABELS, "all_labels").otherwise("cross_fit")
+    rows = predicted.join(run.tables.read("nodes"), on="node_id", how="inner").withColumn("source", source)
+    run.tables.write("node_predictions", rows)
+    return {"predictions": run.tables.read("node_predictions").count(), "labelled_nodes": num_labelled,
+            "multi_label": multi_label}
+
+
+def _collect_models(models: DataFrame) -> dict[int, tuple[list[str], np.ndarray, np.ndarray]]:
+    """{model: (labels, intercepts, coefficients)}: one row a label reaches the driver, 3 · classes in all."""
+    rows = models.sort("model", "label").collect()
+    grouped = {model: [row for row in rows if row["model"] == model] for model in {row["model"] for row in rows}}
+    return {model: ([row["label"] for row in mine], np.array([row["intercept"] for row in mine]),
+                    np.array([row["coefficients"] for row in mine])) for model, mine in grouped.items()}

@@ -1,0 +1,96 @@
+"""What a person sees while a run works: the step, how far Spark is in it, and what came out."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+from pyspark import SparkContext
+from rich.console import Console
+
+console = Console(stderr=True, highlight=False)
+LINE_EVERY_S = 30.0  # where the output is a log, a line now and then instead of a moving one
+
+TOLD = {
+    "ingest": "{nodes:,} nodes, {edges:,} edges, {rejected_total:,} rows rejected",
+    "partition": "{subgraphs:,} subgraphs in {levels} levels, {left_over_edges:,} edges left over",
+    "embed": "{vectors:,} vectors in {subgraphs:,} subgraphs",
+    "fuse": "{nodes:,} nodes in one frame",
+    "refine": "{vectors:,} vectors",
+    "predict_links": "{links:,} links",
+    "predict_nodes": "{predictions:,} labels",
+    "evaluate": "{metrics_total} numbers",
+    "publish": "{vectors:,} vectors published",
+}
+
+
+class StepProgress:
+    """Numbers the steps and tells their course on standard error; results go to standard output."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.place = total, 0
+
+    def start(self, run_id: str) -> None:
+        console.print(f"run [bold]{run_id}[/bold]: starting Spark")
+
+    def skip(self, step: str) -> None:
+        self.place += 1
+        console.print(f"[{self.place}/{self.total}] {step:<14}done before", markup=False)
+
+    @contextmanager
+    def step(self, step: str) -> Iterator[Callable[[dict[str, Any]], None]]:
+        """Tell the step's progress while the block runs; the block hands its details to what is yielded."""
+        self.place += 1
+        told: list[dict[str, Any]] = []
+        label, started = f"[{self.place}/{self.total}] {step:<14}", time.monotonic()
+        with _watched(label, started):
+            yield told.append
+        console.print(f"{label}{time.monotonic() - started:6.1f} s  {_sentence(step, told)}", markup=False)
+
+
+def _sentence(step: str, told: list[dict[str, Any]]) -> str:
+    if not told:
+        return ""
+    details = dict(told[-1])
+    details["rejected_total"] = sum(details.get("rejected", {}).values())
+    details["metrics_total"] = len(details.get("metrics", {}))
+    return TOLD[step].format(**details)
+
+
+@contextmanager
+def _watched(label: str, started: float) -> Iterator[None]:
+    """Show Spark's own counts of tasks for as long as the block runs."""
+    done = threading.Event()
+
+    def follow(show: Callable[[str], None], every_s: float) -> None:
+        while not done.wait(every_s):
+            show(f"{label}{time.monotonic() - started:6.1f} s  {_tasks()}")
+
+    with console.status(_plain(label)) if console.is_terminal else nullcontext() as status:
+        show = (lambda text: console.print(text, markup=False)) if status is None else \
+            (lambda text: status.update(_plain(text)))
+        watcher = threading.Thread(target=follow, args=(show, LINE_EVERY_S if status is None else 0.5), daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watcher.join()
+
+
+def _plain(text: str) -> str:
+    """Text that rich prints as it is: a bracket would begin a style."""
+    return text.replace("[", r"\[")
+
+
+def _tasks() -> str:
+    context = SparkContext._active_spark_context
+    if context is None:
+        return ""
+    tracker = context.statusTracker()
+    stages = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
+    return ", ".join(f"{stage.name.split(' at ')[0]} {stage.numCompletedTasks}/{stage.numTasks} tasks"
+                     for stage in stages if stage is not None)

@@ -1,0 +1,95 @@
+"""The one Spark session: what graphseam needs set, wherever it runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pyarrow as pa
+from pyspark import SparkConf
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.storagelevel import StorageLevel
+
+from graphseam.jars import delta_coordinate, has_delta
+
+# Each of these is needed for right results or for Delta; a cluster's own settings for the rest are left alone.
+REQUIRED = {
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    "spark.sql.unionOutputPartitioning": "false",  # else a union of cached Arrow results can skip a needed shuffle
+    "spark.sql.legacy.parameterSubstitution.constantsOnly": "true",  # else Delta breaks spark.sql(..., args=...)
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "65536",
+}
+# For a laptop-sized session only: quiet, no web server, small graphs in seconds.
+LOCAL = {
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.host": "127.0.0.1",
+    "spark.databricks.delta.snapshotPartitions": "2",
+    "spark.sql.adaptive.coalescePartitions.parallelismFirst": "false",
+    "spark.log.level": "ERROR",
+}
+ROWS_PER_SHUFFLE_PARTITION = 500_000
+
+
+def build_session(app_name: str = "graphseam", local: bool = False) -> SparkSession:
+    """The running session, or a new one.
+
+    local=True: all cores of this machine, unless a master is already configured (as under spark-submit).
+    Python workers use this interpreter: Spark would take whatever `python3` is on the PATH.
+    """
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    builder = SparkSession.builder.appName(app_name)
+    submitted = SparkConf()
+    for key, value in REQUIRED.items():
+        builder = builder.config(key, value)
+    if local and not submitted.contains("spark.master"):
+        builder = builder.master("local[*]").config("spark.sql.shuffle.partitions", str(2 * (os.cpu_count() or 1)))
+        builder = builder.config("spark.driver.memory", os.environ.get("GRAPHSEAM_DRIVER_MEMORY", "4g"))
+    if local or submitted.get("spark.master", "").startswith("local"):
+        for key, value in LOCAL.items():
+            if not submitted.contains(key):
+                builder = builder.config(key, value)
+    if not has_delta() and not submitted.contains("spark.jars.packages"):
+        builder = builder.config("spark.jars.packages", delta_coordinate())
+    return builder.getOrCreate()
+
+
+def size_shuffles(spark: SparkSession, num_rows: int) -> None:
+    """Let the shuffle partitions follow the data: one for each 500,000 rows, at least one a core (and three)."""
+    wanted = max(num_rows // ROWS_PER_SHUFFLE_PARTITION, spark.sparkContext.defaultParallelism, 3)
+    spark.conf.set("spark.sql.shuffle.partitions", str(min(wanted, 20_000)))
+
+
+def cores_of_a_task(spark: SparkSession, num_tasks: int) -> int:
+    """Threads for each task of a stage: its share of an executor's cores, all of them when it runs alone."""
+    conf = spark.sparkContext.getConf()
+    local = spark.sparkContext.master.startswith("local")
+    cores = spark.sparkContext.defaultParallelism if local else int(conf.get("spark.executor.cores", "1") or 1)
+    return max(1, cores // max(1, num_tasks), int(conf.get("spark.task.cpus", "1") or 1))
+
+
+@contextmanager
+def persisted(rows: DataFrame) -> Iterator[DataFrame]:
+    """Keep `rows` for the two or more actions inside the block, and free them after it."""
+    kept = rows.persist(StorageLevel.MEMORY_AND_DISK)
+    try:
+        yield kept
+    finally:
+        kept.unpersist()
+
+
+def in_one_task(rows: DataFrame, function: Callable[[pa.Table], pa.Table], schema: str) -> DataFrame:
+    """Hand all rows to one call in one task; for samples whose size the configuration bounds.
+
+    Not groupBy(lit(0)): Spark would take the number for a column's position.
+    """
+    columns = rows.columns
+    return rows.withColumn("_task", F.lit("all")).groupBy("_task") \
+        .applyInArrow(lambda table: function(table.select(columns)), schema)

@@ -1,0 +1,126 @@
+"""The last page of a run: the graph, the cut, where time and memory went, how good it is, and where to look."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from pyspark.sql import functions as F
+from rich.console import Console
+from rich.table import Table
+
+from graphseam.runs import STEPS, Run
+from graphseam.tables import PUBLIC_TABLES
+
+NUM_EXAMPLES = 5
+SETTING_OF = {"auc": "AUC", "ap": "average precision", "micro_f1": "Micro-F1", "macro_f1": "Macro-F1"}
+
+
+def print_summary(run: Run, console: Console | None = None) -> None:
+    """Print what the run made, from its own tables. Cost: a few small queries."""
+    console = console or Console(highlight=False, width=None if os.isatty(1) else 110)
+    console.rule(f"run {run.run_id}")
+    _print_graph(run, console)
+    console.print(_levels(run))
+    console.print(_steps(run))
+    _print_quality(run, console)
+    _print_links(run, console)
+    _print_places(run, console)
+
+
+def _print_graph(run: Run, console: Console) -> None:
+    told = run.details("ingest")
+    kind = "directed" if run.config.input.directed else "undirected"
+    weights = "weighted" if run.config.input.weight else "unweighted"
+    console.print(f"[bold]Graph[/bold]  {told['nodes']:,} nodes, {told['edges'] + told['holdout_edges']:,} edges, {kind}, "
+                  f"{weights}, {told['id_type']} ids; from {told['rows']:,} rows")
+    console.print(f"       {told['loops']:,} loops and {told['twins']:,} twins merged", end="")
+    if run.config.evaluate.holdout:
+        console.print(f"; {told['holdout_edges']:,} edges ({_share(told['holdout_edges'], told['edges'] + told['holdout_edges'])}) "
+                      "held out before anything saw them")
+    else:
+        console.print("; every edge is embedded, none held out, so there are no link metrics")
+    if told["rejected"]:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in
+                            sorted(told["rejected"].items(), key=lambda item: (-item[1], item[0])))
+        console.print(f"       [yellow]{sum(told['rejected'].values()):,} rows rejected[/yellow]: {reasons}")
+    if "label_rows" in told:
+        strangers = told["labels_of_unknown_nodes"]
+        console.print(f"       {told['labelled_nodes']:,} nodes with labels of {told['label_classes']:,} classes"
+                      + (f"; {strangers:,} labels of nodes that are not in the graph left out" if strangers else ""))
+
+
+def _levels(run: Run) -> Table:
+    table = Table(title="Partition", title_justify="left", caption_justify="left")
+    for name in ("level", "subgraphs", "nodes", "edges", "captured", "cut", "border nodes", "balance"):
+        table.add_column(name, justify="right")
+    for row in run.tables.read("partition_levels").sort("level").collect():  # one row a level
+        table.add_row(str(row["level"]), f"{row['num_subgraphs']:,}", f"{row['num_nodes']:,}", f"{row['num_edges']:,}",
+                      f"{row['captured_edges']:,}", f"{row['cut_share']:.1%}", f"{row['border_share']:.1%}",
+                      f"{row['imbalance']:.2f}")
+    told = run.details("partition")
+    table.caption = (f"{told['captured_edges']:,} edges in {told['subgraphs']:,} subgraphs; {told['left_over_edges']:,} "
+                     "left over, which refinement works over as well")
+    return table
+
+
+def _steps(run: Run) -> Table:
+    table = Table(title="Where the time went", title_justify="left")
+    for name in ("step", "seconds", "share", "peak memory"):
+        table.add_column(name, justify="left" if name == "step" else "right")
+    records = [record for record in map(run.newest, STEPS) if record is not None]
+    total = sum(record["seconds"] for record in records)
+    for record in records:
+        table.add_row(record["step"], f"{record['seconds']:.1f}", _share(record["seconds"], total),
+                      f"{record['peak_memory_mb']:,.0f} MB")
+    table.add_section()
+    peak = max((record["peak_memory_mb"] for record in records), default=0)
+    table.add_row("all", f"{total:.1f}", "", f"{peak:,.0f} MB")
+    return table
+
+
+def _print_quality(run: Run, console: Console) -> None:
+    rows = run.tables.read("metrics").sort("task", "metric", "variant", "scorer").collect()  # about ten rows
+    if not rows:
+        return
+    table = Table(title="How good it is", title_justify="left")
+    for name in ("task", "measure", "against", "by", "value", "of"):
+        table.add_column(name, justify="right" if name in ("value", "of") else "left")
+    for row in rows:
+        against = f"{row['variant']} negatives" if row["task"] == "link_prediction" else row["variant"]
+        table.add_row(row["task"].replace("_", " "), SETTING_OF[row["metric"]], against,
+                      row["scorer"].replace("_", " "), f"{row['value']:.4f}", f"{row['support']:,}")
+    console.print(table)
+
+
+def _print_links(run: Run, console: Console) -> None:
+    links = run.tables.read("link_predictions").where("rank = 1").sort(F.desc("score"), "src_node_id") \
+        .limit(2 * NUM_EXAMPLES).collect()
+    seen: list[Any] = []
+    for row in links:
+        if not any({row["src"], row["dst"]} == {other["src"], other["dst"]} for other in seen):
+            seen.append(row)
+    if not seen:
+        return
+    table = Table(title="Predicted links, the surest", title_justify="left")
+    for name in ("src", "dst", "probability", "cosine"):
+        table.add_column(name, justify="right" if name in ("probability", "cosine") else "left")
+    for row in seen[:NUM_EXAMPLES]:
+        table.add_row(row["src"], row["dst"], f"{row['probability']:.3f}", f"{row['score']:.3f}")
+    console.print(table)
+
+
+def _print_places(run: Run, console: Console) -> None:
+    output = run.config.output
+    console.print(f"[bold]Tables[/bold]  {output.root or output.catalog}: {', '.join(PUBLIC_TABLES)}", soft_wrap=True)
+    console.print("[bold]Views[/bold]   current_embeddings, top_links, node_labels, run_metrics (the newest published run)")
+    if output.root:
+        console.print("[bold]Try[/bold]", soft_wrap=True)
+        for query in ("select src, dst, probability from top_links order by score desc limit 10",
+                      "select label, count(*) as nodes from node_labels group by label order by nodes desc"
+                      if run.config.input.labels else "select id, vector from current_embeddings limit 3"):
+            console.print(f'  graphseam sql --root {output.root} "{query}"', soft_wrap=True, markup=False)
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{part / whole:.1%}" if whole else "0.0%"

@@ -1,0 +1,158 @@
+"""All reading and writing of graphseam's own tables: one Delta table a name, every row with its run_id."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import to_arrow_schema
+from pyspark.sql.types import StructType
+
+from graphseam.config import OutputConfig, check_run_id
+from graphseam.errors import RunError, nearest
+
+PUBLIC_TABLES = ("nodes", "embeddings", "link_predictions", "node_predictions", "metrics", "runs", "rejected_rows",
+                 "partition_levels", "alignments", "run_steps")
+# A float32 vector neither repeats nor compresses: a dictionary would only cost time and memory.
+WRITE_OPTIONS = {"parquet.enable.dictionary": "false", "compression": "snappy"}
+
+
+def schema_dir() -> Path:
+    """Where the SQL files are: inside an installed wheel, or beside `lib/` in a checkout."""
+    packaged = Path(str(files("graphseam"))) / "_schemas"
+    return packaged if packaged.is_dir() else Path(__file__).resolve().parents[2] / "schemas"
+
+
+def table_names() -> list[str]:
+    return sorted(path.stem for path in schema_dir().glob("*.sql"))
+
+
+def view_names() -> list[str]:
+    return sorted(path.stem for path in (schema_dir() / "views").glob("*.sql"))
+
+
+class Tables:
+    """The tables of one root (or catalog), seen by one run.
+
+    Writing replaces this run's rows of the table (or of one `level` of it), so a repeated step leaves no twin.
+    """
+
+    def __init__(self, spark: SparkSession, output: OutputConfig, run_id: str | None = None) -> None:
+        self.spark = spark
+        self.output = output
+        self.run_id = check_run_id(run_id) if run_id is not None else None
+
+    def identifier(self, name: str) -> str:
+        """The table's name in SQL: delta.`<root>/<name>`, or `<catalog>`.`<name>`."""
+        if name not in table_names():
+            raise RunError(f"there is no table {name!r}.{nearest(name, table_names())}")
+        if self.output.catalog:
+            return ".".join(f"`{part}`" for part in (*self.output.catalog.split("."), name))
+        return f"delta.`{self._absolute_root()}/{name}`"
+
+    def location(self, name: str) -> str:
+        """Where a person finds the table: its path, or its name in the catalog."""
+        return f"{self.output.catalog}.{name}" if self.output.catalog else f"{self.output.root.rstrip('/')}/{name}"
+
+    def _absolute_root(self) -> str:
+        root = self.output.root.rstrip("/")
+        return root if re.match(r"^[a-z][a-z0-9+.-]*:/", root, re.IGNORECASE) else str(Path(root).resolve())
+
+    def ensure(self, name: str) -> None:
+        """Create the table from its SQL file where it does not exist yet."""
+        statement = (schema_dir() / f"{name}.sql").read_text(encoding="utf-8")
+        self.spark.sql(Template(statement).substitute(table=self.identifier(name)))
+
+    def exists(self, name: str) -> bool:
+        if self.output.catalog:
+            return self.spark.catalog.tableExists(f"{self.output.catalog}.{name}")
+        from delta.tables import DeltaTable
+
+        return DeltaTable.isDeltaTable(self.spark, f"{self._absolute_root()}/{name}")
+
+    def all_runs(self, name: str) -> DataFrame:
+        """The whole table, created empty where it does not exist."""
+        self.ensure(name)
+        return self.spark.table(self.identifier(name))
+
+    def read(self, name: str) -> DataFrame:
+        """This run's rows, without the run_id."""
+        return self.all_runs(name).where(F.col("run_id") == self.run_id).drop("run_id")
+
+    def schema(self, name: str) -> StructType:
+        """The columns of the table, less run_id; what a transformation that fills it has to return."""
+        fields = self.all_runs(name).schema.fields
+        return StructType([field for field in fields if field.name != "run_id"])
+
+    def arrow_schema(self, name: str) -> pa.Schema:
+        return to_arrow_schema(self.schema(name))
+
+    def write(self, name: str, rows: DataFrame, level: int | None = None) -> None:
+        """Replace this run's rows of the table, or of one level of it, in one commit.
+
+        rows: the table's columns less run_id, in any order; NULL where the table says NOT NULL fails the write.
+        """
+        table = self.all_runs(name)
+        wanted = [F.lit(self.run_id).alias("run_id") if field.name == "run_id"
+                  else F.col(field.name).cast(field.dataType).alias(field.name) for field in table.schema.fields]
+        mine = f"run_id = '{self.run_id}'" + (f" AND level = {int(level)}" if level is not None else "")
+        writer = rows.select(*wanted).write.format("delta").options(**WRITE_OPTIONS)
+        if table.where(mine).limit(1).count() == 0:  # an append is a quarter of the cost of a replacement
+            writer = writer.mode("append")
+        else:
+            writer = writer.mode("overwrite").option("replaceWhere", mine)
+        if self.output.catalog:
+            writer.saveAsTable(self.identifier(name))
+        else:
+            writer.save(f"{self._absolute_root()}/{name}")
+
+    def write_rows(self, name: str, rows: list[dict[str, Any]]) -> None:
+        """Replace this run's rows with a few that the driver holds (one a subgraph, level or metric at most)."""
+        schema = self.schema(name)
+        values = [tuple(row[field.name] for field in schema.fields) for row in rows]
+        self.write(name, self.spark.createDataFrame(values, schema))
+
+    def append_rows(self, name: str, rows: list[dict[str, Any]]) -> None:
+        """Add a few rows to this run's, keeping those that are there (the log of steps)."""
+        schema = self.all_runs(name).schema
+        values = [tuple({**row, "run_id": self.run_id}[field.name] for field in schema.fields) for row in rows]
+        writer = self.spark.createDataFrame(values, schema).coalesce(1).write.format("delta").mode("append")
+        if self.output.catalog:
+            writer.saveAsTable(self.identifier(name))
+        else:
+            writer.save(f"{self._absolute_root()}/{name}")
+
+    def drop_run(self, name: str) -> None:
+        """Remove this run's rows of the table, where it exists."""
+        if self.exists(name):
+            self.spark.sql(f"DELETE FROM {self.identifier(name)} WHERE run_id = '{self.run_id}'")
+
+    def views(self) -> Iterator[tuple[str, str]]:
+        """(name, SELECT) of each view, over this root's tables."""
+        names = {name: self.identifier(name) for name in table_names()}
+        for view in view_names():
+            statement = (schema_dir() / "views" / f"{view}.sql").read_text(encoding="utf-8")
+            yield view, Template(statement).substitute(names)
+
+    def register_views(self) -> None:
+        """Make every table and view known to this session by its plain name, so that SQL can ask for it."""
+        for name in table_names():
+            self.all_runs(name).createOrReplaceTempView(name)
+        for view, select in self.views():
+            self.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW {view} AS {select}")
+
+    def create_catalog_views(self) -> None:
+        """In a catalog, keep the views there; a directory of tables has no place for them (`graphseam sql` makes them)."""
+        if self.output.catalog:
+            prefix = ".".join(f"`{part}`" for part in self.output.catalog.split("."))
+            for name in table_names():
+                self.ensure(name)
+            for view, select in self.views():
+                self.spark.sql(f"CREATE OR REPLACE VIEW {prefix}.`{view}` AS {select}")

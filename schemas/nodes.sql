@@ -1,0 +1,9 @@
+CREATE TABLE IF NOT EXISTS ${table} (
+  run_id  STRING NOT NULL COMMENT 'run that wrote the row',
+  node_id BIGINT NOT NULL COMMENT 'dense number of the node; an id keeps it in later runs of the same root',
+  id      STRING NOT NULL COMMENT 'the id as it came; a whole number is written in digits'
+) USING delta PARTITIONED BY (run_id)
+COMMENT 'one row a node'
+TBLPROPERTIES (
+  'delta.constraints.node_id_not_negative' = 'node_id >= 0'
+)
