@@ -121,7 +121,7 @@ class FuseConfig:
 @dataclass(frozen=True, kw_only=True)
 class RefineConfig:
     rounds: int = 2  # Krylov rounds over all edges, 2 products each; 0 keeps the fused vectors' span
-    hops: int = 2    # steps of propagation over all edges, 1 product each; rounds = hops = 0 skips the step
+    hops: int = 3    # steps of propagation over all edges, 1 product each; rounds = hops = 0 skips the step
 
     def __post_init__(self) -> None:
         _require(0 <= self.rounds <= 20, "refine.rounds", self.rounds, "give a number from 0 to 20")

@@ -47,11 +47,8 @@ class Run:
     spark: SparkSession
     config: Config
     run_id: str
+    tables: Tables
     records: list[dict[str, Any]] = field(default_factory=list)  # this run's rows of run_steps, oldest first
-
-    @property
-    def tables(self) -> Tables:
-        return Tables(self.spark, self.config.output, self.run_id)
 
     def newest(self, step: str) -> dict[str, Any] | None:
         """The newest record of the step, if it ended well."""
@@ -70,10 +67,11 @@ def new_run_id() -> str:
 
 def open_run(spark: SparkSession, config: Config, run_id: str) -> Run:
     """The run with what it has done so far. RunError where the id was begun on other input files."""
-    run = Run(spark, config, run_id)
+    run = Run(spark, config, run_id, Tables(spark, config.output, run_id))
     begun = run.tables.read("run_steps").sort("started_at").collect()  # one row a step and attempt
     # Spark hands timestamps out as local time without a zone
     run.records.extend({**row.asDict(), "started_at": row["started_at"].astimezone(timezone.utc)} for row in begun)
+    run.tables.is_new_run = not run.records
     ingested = run.newest("ingest")
     if ingested and ingested["input_fingerprint"] != input_fingerprint(config):
         raise RunError(f"run {run_id!r} was begun on other input files, or they have changed since; "

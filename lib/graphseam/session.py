@@ -31,11 +31,12 @@ LOCAL = {
     "spark.ui.showConsoleProgress": "false",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
-    "spark.databricks.delta.snapshotPartitions": "2",
+    "spark.databricks.delta.snapshotPartitions": "1",
     "spark.sql.adaptive.coalescePartitions.parallelismFirst": "false",
     "spark.log.level": "ERROR",
 }
 ROWS_PER_SHUFFLE_PARTITION = 500_000
+COMPILE_FROM_ROWS = 1_000_000
 
 
 def build_session(app_name: str = "graphseam", local: bool = False) -> SparkSession:
@@ -62,9 +63,15 @@ def build_session(app_name: str = "graphseam", local: bool = False) -> SparkSess
 
 
 def size_shuffles(spark: SparkSession, num_rows: int) -> None:
-    """Let the shuffle partitions follow the data: one for each 500,000 rows, at least one a core (and three)."""
+    """Let Spark follow the data's size: a shuffle partition for each 500,000 rows, at least one a core (and three).
+
+    Below a million rows plans are interpreted: compiling them would take longer than running them.
+    """
     wanted = max(num_rows // ROWS_PER_SHUFFLE_PARTITION, spark.sparkContext.defaultParallelism, 3)
     spark.conf.set("spark.sql.shuffle.partitions", str(min(wanted, 20_000)))
+    compiled = num_rows >= COMPILE_FROM_ROWS
+    spark.conf.set("spark.sql.codegen.wholeStage", str(compiled).lower())
+    spark.conf.set("spark.sql.codegen.factoryMode", "FALLBACK" if compiled else "NO_CODEGEN")
 
 
 def cores_of_a_task(spark: SparkSession, num_tasks: int) -> int:

@@ -48,6 +48,9 @@ class Tables:
         self.spark = spark
         self.output = output
         self.run_id = check_run_id(run_id) if run_id is not None else None
+        self.is_new_run = False  # set by who knows that no table holds a row of the run yet: saves asking
+        self._ensured: set[str] = set()
+        self._written: set[str] = set()
 
     def identifier(self, name: str) -> str:
         """The table's name in SQL: delta.`<root>/<name>`, or `<catalog>`.`<name>`."""
@@ -67,6 +70,9 @@ class Tables:
 
     def ensure(self, name: str) -> None:
         """Create the table from its SQL file where it does not exist yet."""
+        if name in self._ensured:
+            return
+        self._ensured.add(name)
         statement = (schema_dir() / f"{name}.sql").read_text(encoding="utf-8")
         self.spark.sql(Template(statement).substitute(table=self.identifier(name)))
 
@@ -104,7 +110,7 @@ class Tables:
                   else F.col(field.name).cast(field.dataType).alias(field.name) for field in table.schema.fields]
         mine = f"run_id = '{self.run_id}'" + (f" AND level = {int(level)}" if level is not None else "")
         writer = rows.select(*wanted).write.format("delta").options(**WRITE_OPTIONS)
-        if table.where(mine).limit(1).count() == 0:  # an append is a quarter of the cost of a replacement
+        if self._holds_nothing(name, mine):  # an append is a quarter of the cost of a replacement
             writer = writer.mode("append")
         else:
             writer = writer.mode("overwrite").option("replaceWhere", mine)
@@ -112,6 +118,14 @@ class Tables:
             writer.saveAsTable(self.identifier(name))
         else:
             writer.save(f"{self._absolute_root()}/{name}")
+
+    def _holds_nothing(self, name: str, predicate: str) -> bool:
+        """Whether the table has no row of this run (and level); a run that is new knows without looking."""
+        first_time = f"{name} {predicate}" not in self._written
+        self._written.add(f"{name} {predicate}")
+        if self.is_new_run and first_time:
+            return True
+        return self.all_runs(name).where(predicate).limit(1).count() == 0
 
     def write_rows(self, name: str, rows: list[dict[str, Any]]) -> None:
         """Replace this run's rows with a few that the driver holds (one a subgraph, level or metric at most)."""
@@ -131,7 +145,7 @@ class Tables:
 
     def drop_run(self, name: str) -> None:
         """Remove this run's rows of the table, where it exists."""
-        if self.exists(name):
+        if not self.is_new_run and self.exists(name):
             self.spark.sql(f"DELETE FROM {self.identifier(name)} WHERE run_id = '{self.run_id}'")
 
     def views(self) -> Iterator[tuple[str, str]]:

@@ -11,13 +11,15 @@ from graphseam.errors import InputError
 from graphseam.evaluate import draw_pairs
 from graphseam.ingest.graph import connect, hold_out, mark_free, merge, number_ids
 from graphseam.ingest.reading import id_type_of, read_rows, with_reason
-from graphseam.ingest.sources import inputs
+from graphseam.ingest.sources import inputs, is_remote, local_files
 from graphseam.seeds import derive_seed
 from graphseam.session import persisted, size_shuffles
 
 if TYPE_CHECKING:
     from graphseam.runs import Run
 
+BYTES_PER_ROW = 4  # of a compressed edge list
+MANY_ROWS = 10_000_000
 ID_COLUMNS = {"edges": ["src", "dst"], "nodes": ["node"], "labels": ["node"]}
 
 
@@ -27,6 +29,7 @@ def ingest(run: Run) -> dict[str, Any]:
     Returns what the summary tells: rows, rejected rows by reason, loops, twins, nodes, edges, held-out edges.
     Errors: InputError where no row of the edges can be used and no node is given.
     """
+    size_shuffles(run.spark, _guess_rows(run))
     raw = {name: read_rows(run.spark, name, path, columns, run.config.input)
            for name, path, columns in inputs(run.config.input)}
     id_type = id_type_of(raw["edges"], ID_COLUMNS["edges"], run.config.input.id_type)
@@ -47,6 +50,14 @@ def ingest(run: Run) -> dict[str, Any]:
     if "labels" in checked:
         details |= _write_labels(run, checked["labels"].where("reason IS NULL"), nodes)
     return details
+
+
+def _guess_rows(run: Run) -> int:
+    """About how many rows the inputs hold, from their bytes; many where only Spark can look at them."""
+    paths = [path for _, path, _ in inputs(run.config.input)]
+    if any(is_remote(path) for path in paths):
+        return MANY_ROWS
+    return sum(file.stat().st_size for path in paths for file in local_files(path, "input")) // BYTES_PER_ROW
 
 
 def _reject(run: Run, checked: dict[str, DataFrame]) -> dict[str, Any]:
