@@ -92,5 +92,4 @@ def _tasks() -> str:
         return ""
     tracker = context.statusTracker()
     stages = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
-    return ", ".join(f"{stage.name.split(' at ')[0]} {stage.numCompletedTasks}/{stage.numTasks} tasks"
-                     for stage in stages if stage is not None)
+    return ", ".join(f"{stage.numCompletedTasks} of {stage.numTasks} tasks done" for stage in stages if stage is not None)

@@ -170,20 +170,22 @@ def peak_memory(interval_s: float = 0.25) -> Iterator[list[float]]:
     """
     peak, done = [0.0], threading.Event()
 
+    def look() -> None:
+        resident = 0
+        for process in (me, *me.children(recursive=True)):
+            try:
+                resident += process.memory_info().rss
+            except psutil.Error:
+                continue  # it ended between being listed and being asked
+        peak[0] = max(peak[0], resident / 2**20)
+
     def watch() -> None:
-        while True:
-            resident = 0
-            for process in (me, *me.children(recursive=True)):
-                try:
-                    resident += process.memory_info().rss
-                except psutil.Error:
-                    continue  # it ended between being listed and being asked
-            peak[0] = max(peak[0], resident / 2**20)
-            if done.wait(interval_s):
-                return
+        while not done.wait(interval_s):
+            look()
 
     me = psutil.Process()
     watcher = threading.Thread(target=watch, daemon=True)
+    look()
     watcher.start()
     try:
         yield peak

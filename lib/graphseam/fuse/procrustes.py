@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from graphseam.arrow import vector_column, vector_matrix
+from graphseam.session import empty_list
 
 RELATIVE_RANK = 1e-6  # singular values below this share of the largest determine no direction
 
@@ -56,7 +58,8 @@ def place_level(level_vectors: DataFrame, frame: DataFrame, schema: StructType, 
     Cost: one join on node_id and one shuffle to the subgraphs; O(nodes · dim²) in all. Memory: one subgraph a task.
     """
     placed = frame.select("node_id", F.col("degree").alias("frame_degree"), F.col("vector").alias("frame_vector"))
-    joined = level_vectors.join(placed, on="node_id", how="left")
+    joined = level_vectors.join(placed, on="node_id", how="left") \
+        .fillna({"frame_degree": 0.0}).withColumn("frame_vector", F.coalesce("frame_vector", empty_list("float")))
     return joined.groupBy("subgraph_id").applyInArrow(_place_subgraph(arrow_schema), schema)
 
 
@@ -64,10 +67,10 @@ def _place_subgraph(schema: pa.Schema) -> Callable[[pa.Table], pa.Table]:
     def place_subgraph(rows: pa.Table) -> pa.Table:
         rows = rows.sort_by("node_id")
         vectors, degrees = vector_matrix(rows["vector"]), rows["degree"].to_numpy()
-        shared = np.asarray(rows["frame_vector"].is_valid())
+        shared = pc.list_value_length(rows["frame_vector"]).to_numpy() > 0
         overlap = rows.filter(pa.array(shared))
         frame_vectors = vector_matrix(overlap["frame_vector"], dim=vectors.shape[1])
-        frame_degrees = overlap["frame_degree"].to_numpy().astype(np.float64)
+        frame_degrees = overlap["frame_degree"].to_numpy()
         found = align(vectors[shared], frame_vectors, np.minimum(degrees[shared], frame_degrees))
         rotated = vectors.astype(np.float64) @ found.rotation
         total = degrees.astype(np.float64)

@@ -44,9 +44,9 @@ class ExactIndex:
 
 @dataclass
 class IvfIndex:
-    """Vectors in 4·sqrt(n) cells around k-means centres; a query looks into 1/16 of the cells, 8 at least.
+    """Vectors in 4·sqrt(n) cells around k-means centres; a query looks into 1/32 of the cells, 8 at least.
 
-    Cost: O(queries · vectors · dim / 16). Approximate. Deterministic in the seed. Source: faiss, IndexIVFFlat.
+    Cost: O(queries · vectors · dim / 32). Approximate. Deterministic in the seed. Source: faiss, IndexIVFFlat.
     """
 
     device: str = "cpu"
@@ -62,7 +62,7 @@ class IvfIndex:
         index.cp.niter, index.cp.max_points_per_centroid = 8, 64
         index.train(vectors)
         index.add(vectors)
-        index.nprobe = max(8, num_cells // 16)
+        index.nprobe = max(8, num_cells // 32)
         self.held["index"] = index
 
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 from graphseam.arrow import vector_matrix
 from graphseam.embed.executor import limit_threads, task_device
 from graphseam.predict.indexes import INDEXES
+from graphseam.session import empty_list
 
 CANDIDATE_SCHEMA = "src BIGINT, dst BIGINT, score FLOAT"
 ARROW_CANDIDATES = pa.schema([("src", pa.int64()), ("dst", pa.int64()), ("score", pa.float32())])
@@ -35,7 +36,7 @@ def nearest_strangers(embeddings: DataFrame, edges: DataFrame, method: str, top_
     Cost: num_blocks shuffles of the vectors, and the index's own. Memory: one block and one batch a task.
     """
     vectors = embeddings.select("node_id", "vector")
-    base = vectors.select(F.lit(BASE).alias("kind"), F.lit(None).cast("array<bigint>").alias("known"), "node_id",
+    base = vectors.select(F.lit(BASE).alias("kind"), empty_list("bigint").alias("known"), "node_id",
                           "vector", F.pmod(F.xxhash64("node_id"), F.lit(num_blocks)).cast("int").alias("block"))
     queries = vectors.join(neighbour_lists(edges), on="node_id", how="inner") \
         .select(F.lit(QUERY).alias("kind"), "known", "node_id", "vector",

@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 from graphseam.arrow import slices, vector_column, vector_matrix
 from graphseam.embed.executor import limit_threads, task_device
 from graphseam.graph import Graph
+from graphseam.session import empty_list
 
 EDGE, NODE = 0, 1
 REFINED_SCHEMA = "node_id BIGINT, vector ARRAY<FLOAT>"
@@ -25,13 +26,12 @@ def refine_in_one_block(edges: DataFrame, nodes: DataFrame, fused: DataFrame, re
     edges: EDGES. nodes: (node_id). fused: (node_id, vector), for any of the nodes; the others start from zero.
     Returns (node_id, vector), one row a node. Cost: edges and vectors move to one task, once.
     """
-    no_vector = F.lit(None).cast("array<float>")
-    no_number = F.lit(None).cast("bigint")
+    no_number, no_vector = F.lit(0).cast("bigint"), empty_list("float")
     start = nodes.select("node_id").join(fused.select("node_id", "vector"), on="node_id", how="left")
     rows = edges.select(F.lit(EDGE).alias("kind"), "src", "dst", "weight", no_number.alias("node_id"),
                         no_vector.alias("vector")) \
         .union(start.select(F.lit(NODE).alias("kind"), no_number.alias("src"), no_number.alias("dst"),
-                            F.lit(None).cast("double").alias("weight"), "node_id", "vector"))
+                            F.lit(0.0).alias("weight"), "node_id", F.coalesce("vector", no_vector).alias("vector")))
     return rows.coalesce(1).mapInArrow(_refine_stream(refiner, dim, seed, threads), REFINED_SCHEMA)
 
 
@@ -56,14 +56,14 @@ def _collect(batches: Iterator[pa.RecordBatch], dim: int) -> tuple[Graph, np.nda
     for batch in batches:
         is_edge = batch["kind"].to_numpy() == EDGE
         part = batch.filter(pa.array(is_edge))
-        edges.append(tuple(part[name].to_numpy(zero_copy_only=False) for name in ("src", "dst", "weight")))
+        edges.append(tuple(part[name].to_numpy() for name in ("src", "dst", "weight")))
         node_rows = batch.filter(pa.array(~is_edge))
-        ids.append(node_rows["node_id"].to_numpy(zero_copy_only=False))
-        placed = node_rows.filter(node_rows["vector"].is_valid())
-        held_ids.append(placed["node_id"].to_numpy(zero_copy_only=False))
+        ids.append(node_rows["node_id"].to_numpy())
+        placed = node_rows.filter(pa.array(node_rows["vector"].value_lengths().to_numpy() > 0))
+        held_ids.append(placed["node_id"].to_numpy())
         held.append(vector_matrix(placed["vector"], dim))
     src, dst, weight = (np.concatenate(column) for column in zip(*edges, strict=True))
-    graph = Graph.from_edges(src.astype(np.int64), dst.astype(np.int64), weight, np.concatenate(ids).astype(np.int64))
+    graph = Graph.from_edges(src, dst, weight, np.concatenate(ids))
     start = np.zeros((graph.num_nodes, dim), np.float32)
     start[np.searchsorted(graph.node_ids, np.concatenate(held_ids))] = np.concatenate(held)
     return graph, start
