@@ -54,6 +54,10 @@ class InputConfig:
         _require_name(self.format, "input.format", FORMATS)
         _require_name(self.id_type, "input.id_type", ID_TYPES)
         _require_name(self.header, "input.header", ("auto", "true", "false"))
+        _require(len(self.delimiter) <= 1 or self.delimiter == r"\s+", "input.delimiter", self.delimiter,
+                 r'give one character ("\t" in quotes for a tab), or "\\s+" for any blanks')
+        _require(self.delimiter not in ('"', "\\", "\r", "\n"), "input.delimiter", self.delimiter,
+                 "give a character that neither quotes nor ends a line")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,10 +75,11 @@ class OutputConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    seed: int = 0
+    seed: int = 0               # any 64-bit whole number
     task_memory_mb: int = 4096  # what one task may hold; checked against a forecast before the work starts
 
     def __post_init__(self) -> None:
+        _require(-(1 << 63) <= self.seed < 1 << 63, "run.seed", self.seed, "give a whole number of 64 bits")
         _require(self.task_memory_mb >= 64, "run.task_memory_mb", self.task_memory_mb, "give at least 64")
 
 
@@ -91,7 +96,8 @@ class PartitionConfig:
 
         _require_name(self.method, "partition.method", tuple(PARTITIONERS))
         _require(self.num_subgraphs >= 0, "partition.num_subgraphs", self.num_subgraphs, "give 0 (automatic) or more")
-        _require(self.max_subgraph_edges >= 1, "partition.max_subgraph_edges", self.max_subgraph_edges, "give 1 or more")
+        _require(self.max_subgraph_edges >= 1, "partition.max_subgraph_edges", self.max_subgraph_edges,
+                 "give 1 or more")
         _require(1 <= self.max_levels <= 16, "partition.max_levels", self.max_levels, "give a number from 1 to 16")
         _require(0 < self.imbalance < 1, "partition.imbalance", self.imbalance, "give a number between 0 and 1")
 
@@ -201,6 +207,9 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         raise ConfigError(f"{str(path)!r} is a directory; give a TOML file, such as conf/demo.toml") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    except (OSError, ValueError) as error:  # no permission, too long a name, a NUL in it
+        raise ConfigError(f"the configuration file {str(path)[:200]!r} cannot be opened: "
+                          f"{getattr(error, 'strerror', None) or error}") from None
     for override in overrides:
         _apply(tree, override)
     return _build(Config, tree, prefix="")

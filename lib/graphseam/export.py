@@ -27,6 +27,8 @@ def check_output(output: str) -> None:
     """ConfigError where the file cannot be written; asked before Spark starts."""
     if Path(output).suffix not in (".parquet", ".csv"):
         raise ConfigError(f"--output is {output!r}; give a file that ends in .parquet or .csv")
+    if Path(output).is_dir():
+        raise ConfigError(f"--output is {output!r}, which is a directory; give a file")
     if not Path(output).resolve().parent.is_dir():
         raise ConfigError(f"--output is {output!r}, and there is no directory {str(Path(output).resolve().parent)!r}")
 

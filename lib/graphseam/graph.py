@@ -34,7 +34,8 @@ class Graph:
         return np.asarray(self.adjacency.sum(axis=1)).ravel()
 
     @staticmethod
-    def from_edges(src: np.ndarray, dst: np.ndarray, weight: np.ndarray, extra_nodes: np.ndarray | None = None) -> Graph:
+    def from_edges(src: np.ndarray, dst: np.ndarray, weight: np.ndarray,
+                   extra_nodes: np.ndarray | None = None) -> Graph:
         """The graph of edges in any order; `extra_nodes` are those that may have none.
 
         Cost: one sort of the edges. Twice-given and two-way edges are added up.

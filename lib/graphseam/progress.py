@@ -92,4 +92,5 @@ def _tasks() -> str:
         return ""
     tracker = context.statusTracker()
     stages = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
-    return ", ".join(f"{stage.numCompletedTasks} of {stage.numTasks} tasks done" for stage in stages if stage is not None)
+    return ", ".join(f"{stage.numCompletedTasks} of {stage.numTasks} tasks done"
+                     for stage in stages if stage is not None)

@@ -23,8 +23,8 @@ def publish(run: Run) -> dict[str, Any]:
     vectors = run.tables.read("embeddings")
     num_vectors, num_nodes = vectors.count(), vectors.select("node_id").distinct().count()
     if not num_vectors == num_nodes == ingested["nodes"]:
-        raise RunError(f"run {run.run_id!r} has {num_vectors:,} vectors of {num_nodes:,} nodes for {ingested['nodes']:,} "
-                       "nodes; run jobs/refine.py again")
+        raise RunError(f"run {run.run_id!r} has {num_vectors:,} vectors of {num_nodes:,} nodes for "
+                       f"{ingested['nodes']:,} nodes; run jobs/refine.py again")
     durations = {record["step"]: round(record["seconds"], 3) for record in run.records}
     run.tables.write_rows("runs", [{
         "status": "published", "published_at": datetime.now(timezone.utc), "seed": run.config.run.seed,

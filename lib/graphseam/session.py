@@ -53,7 +53,7 @@ def build_session(app_name: str = "graphseam", local: bool = False) -> SparkSess
     if local and not submitted.contains("spark.master"):
         builder = builder.master("local[*]").config("spark.sql.shuffle.partitions", str(2 * (os.cpu_count() or 1)))
         builder = builder.config("spark.driver.memory", os.environ.get("GRAPHSEAM_DRIVER_MEMORY", "4g"))
-    if local or submitted.get("spark.master", "").startswith("local"):
+    if local or str(submitted.get("spark.master")).startswith("local"):
         for key, value in LOCAL.items():
             if not submitted.contains(key):
                 builder = builder.config(key, value)

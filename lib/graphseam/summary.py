@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from graphseam.runs import STEPS, Run
-from graphseam.tables import PUBLIC_TABLES
+from graphseam.tables import PUBLIC_TABLES, view_names
 
 NUM_EXAMPLES = 5
 SETTING_OF = {"auc": "AUC", "ap": "average precision", "micro_f1": "Micro-F1", "macro_f1": "Macro-F1"}
@@ -32,12 +32,13 @@ def _print_graph(run: Run, console: Console) -> None:
     told = run.details("ingest")
     kind = "directed" if run.config.input.directed else "undirected"
     weights = "weighted" if run.config.input.weight else "unweighted"
-    console.print(f"[bold]Graph[/bold]  {told['nodes']:,} nodes, {told['edges'] + told['holdout_edges']:,} edges, {kind}, "
-                  f"{weights}, {told['id_type']} ids; from {told['rows']:,} rows")
+    num_edges = told["edges"] + told["holdout_edges"]
+    console.print(f"[bold]Graph[/bold]  {told['nodes']:,} nodes, {num_edges:,} edges, {kind}, {weights}, "
+                  f"{told['id_type']} ids; from {told['rows']:,} rows")
     console.print(f"       {told['loops']:,} loops and {told['twins']:,} twins merged", end="")
     if run.config.evaluate.holdout:
-        console.print(f"; {told['holdout_edges']:,} edges ({_share(told['holdout_edges'], told['edges'] + told['holdout_edges'])}) "
-                      "held out before anything saw them")
+        console.print(f"; {told['holdout_edges']:,} edges ({_share(told['holdout_edges'], num_edges)}) held out before "
+                      "anything saw them")
     else:
         console.print("; every edge is embedded, none held out, so there are no link metrics")
     if told["rejected"]:
@@ -59,8 +60,8 @@ def _levels(run: Run) -> Table:
                       f"{row['captured_edges']:,}", f"{row['cut_share']:.1%}", f"{row['border_share']:.1%}",
                       f"{row['imbalance']:.2f}")
     told = run.details("partition")
-    table.caption = (f"{told['captured_edges']:,} edges in {told['subgraphs']:,} subgraphs; {told['left_over_edges']:,} "
-                     "left over, which refinement works over as well")
+    table.caption = (f"{told['captured_edges']:,} edges in {told['subgraphs']:,} subgraphs; "
+                     f"{told['left_over_edges']:,} left over, which refinement works over as well")
     return table
 
 
@@ -113,7 +114,7 @@ def _print_links(run: Run, console: Console) -> None:
 def _print_places(run: Run, console: Console) -> None:
     output = run.config.output
     console.print(f"[bold]Tables[/bold]  {output.root or output.catalog}: {', '.join(PUBLIC_TABLES)}", soft_wrap=True)
-    console.print("[bold]Views[/bold]   current_embeddings, top_links, node_labels, run_metrics (the newest published run)")
+    console.print(f"[bold]Views[/bold]   {', '.join(view_names())} (the newest published run)", soft_wrap=True)
     if output.root:
         console.print("[bold]Try[/bold]", soft_wrap=True)
         for query in ("select src, dst, probability from top_links order by score desc limit 10",

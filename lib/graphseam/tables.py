@@ -57,8 +57,11 @@ class Tables:
         if name not in table_names():
             raise RunError(f"there is no table {name!r}.{nearest(name, table_names())}")
         if self.output.catalog:
-            return ".".join(f"`{part}`" for part in (*self.output.catalog.split("."), name))
+            return f"{self._schema()}.`{name}`"
         return f"delta.`{self._absolute_root()}/{name}`"
+
+    def _schema(self) -> str:
+        return ".".join(f"`{part}`" for part in self.output.catalog.split("."))
 
     def location(self, name: str) -> str:
         """Where a person finds the table: its path, or its name in the catalog."""
@@ -73,6 +76,8 @@ class Tables:
         if name in self._ensured:
             return
         self._ensured.add(name)
+        if self.output.catalog and len(self._ensured) == 1:
+            self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self._schema()}")
         statement = (schema_dir() / f"{name}.sql").read_text(encoding="utf-8")
         self.spark.sql(Template(statement).substitute(table=self.identifier(name)))
 
@@ -90,7 +95,7 @@ class Tables:
 
     def read(self, name: str) -> DataFrame:
         """This run's rows, without the run_id."""
-        return self.all_runs(name).where(F.col("run_id") == self.run_id).drop("run_id")
+        return self.all_runs(name).where(F.col("run_id") == F.lit(self.run_id)).drop("run_id")
 
     def schema(self, name: str) -> StructType:
         """The columns of the table, less run_id; what a transformation that fills it has to return."""
@@ -163,10 +168,9 @@ class Tables:
             self.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW {view} AS {select}")
 
     def create_catalog_views(self) -> None:
-        """In a catalog, keep the views there; a directory of tables has no place for them (`graphseam sql` makes them)."""
+        """In a catalog, keep the views there; a directory has no place for them, so `graphseam sql` makes them."""
         if self.output.catalog:
-            prefix = ".".join(f"`{part}`" for part in self.output.catalog.split("."))
             for name in table_names():
                 self.ensure(name)
             for view, select in self.views():
-                self.spark.sql(f"CREATE OR REPLACE VIEW {prefix}.`{view}` AS {select}")
+                self.spark.sql(f"CREATE OR REPLACE VIEW {self._schema()}.`{view}` AS {select}")

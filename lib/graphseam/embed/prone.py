@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
 from scipy.special import iv
 
 from graphseam.graph import Graph
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class ProneEmbedder:
         vectors[torch.from_numpy(graph.degrees == 0).to(place)] = 0
         return vectors.cpu().numpy()
 
-    def _propagate(self, graph: Graph, start):  # noqa: ANN001, ANN202  torch is not imported at module level
+    def _propagate(self, graph: Graph, start: torch.Tensor) -> torch.Tensor:
         """The Chebyshev expansion of a Gaussian band-pass filter of the graph's Laplacian, applied to `start`."""
         from graphseam.embed import linalg
 

@@ -27,7 +27,7 @@ def _link_metrics(scored: pa.Table) -> pa.Table:
     from sklearn.metrics import average_precision_score, roc_auc_score
 
     kinds = np.asarray(scored["kind"].to_pylist(), dtype=object)
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for variant in (UNIFORM, HARD):
         chosen = (kinds == POSITIVE) | (kinds == variant)
         truth = kinds[chosen] == POSITIVE
@@ -40,9 +40,9 @@ def _link_metrics(scored: pa.Table) -> pa.Table:
             rows += [("link_prediction", name, variant, scorer, float(measure(truth, scores)), int(truth.sum()))
                      for name, measure in measures]
     names = ("task", "metric", "variant", "scorer", "value", "support")
-    columns = list(zip(*rows, strict=True)) if rows else [[] for _ in names]
+    columns = [[row[at] for row in rows] for at in range(len(names))]
     kinds_of = [pa.string()] * 4 + [pa.float64(), pa.int64()]
-    return pa.table({name: pa.array(list(column), kind)
+    return pa.table({name: pa.array(column, kind)
                      for name, column, kind in zip(names, columns, kinds_of, strict=True)})
 
 

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from graphseam.errors import InputError
 from graphseam.evaluate import draw_pairs
-from graphseam.ingest.graph import connect, hold_out, mark_free, merge, number_ids
+from graphseam.ingest.graph import connect, hold_out, mark_free, merge, newest_numbers, number_ids
 from graphseam.ingest.reading import id_type_of, read_rows, with_reason
 from graphseam.ingest.sources import inputs, is_remote, local_files
 from graphseam.seeds import derive_seed
@@ -80,12 +80,12 @@ def _write_nodes(run: Run, checked: dict[str, DataFrame], id_type: str) -> DataF
         ids = ids.union(checked["nodes"].where("reason IS NULL").select(F.col("node").alias("id")))
     kind = "BIGINT" if id_type == "integer" else "STRING"
     published = run.tables.all_runs("runs").where(F.col("run_id") != run.run_id) \
-        .where(F.col("id_type") == id_type).select("run_id").distinct()
-    known = run.tables.all_runs("nodes").join(published, on="run_id", how="left_semi") \
-        .select(F.col("id").cast(kind).alias("id"), "node_id").distinct()
-    highest = known.agg(F.max("node_id")).head()
+        .where(F.col("id_type") == id_type).select("run_id", F.struct("published_at", "run_id").alias("age"))
+    earlier = run.tables.all_runs("nodes").join(published, on="run_id", how="inner") \
+        .select(F.col("id").cast(kind).alias("id"), "node_id", "age")
+    highest = earlier.agg(F.max("node_id")).head()
     first_free = 0 if highest is None or highest[0] is None else highest[0] + 1
-    run.tables.write("nodes", number_ids(ids.distinct(), known, first_free))
+    run.tables.write("nodes", number_ids(ids.distinct(), newest_numbers(earlier), first_free))
     return run.tables.read("nodes").select("node_id", F.col("id").cast(kind).alias("id"))
 
 

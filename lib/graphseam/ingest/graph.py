@@ -8,6 +8,17 @@ from pyspark.sql import functions as F
 from graphseam.seeds import uniform
 
 
+def newest_numbers(earlier: DataFrame) -> DataFrame:
+    """The number each id had last, and each number but once.
+
+    Runs that were under way at the same time may give one id two numbers, or one number to two ids: what was published
+    last holds. earlier: (id, node_id, age), of published runs. Returns (id, node_id), unique in both.
+    Cost: two aggregations of `earlier`.
+    """
+    newest = earlier.groupBy("id").agg(F.max_by("node_id", "age").alias("node_id"), F.max("age").alias("age"))
+    return newest.groupBy("node_id").agg(F.max_by("id", "age").alias("id")).select("id", "node_id")
+
+
 def number_ids(ids: DataFrame, known: DataFrame, first_free: int) -> DataFrame:
     """Give every id a number: its old one where `known` has it, else the next free ones in the order of the ids.
 
@@ -53,9 +64,10 @@ def merge(rows: DataFrame, directed: bool, weighted: bool) -> DataFrame:
 def mark_free(edges: DataFrame, seed: int) -> DataFrame:
     """`edges` with `free`: whether the edge may be held out, because each of its ends keeps another edge.
 
-    Every node keeps the edge that drew its highest number. Cost: one aggregation and two joins of `edges`.
+    Every node keeps the edge that drew its highest number. Both directions of a pair draw the same number, for what
+    is embedded has no directions. Cost: one aggregation and two joins of `edges`.
     """
-    drawn = edges.withColumn("draw", uniform(seed, F.lit("keep"), "src", "dst"))
+    drawn = edges.withColumn("draw", uniform(seed, F.lit("keep"), F.least("src", "dst"), F.greatest("src", "dst")))
     ends = drawn.select(F.col("src").alias("node"), "draw").union(drawn.select(F.col("dst").alias("node"), "draw"))
     best = ends.groupBy("node").agg(F.max("draw").alias("best"))
 
@@ -68,10 +80,10 @@ def mark_free(edges: DataFrame, seed: int) -> DataFrame:
 
 
 def hold_out(marked: DataFrame, share: float, num_edges: int, num_free: int, seed: int) -> DataFrame:
-    """`marked` with `held`: about `share` of all edges, drawn from the free ones by the edge's own hash.
+    """`marked` with `held`: about `share` of all edges, drawn from the free ones by the pair's own hash.
 
     Where fewer edges are free than asked for, all of them are held out.
     """
     chance = min(1.0, share * num_edges / num_free) if num_free else 0.0
-    drawn = uniform(seed, F.lit("hold out"), "src", "dst") < F.lit(chance)
+    drawn = uniform(seed, F.lit("hold out"), F.least("src", "dst"), F.greatest("src", "dst")) < F.lit(chance)
     return marked.select("src", "dst", "weight", (F.col("free") & drawn).alias("held"))

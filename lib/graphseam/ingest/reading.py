@@ -31,6 +31,7 @@ from graphseam.ingest.sources import (
 )
 
 INTEGERS = (ByteType, ShortType, IntegerType, LongType)
+READABLE = (*INTEGERS, FloatType, DoubleType, DecimalType, StringType)  # as ids and weights
 INTEGER_SHARE = 0.9  # of the ids have to be whole numbers for the graph to count as one with integer ids
 
 
@@ -44,7 +45,15 @@ def read_rows(spark: SparkSession, name: str, path: str, columns: dict[str, str]
     found = {key: source.column(positional(source, column, key), f"input.{key}") for key, column in columns.items()}
     if source.format == "csv":
         return _text_rows(spark, source, found)
-    rows = spark.read.format(source.format).load(source.path)
+    try:
+        reader = spark.read.format(source.format)
+        if source.format == "parquet" and not is_remote(source.path):
+            reader = reader.option("recursiveFileLookup", True)  # as local_files looks; hides columns of partitions
+        rows = reader.load(source.path)
+        _check_types(rows, source, found)
+    except AnalysisException as error:
+        raise InputError(f"{path!r} (input.{name}) cannot be read as {source.format}: "
+                         f"{str(error).splitlines()[0]}") from None
     return rows.select(
         *[F.col(f"`{column}`").alias(key) for key, column in found.items()],
         F.lit(source.path).alias("file"),
@@ -52,6 +61,15 @@ def read_rows(spark: SparkSession, name: str, path: str, columns: dict[str, str]
         .alias("content"),
         F.lit(False).alias("blank"),
     )
+
+
+def _check_types(rows: DataFrame, source: Source, columns: dict[str, str]) -> None:
+    """InputError where an id or a weight is neither number nor text."""
+    for key, column in columns.items():
+        kind = rows.schema[column].dataType
+        if key != "label" and not isinstance(kind, READABLE):
+            raise InputError(f"{source.path} has {kind.simpleString()} in column {column!r} (input.{key}); "
+                             "give a column of numbers or text")
 
 
 def _inspect_with_spark(spark: SparkSession, name: str, path: str, columns: dict[str, str],
@@ -82,7 +100,7 @@ def _format_by_trial(spark: SparkSession, path: str) -> str:
 
 
 def _text_rows(spark: SparkSession, source: Source, columns: dict[str, str]) -> DataFrame:
-    lines = spark.read.text(source.path).select(
+    lines = spark.read.option("recursiveFileLookup", True).text(source.path).select(
         F.regexp_replace("value", "^\ufeff", "").alias("value"), F.col("_metadata.file_path").alias("file"))
     lines = lines.where(~F.col("value").rlike("^[" + "".join(COMMENT_MARKS) + "]"))
     if source.header is not None:
@@ -93,14 +111,15 @@ def _text_rows(spark: SparkSession, source: Source, columns: dict[str, str]) -> 
         cells = {column: F.get(fields, F.lit(at)) for column, at in place.items()}
     else:
         schema = ", ".join(f"c{at} STRING" for at in range(len(source.columns)))
-        options = {"sep": source.delimiter, "ignoreLeadingWhiteSpace": "true", "ignoreTrailingWhiteSpace": "true"}
+        options = {"sep": source.delimiter, "escape": '"',  # a quote in quotes is doubled, as RFC 4180 has it
+                   "ignoreLeadingWhiteSpace": "true", "ignoreTrailingWhiteSpace": "true"}
         record = F.from_csv("value", schema, options)
         cells = {column: record.getField(f"c{at}") for column, at in place.items()}
     return lines.select(
         *[cells[column].alias(key) for key, column in columns.items()],
         "file",
         F.substring("value", 1, 1000).alias("content"),
-        (F.trim("value") == "").alias("blank"),
+        (~F.col("value").rlike(r"\S")).alias("blank"),
     )
 
 

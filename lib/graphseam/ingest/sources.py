@@ -6,11 +6,12 @@ import bz2
 import csv
 import glob
 import gzip
-import lzma
 import re
-from collections.abc import Iterable
+import zlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,7 +21,7 @@ from graphseam.errors import InputError, nearest
 
 COMMENT_MARKS = ("#", "%")  # SNAP's and KONECT's
 WHITESPACE = r"\s+"         # as a delimiter: any run of blanks and tabs
-OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+OPENERS: dict[str, Callable[..., IO[str]]] = {".gz": gzip.open, ".bz2": bz2.open}  # what Spark opens too
 
 
 @dataclass(frozen=True)
@@ -38,18 +39,33 @@ class Source:
         """`wanted` where the source has it; InputError with the nearest name where not."""
         if wanted in self.columns:
             return wanted
-        hint = "" if self.header is not None or self.format != "csv" else \
-            " The file has no header: give a position from 0."
-        raise InputError(f"{self.path} has no column {wanted!r} ({key}).{hint}{nearest(wanted, self.columns)}")
+        missing = f"{self.path} has no column {wanted!r} ({key})."
+        known = nearest(wanted, self.columns)
+        if self.format != "csv":
+            raise InputError(missing + known)
+        if self.header is None:
+            raise InputError(f"{missing} The file has no header: give a position from 0.{known}")
+        raise InputError(f"{missing}{known} If these are no names but data, set input.header = false.")
 
 
 def is_remote(path: str) -> bool:
     return re.match(r"^[a-z][a-z0-9+.-]*:/", path, re.IGNORECASE) is not None and not path.startswith("file:")
 
 
+def local_path(path: str) -> str:
+    return path.removeprefix("file://").removeprefix("file:")
+
+
 def local_files(path: str, key: str) -> list[Path]:
-    """The files behind a local path, directory or glob; InputError where there are none."""
-    plain = path.removeprefix("file://").removeprefix("file:")
+    """The files behind a local path, directory or glob; InputError where there are none, or none that can be seen."""
+    try:
+        return _local_files(path, key)
+    except OSError as error:  # too long a name, a directory that may not be entered
+        raise InputError(f"{path[:200]!r} ({key}) cannot be opened: {error.strerror}") from None
+
+
+def _local_files(path: str, key: str) -> list[Path]:
+    plain = local_path(path)
     found = [Path(name) for name in sorted(glob.glob(plain))] if re.search(r"[*?\[]", plain) else [Path(plain)]
     if not found or not found[0].exists():
         beside = [entry.name for entry in Path(plain).parent.glob("*")] if Path(plain).parent.is_dir() else []
@@ -66,10 +82,13 @@ def local_files(path: str, key: str) -> list[Path]:
 
 def find_format(path: str, files: list[Path], key: str) -> str:
     """parquet, csv or delta, from what the files are rather than what they are called."""
-    if Path(path, "_delta_log").is_dir():
+    if Path(local_path(path), "_delta_log").is_dir():
         return "delta"
-    with files[0].open("rb") as stream:
-        start = stream.read(4096)
+    try:
+        with files[0].open("rb") as stream:
+            start = stream.read(4096)
+    except OSError as error:
+        raise InputError(f"{files[0]} ({key}) cannot be read: {error.strerror}") from None
     if start[:4] == b"PAR1":
         return "parquet"
     if files[0].suffix not in OPENERS and b"\0" in start:
@@ -95,7 +114,7 @@ def first_text_lines(file: Path, key: str, count: int = 5) -> list[str]:
                     lines.append(line.rstrip("\r\n"))
                 if len(lines) == count:
                     break
-    except (OSError, EOFError, lzma.LZMAError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{file} ({key}) cannot be read: {_first_line(error)}") from None
     if not lines:
         raise InputError(f"{file} ({key}) holds no data line, only blank lines and comments")
@@ -120,7 +139,10 @@ def text_source(name: str, path: str, lines: list[str], wanted: Iterable[str], c
 def split_line(line: str, delimiter: str) -> list[str]:
     if delimiter == WHITESPACE:
         return line.split()
-    return [field.strip() for field in next(csv.reader([line], delimiter=delimiter))]
+    try:
+        return [field.strip() for field in next(csv.reader([line], delimiter=delimiter, skipinitialspace=True))]
+    except csv.Error:  # a field of more than 131,072 characters
+        return line.split(delimiter)
 
 
 def _find_delimiter(line: str) -> str:
@@ -150,7 +172,7 @@ def inspect(name: str, path: str, wanted: Iterable[str], config: InputConfig) ->
     files = local_files(path, key)
     kind = config.format if config.format != "auto" and name == "edges" else find_format(path, files, key)
     if kind == "delta":
-        if not Path(path, "_delta_log").is_dir():
+        if not Path(local_path(path), "_delta_log").is_dir():
             raise InputError(f"{path!r} ({key}) is no Delta table: it has no _delta_log directory")
         return None
     if kind == "parquet":

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 
 from graphseam.arrow import vector_matrix
 from graphseam.embed.executor import limit_threads, task_device
-from graphseam.predict.indexes import INDEXES
+from graphseam.predict.indexes import INDEXES, Index
 from graphseam.session import empty_list
 
 CANDIDATE_SCHEMA = "src BIGINT, dst BIGINT, score FLOAT"
@@ -78,7 +78,7 @@ def _unit_vectors(batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray]:
     return batch["node_id"].to_numpy()[kept], vectors[kept] / lengths[kept, None]
 
 
-def _answer(index, base_ids: np.ndarray, queries: pa.RecordBatch, top_k: int) -> Iterator[pa.RecordBatch]:  # noqa: ANN001
+def _answer(index: Index, base_ids: np.ndarray, queries: pa.RecordBatch, top_k: int) -> Iterator[pa.RecordBatch]:
     """Search for all queries; those with more neighbours ask for more, as neighbours and themselves are dropped.
 
     Queries are put in classes by their number of neighbours, doubling, so that one hub does not slow the others down.

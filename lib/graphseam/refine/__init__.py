@@ -11,6 +11,7 @@ from graphseam.seeds import derive_seed
 from graphseam.session import cores_of_a_task
 
 if TYPE_CHECKING:
+    from graphseam.refine.spectral import SpectralRefiner
     from graphseam.runs import Run
 
 
@@ -38,7 +39,7 @@ def refine(run: Run) -> dict[str, Any]:
     return {"vectors": run.tables.read("embeddings").count(), "threads": threads}
 
 
-def _refiner(run: Run):  # noqa: ANN202
+def _refiner(run: Run) -> SpectralRefiner:
     """The refiner with its settings, once its forecast fits the memory of one task."""
     from graphseam.refine.spectral import SpectralRefiner
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -14,12 +15,15 @@ from graphseam.embed.executor import limit_threads, task_device
 from graphseam.graph import Graph
 from graphseam.session import empty_list
 
+if TYPE_CHECKING:
+    from graphseam.refine.spectral import SpectralRefiner as Refiner
+
 EDGE, NODE = 0, 1
 REFINED_SCHEMA = "node_id BIGINT, vector ARRAY<FLOAT>"
 ARROW_REFINED = pa.schema([("node_id", pa.int64()), ("vector", pa.list_(pa.field("element", pa.float32())))])
 
 
-def refine_in_one_block(edges: DataFrame, nodes: DataFrame, fused: DataFrame, refiner, dim: int, seed: int,  # noqa: ANN001
+def refine_in_one_block(edges: DataFrame, nodes: DataFrame, fused: DataFrame, refiner: Refiner, dim: int, seed: int,
                         threads: int) -> DataFrame:
     """Refine the vectors of all nodes over all edges, in one task.
 
@@ -35,7 +39,7 @@ def refine_in_one_block(edges: DataFrame, nodes: DataFrame, fused: DataFrame, re
     return rows.coalesce(1).mapInArrow(_refine_stream(refiner, dim, seed, threads), REFINED_SCHEMA)
 
 
-def _refine_stream(refiner, dim: int, seed: int,  # noqa: ANN001
+def _refine_stream(refiner: Refiner, dim: int, seed: int,
                    threads: int) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def refine_stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         limit_threads(threads)

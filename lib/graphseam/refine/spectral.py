@@ -1,4 +1,4 @@
-"""Global refinement: the leading spectrum of the whole graph in two views, found by block Krylov rounds from a start."""
+"""Global refinement: the leading spectrum of the whole graph in two views, by block Krylov rounds from a start."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from graphseam.embed import linalg
 from graphseam.graph import Graph
 
-DEPENDENT = 1e-5   # a direction whose length is below this share of the block's longest is noise in float32
+DEPENDENT = 3e-6   # of a block's size: a direction below it is noise in float32
 SMALLEST = 1e-30
 
 
@@ -115,8 +115,10 @@ class _Work:
             return torch.from_numpy(values.astype(np.float32))[:, None].to(device)
 
         inverse_roots = [np.where(live, 1 / np.sqrt(degrees + t * mean + ~live), 0) for t in regularisations]
-        return _Work(linalg.to_torch(graph.adjacency, device), column(live), column(np.sqrt(degrees)),
-                     [column(values) for values in inverse_roots], column(1 / np.sqrt(degrees + mean_weight)), mean_weight)
+        return _Work(
+            adjacency=linalg.to_torch(graph.adjacency, device), live=column(live), root_degree=column(np.sqrt(degrees)),
+            scales=[column(values) for values in inverse_roots], loop_scale=column(1 / np.sqrt(degrees + mean_weight)),
+            mean_weight=mean_weight)
 
     def products(self, blocks: list[torch.Tensor], scales: list[torch.Tensor]) -> list[torch.Tensor]:
         """[S A S X for each block X and scaling S], in one pass over the edges."""
@@ -128,7 +130,7 @@ class _Work:
 def _leading(vectors: torch.Tensor, width: int, work: _Work, seed: int) -> torch.Tensor:
     """An orthonormal basis of the leading `width` directions; noise fills up what the vectors do not span."""
     left, values = linalg.thin_svd(vectors, width)
-    left = left[:, values > 1e-4 * max(values.max().item() if len(values) else 0.0, SMALLEST)]
+    left = left[:, values > 1e-4 * max(values.norm().item(), SMALLEST)]
     missing = width - left.shape[1]
     if missing:
         noise = linalg.gaussian(len(vectors), missing, seed, vectors.device) * work.live
@@ -138,15 +140,15 @@ def _leading(vectors: torch.Tensor, width: int, work: _Work, seed: int) -> torch
 
 def _orthonormal_to(block: torch.Tensor, basis: list[torch.Tensor]) -> torch.Tensor:
     """An orthonormal basis of what the block adds to the (orthonormal) basis; dependent directions fall away."""
-    block = block / max(block.norm(dim=0).max().item(), SMALLEST)
-    for threshold in (DEPENDENT ** 2, 0.25):  # in float32, once more is needed and enough
+    block = block / max(block.norm().item(), SMALLEST)
+    for smallest in (DEPENDENT ** 2, 0.25):  # in float32, once more is needed and enough
+        if block.shape[1] == 0:
+            break
         for part in basis:
             block = block - part @ (part.T @ block)
         values, vectors = torch.linalg.eigh((block.T @ block).double())
-        keep = values > threshold * max(values.max().item() if len(values) else 0.0, SMALLEST)
+        keep = values > smallest  # the block's size was 1 before: what is left may be nothing but rounding
         block = block @ (vectors[:, keep] / values[keep].sqrt()).to(block.dtype)
-        if block.shape[1] == 0:
-            break
     return block
 
 

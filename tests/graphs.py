@@ -1,0 +1,62 @@
+"""A zoo of small awkward graphs: what every partitioner, embedder and step has to survive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+LARGEST = (1 << 63) - 1
+
+
+@dataclass(frozen=True)
+class SmallGraph:
+    """edges: (src, dst) or (src, dst, weight) rows as a user would give them; nodes: ids that may have no edge."""
+
+    name: str
+    edges: list[tuple]
+    nodes: list = field(default_factory=list)
+    directed: bool = False
+
+    @property
+    def weighted(self) -> bool:
+        return bool(self.edges) and len(self.edges[0]) == 3
+
+    @property
+    def simple_edges(self) -> set[tuple]:
+        """The undirected edges without loops and twins."""
+        return {(min(edge[:2]), max(edge[:2])) for edge in self.edges if edge[0] != edge[1]}
+
+    @property
+    def node_ids(self) -> set:
+        return {end for edge in self.edges for end in edge[:2]} | set(self.nodes)
+
+
+def clique(nodes: range) -> list[tuple]:
+    return [(a, b) for a in nodes for b in nodes if a < b]
+
+
+def communities(count: int, size: int, seed: int) -> list[tuple]:
+    """A planted partition: dense inside, one edge in twenty between."""
+    rng = np.random.default_rng(seed)
+    inside = [(c * size + a, c * size + b) for c in range(count) for a in range(size) for b in range(a + 1, size)
+              if rng.random() < 0.4]
+    between = rng.integers(0, count * size, (len(inside) // 20, 2)).tolist()
+    return inside + [tuple(edge) for edge in between if edge[0] != edge[1]]
+
+
+ZOO = [
+    SmallGraph("no_edge", [(7, 7), (8, 8)], nodes=[9]),
+    SmallGraph("one_edge", [(1, 2)]),
+    SmallGraph("star", [(0, leaf) for leaf in range(1, 30)]),
+    SmallGraph("path", [(at, at + 1) for at in range(40)]),
+    SmallGraph("two_cliques_and_a_bridge", [*clique(range(10)), *clique(range(10, 20)), (0, 10)]),
+    SmallGraph("two_components", [*clique(range(8)), *clique(range(20, 28))]),
+    SmallGraph("loops_and_twins", [(1, 2), (2, 1), (1, 2), (3, 3), (2, 3), (3, 4), (4, 4), (1, 4)]),
+    SmallGraph("weights", [(1, 2, 0.5), (2, 1, 0.1), (2, 3, 3.0), (3, 4, 1e-6), (4, 1, 1e6), (1, 3, 2.5)]),
+    SmallGraph("isolated_ids", [(1, 2), (2, 3), (3, 1)], nodes=[3, 100, 200]),
+    SmallGraph("ids_near_the_largest", [(LARGEST, LARGEST - 1), (LARGEST - 1, 0), (0, -LARGEST - 1), (5, LARGEST)]),
+    SmallGraph("string_ids", [("ann", "bob"), ("bob", "c d"), ("c d", "ann"), ("Ünï", "ann"), ("1", "bob")]),
+    SmallGraph("directed", [(1, 2), (2, 1), (2, 3), (4, 3), (5, 1)], directed=True),
+    SmallGraph("communities", communities(4, 30, seed=3)),
+]

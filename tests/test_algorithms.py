@@ -1,0 +1,202 @@
+"""Laws of the algorithms in one task's memory: every registered partitioner and embedder over the zoo, no Spark."""
+
+from __future__ import annotations
+
+import networkx as nx
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from graphs import ZOO, SmallGraph
+from graphseam.embed import EMBEDDERS
+from graphseam.embed.prone import log_proximity
+from graphseam.fuse.concat import level_widths
+from graphseam.fuse.procrustes import align
+from graphseam.graph import Graph
+from graphseam.partition import PARTITIONERS
+from graphseam.partition.levels import Budget
+from graphseam.refine.spectral import SpectralRefiner
+
+DIM = 8
+
+
+def in_memory(graph: SmallGraph) -> Graph:
+    """The zoo's graph as algorithms get it: loops dropped, ids numbered in their order."""
+    ids = sorted(graph.node_ids, key=str)
+    rows = [(ids.index(edge[0]), ids.index(edge[1]), edge[2] if len(edge) > 2 else 1.0)
+            for edge in graph.edges if edge[0] != edge[1]]
+    src, dst, weight = (np.array(column) for column in zip(*rows, strict=True)) if rows else (np.zeros(0),) * 3
+    return Graph.from_edges(src.astype(np.int64), dst.astype(np.int64), weight.astype(float), np.arange(len(ids)))
+
+
+def planted(seed: int = 0) -> Graph:
+    from graphs import communities
+
+    edges = np.array(communities(6, 40, seed))
+    return Graph.from_edges(edges[:, 0], edges[:, 1], np.ones(len(edges)))
+
+
+@pytest.fixture(params=ZOO, ids=lambda graph: graph.name)
+def graph(request):
+    return in_memory(request.param)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize("method", PARTITIONERS)
+def test_a_partition_is_a_number_below_the_count_for_each_node_and_repeats(method, count, graph):
+    partitioner = PARTITIONERS[method]()
+    labels = partitioner.partition(graph, count, seed=5)
+    assert labels.shape == (graph.num_nodes,)
+    assert labels.dtype == np.int32
+    assert ((labels >= 0) & (labels < count)).all()
+    np.testing.assert_array_equal(labels, partitioner.partition(graph, count, seed=5))
+
+
+def test_metis_finds_planted_communities_and_hash_does_not():
+    graph = planted()
+    network = nx.from_scipy_sparse_array(graph.adjacency)
+    cuts = {}
+    for method, partitioner in PARTITIONERS.items():
+        labels = partitioner().partition(graph, 6, seed=1)
+        parts = [set(np.flatnonzero(labels == part).tolist()) for part in range(6)]
+        cuts[method] = sum(nx.cut_size(network, part) for part in parts) / 2
+    assert cuts["metis"] < 0.15 * graph.num_edges < cuts["hash"]
+
+
+def test_metis_balances_edge_ends():
+    graph = planted()
+    labels = PARTITIONERS["metis"](imbalance=0.05).partition(graph, 6, seed=1)
+    ends = np.bincount(labels, weights=np.diff(graph.adjacency.indptr), minlength=6)
+    assert ends.max() <= 1.06 * ends.mean()
+
+
+@given(num_edges=st.integers(0, 10_000_000), max_edges=st.integers(1, 1_000_000), count=st.integers(0, 500))
+def test_no_level_plans_a_subgraph_over_the_budget(num_edges, max_edges, count):
+    budget = Budget.of(count, max_edges, num_edges)
+    for level in (1, 2):
+        assert budget.subgraphs(level, num_edges) * budget.max_edges >= num_edges
+        assert budget.subgraphs(level, num_edges) >= (count if level == 1 else 1)
+
+
+@pytest.mark.parametrize("method", EMBEDDERS)
+def test_an_embedding_has_a_finite_row_for_each_node_and_repeats(method, graph):
+    embedder = EMBEDDERS[method](dim=DIM)
+    vectors = embedder.embed(graph, seed=3, device="cpu")
+    assert vectors.shape == (graph.num_nodes, DIM)
+    assert vectors.dtype == np.float32
+    assert np.isfinite(vectors).all()
+    assert (vectors[graph.degrees == 0] == 0).all()
+    np.testing.assert_array_equal(vectors, embedder.embed(graph, seed=3, device="cpu"))
+
+
+@pytest.mark.parametrize("method", EMBEDDERS)
+def test_an_embedding_tells_communities_apart(method):
+    graph = planted()
+    vectors = EMBEDDERS[method](dim=16).embed(graph, seed=3, device="cpu")
+    assert mean_cosine(vectors, same=True) > mean_cosine(vectors, same=False) + 0.3
+
+
+@pytest.mark.parametrize("method", EMBEDDERS)
+def test_the_forecast_of_memory_grows_with_the_graph(method):
+    embedder = EMBEDDERS[method](dim=128)
+    assert 0 < embedder.predict_bytes(100, 1000) < embedder.predict_bytes(200, 1000) < embedder.predict_bytes(200, 5000)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("method", EMBEDDERS)
+def test_an_embedding_on_a_gpu_is_near_the_one_on_a_cpu(method):
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device, and this machine has none")
+    graph, embedder = planted(), EMBEDDERS[method](dim=16)
+    on_cpu, on_gpu = (embedder.embed(graph, seed=3, device=device) for device in ("cpu", "cuda:0"))
+    assert np.abs(on_cpu @ on_cpu.T - on_gpu @ on_gpu.T).max() < 1e-2
+
+
+def test_log_proximity_is_the_papers_formula():
+    graph = planted()
+    dense = graph.adjacency.toarray()
+    walk = dense / dense.sum(axis=1, keepdims=True)
+    contexts = walk.sum(axis=0) ** 0.75
+    expected = np.where(dense > 0, np.log(np.where(dense > 0, walk, 1)) - np.log(contexts / contexts.sum()), 0)
+    np.testing.assert_allclose(log_proximity(graph, 0.75).toarray(), expected, atol=1e-12)
+
+
+def test_refined_vectors_are_finite_unit_and_repeat(graph):
+    start = np.random.default_rng(0).standard_normal((graph.num_nodes, DIM)).astype(np.float32)
+    refiner = SpectralRefiner()
+    vectors = refiner.refine(graph, start, seed=1, device="cpu")
+    assert vectors.shape == start.shape
+    lengths = np.linalg.norm(vectors, axis=1)
+    np.testing.assert_allclose(lengths[graph.degrees > 0], refiner.length, rtol=1e-5)
+    assert (lengths[graph.degrees == 0] == 0).all()
+    np.testing.assert_array_equal(vectors, refiner.refine(graph, start, seed=1, device="cpu"))
+
+
+@pytest.mark.parametrize("dim", [2, 3, 7, 300])
+def test_refinement_takes_any_width_and_a_start_of_zeros(dim):
+    graph = planted()
+    vectors = SpectralRefiner().refine(graph, np.zeros((graph.num_nodes, dim), np.float32), seed=1, device="cpu")
+    assert vectors.shape == (graph.num_nodes, dim)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 2, rtol=1e-5)
+
+
+def test_many_rounds_find_the_leading_eigenvectors_that_numpy_finds():
+    from graphseam.embed import linalg
+    from graphseam.refine.spectral import View, _leading, _Work
+
+    graph, width = planted(), 6
+    degrees = graph.degrees
+    scale = 1 / np.sqrt(degrees + 1.5 * degrees.mean())
+    dense = scale[:, None] * graph.adjacency.toarray() * scale[None, :]
+    values, vectors = np.linalg.eigh(dense)
+    leading = vectors[:, np.argsort(-np.abs(values))[:width]]
+
+    refiner = SpectralRefiner(rounds=6, views=(View(1.5, 1.0, 1.0),))
+    import torch
+
+    work = _Work.of(graph, degrees, [1.5], torch.device("cpu"))
+    block = _leading(torch.zeros(graph.num_nodes, width), width, work, linalg.derived(0, 0))
+    found = refiner._krylov(work, [block], [width])[0].numpy()
+    expected = leading * np.abs(values)[np.argsort(-np.abs(values))[:width]]
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=2e-2)
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=30, deadline=None)
+def test_alignment_recovers_a_rotated_copy(seed):
+    rng = np.random.default_rng(seed)
+    source = rng.standard_normal((50, DIM))
+    rotation, _ = np.linalg.qr(rng.standard_normal((DIM, DIM)))
+    found = align(source, source @ rotation, rng.random(50) + 0.1)
+    np.testing.assert_allclose(source @ found.rotation, source @ rotation, atol=1e-5)
+    assert found.status == "aligned"
+    assert found.fit_error < 1e-6
+
+
+@pytest.mark.parametrize(("shared", "status"),
+                         [(0, "unaligned"), (1, "degenerate"), (3, "degenerate"), (30, "aligned")])
+def test_alignment_by_too_few_nodes_is_still_a_rotation_and_says_so(shared, status):
+    rng = np.random.default_rng(1)
+    source, target = rng.standard_normal((2, shared, DIM))
+    found = align(source, target, np.ones(shared))
+    np.testing.assert_allclose(found.rotation @ found.rotation.T, np.eye(DIM), atol=1e-10)
+    assert (found.status, found.rank) == (status, min(shared, DIM))
+
+
+@given(st.integers(1, 300), st.integers(1, 16))
+def test_concatenated_levels_fill_the_width_exactly(dim, levels):
+    widths = level_widths(dim, levels)
+    assert sum(widths) == dim
+    assert max(widths) - min(widths) <= 1
+
+
+def mean_cosine(vectors: np.ndarray, same: bool) -> float:
+    """Mean cosine of pairs of the planted graph's nodes, of one community or of two."""
+    community = np.arange(len(vectors)) // 40
+    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    pairs = (community[:, None] == community[None, :]) == same
+    np.fill_diagonal(pairs, False)
+    return float((unit @ unit.T)[pairs].mean())

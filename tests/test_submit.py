@@ -1,0 +1,123 @@
+"""The whole pipeline by real spark-submit, and single steps on the run it leaves: slow, in processes of their own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from deltalake import DeltaTable
+
+from conftest import LASTFM, REPOSITORY
+
+pytestmark = pytest.mark.slow
+
+SUBMIT = Path(sys.executable).with_name("spark-submit")
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("submit")
+    (folder / "run.toml").write_text(f"""
+[input]
+edges = "{LASTFM / 'edges.parquet'}"
+labels = "{LASTFM / 'labels.parquet'}"
+[output]
+root = "{folder / 'tables'}"
+[partition]
+num_subgraphs = 8
+[embed]
+dim = 32
+[evaluate]
+holdout = 0.2
+""")
+    return folder / "run.toml"
+
+
+def submit(job: str, *arguments: str) -> subprocess.CompletedProcess:
+    command = [str(SUBMIT), "--master", "local[2]", "--driver-memory", "2g", str(REPOSITORY / "jobs" / f"{job}.py")]
+    return subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=600, check=False)
+
+
+def rows(config: Path, table: str, run_id: str) -> list[dict]:
+    return DeltaTable(str(config.parent / "tables" / table)).to_pyarrow_table(filters=[("run_id", "=", run_id)]).to_pylist()
+
+
+@pytest.fixture(scope="module")
+def whole(config):
+    """The pipeline in one job."""
+    done = submit("pipeline", "--config", str(config), "--run-id", "whole")
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
+def test_the_pipeline_job_ends_with_a_published_run_and_a_summary(whole, config):
+    assert "How good it is" in whole.stdout
+    assert "Predicted links" in whole.stdout
+    (run,) = rows(config, "runs", "whole")
+    assert run["num_nodes"] == len(rows(config, "embeddings", "whole")) == 7624
+    levels = rows(config, "partition_levels", "whole")
+    assert len(levels) >= 2
+    assert sum(level["num_subgraphs"] for level in levels) >= 9
+    metrics = {(row["metric"], row["variant"], row["scorer"]): row["value"] for row in rows(config, "metrics", "whole")}
+    assert metrics["auc", "uniform", "cosine"] > 0.92
+    assert metrics["micro_f1", "trained on 50 %", "logistic_regression"] > 0.8
+
+
+def test_jobs_one_by_one_give_the_same_bytes_as_the_pipeline(whole, config):
+    for job in ("ingest", "partition", "embed", "fuse", "refine"):
+        done = submit(job, "--config", str(config), "--run-id", "stepwise")
+        assert done.returncode == 0, done.stderr[-3000:]
+
+    def vectors(run_id: str) -> dict:
+        return {row["node_id"]: (row["id"], row["vector"]) for row in rows(config, "embeddings", run_id)}
+
+    assert vectors("stepwise") == vectors("whole")
+    assert rows(config, "runs", "stepwise") == []
+
+
+def test_a_step_out_of_order_is_one_clear_line(config, whole):
+    done = submit("refine", "--config", str(config), "--run-id", "whole", "--set", "embed.dim=16")
+    assert done.returncode == 1
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("graphseam:")]
+    assert "step 'fuse'" in line
+    assert "jobs/fuse.py" in line
+    assert "Traceback" not in done.stderr
+
+
+def test_cut_into_eight_scores_within_a_point_of_uncut(tmp_path, evalkit):
+    """LastFM Asia by the referee: link prediction AUC and Micro-F1 at 50 %, with 8 subgraphs and with one."""
+    evalkit.lp_split(str(LASTFM / "edges.parquet"), str(tmp_path / "split"), seed=1)
+    found = {}
+    for task, edges in (("links", tmp_path / "split" / "train.parquet"), ("labels", LASTFM / "edges.parquet")):
+        for count in (1, 8):
+            root, output = tmp_path / f"{task}-{count}", tmp_path / f"{task}-{count}.parquet"
+            (tmp_path / "run.toml").write_text(f'[input]\nedges = "{edges}"\n[output]\nroot = "{root}"\n'
+                                               f'[partition]\nnum_subgraphs = {count}\n[predict.links]\ntop_k = 0\n')
+            command = [sys.executable, "-m", "graphseam.cli"]
+            subprocess.run([*command, "run", str(tmp_path / "run.toml")], check=True, capture_output=True, timeout=600)
+            subprocess.run([*command, "export", "--root", str(root), "--output", str(output)], check=True,
+                           capture_output=True, timeout=600)
+            if task == "links":
+                scores = evalkit.lp_score(str(tmp_path / "split"), str(output), scorers=("cosine",))
+                found[task, count] = next(row["mean"] for row in scores if (row["ratio"], row["metric"]) ==
+                                          ("uniform", "auc"))
+            else:
+                scores = evalkit.nc(str(LASTFM / "labels.parquet"), str(output), ratios=(0.5,), shuffles=2)
+                found[task, count] = next(row["mean"] for row in scores if (row["form"], row["metric"]) ==
+                                          ("raw", "micro_f1"))
+    assert found["links", 8] > found["links", 1] - 0.01
+    assert found["labels", 8] > found["labels", 1] - 0.01
+
+
+@pytest.mark.shared
+def test_default_settings_take_a_graph_of_another_kind(tmp_path, shared_data):
+    """wikipedia_pos, dense and weighted, with its labels: nothing is tuned."""
+    data = shared_data / "wikipedia_pos"
+    (tmp_path / "run.toml").write_text(f'[input]\nedges = "{data / "edges.parquet"}"\nweight = "weight"\n'
+                                       f'labels = "{data / "labels.parquet"}"\n[output]\nroot = "{tmp_path / "t"}"\n')
+    done = subprocess.run([sys.executable, "-m", "graphseam.cli", "run", str(tmp_path / "run.toml")],
+                          capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "Micro-F1" in done.stdout
