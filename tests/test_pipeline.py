@@ -15,7 +15,7 @@ from graphs import ZOO, communities
 from graphseam.errors import MemoryBudgetError, RunError
 from graphseam.fuse import FUSIONS
 from graphseam.partition import PARTITIONERS
-from graphseam.runs import STEPS, is_current, open_run
+from graphseam.runs import STEPS, is_current, open_run, require_before
 from graphseam.tables import table_names
 
 SMALL = {"embed": {"dim": 8}, "predict": {"links": {"top_k": 2}}, "partition": {"num_subgraphs": 3}}
@@ -197,8 +197,6 @@ def test_a_finished_run_is_not_done_again_and_changed_settings_redo_what_hangs_o
     changed = open_run(spark, make_config(edges, tmp_path / "tables", **{**SMALL, "embed": {"dim": 6}}), "again")
     assert {step for step in STEPS if is_current(changed, step)} == {"ingest", "partition"}
     with pytest.raises(RunError, match="step 'fuse' of run 'again' cannot start: step 'embed' was run with other"):
-        from graphseam.runs import require_before
-
         require_before(changed, "fuse")
 
 

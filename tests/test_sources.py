@@ -281,3 +281,12 @@ def test_nodes_and_labels_are_looked_at_too(tmp_path):
     assert "has no column 'contry' (input.label). Did you mean 'country'?" in told
     told = refusal(InputConfig(edges=str(edges), nodes=str(tmp_path / "nods.csv")))
     assert "(input.nodes). Did you mean 'nodes.csv'?" in told
+
+
+def test_ids_that_begin_with_a_hash_are_data_once_comments_are_turned_off(tmp_path):
+    """A graph of hashtags: with the default every line would be a comment, and the message says which key it is."""
+    (tmp_path / "tags.csv").write_text("src,dst\n#cats,#dogs\n#dogs,#birds\n")
+    from graphseam.ingest.sources import first_text_lines
+
+    assert first_text_lines(tmp_path / "tags.csv", "input.edges", "#%") == ["src,dst"]
+    assert len(first_text_lines(tmp_path / "tags.csv", "input.edges", "")) == 3

@@ -41,7 +41,8 @@ def submit(job: str, *arguments: str) -> subprocess.CompletedProcess:
 
 
 def rows(config: Path, table: str, run_id: str) -> list[dict]:
-    return DeltaTable(str(config.parent / "tables" / table)).to_pyarrow_table(filters=[("run_id", "=", run_id)]).to_pylist()
+    found = DeltaTable(str(config.parent / "tables" / table)).to_pyarrow_table(filters=[("run_id", "=", run_id)])
+    return found.to_pylist()
 
 
 @pytest.fixture(scope="module")

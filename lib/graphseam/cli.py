@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -72,9 +73,10 @@ def export(
     `embeddings` gives the columns node (the original id) and vector (list<float>); in CSV a vector's numbers are
     separated by spaces.
     """
-    from graphseam.export import check_output, export_table
+    from graphseam.export import check_output, check_table, export_table
 
     check_output(output)
+    check_table(table)
     count = export_table(_open(root), table, output, run_id)
     print(f"{count:,} rows written to {output}")
 
@@ -107,6 +109,9 @@ def _cell(value: Any) -> str:
 
 def main() -> None:
     """Entry point: a GraphseamError becomes one line on standard error and exit status 1."""
+    from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException
+
     try:
         app(standalone_mode=True)
     except GraphseamError as error:
@@ -115,6 +120,13 @@ def main() -> None:
     except KeyboardInterrupt:
         print("graphseam: stopped; the same --run-id takes the run up again", file=sys.stderr)
         sys.exit(130)
+    except (PySparkException, Py4JError) as error:
+        if os.environ.get("GRAPHSEAM_TRACEBACK"):
+            raise
+        reason = next((line for line in reversed(str(error).splitlines()) if "Error:" in line), str(error))
+        print(f"graphseam: Spark failed: {reason.strip().splitlines()[0]}; GRAPHSEAM_TRACEBACK=1 shows where",
+              file=sys.stderr)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

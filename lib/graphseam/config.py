@@ -43,6 +43,7 @@ class InputConfig:
     weight: str = ""        # column of the weight; empty: every edge weighs 1
     directed: bool = False  # true keeps src -> dst in `edges`; partition and embedding read it as undirected
     header: str = "auto"    # csv only: true, false, or auto (a header is a first line that names src and dst)
+    comment: str = "#%"     # csv only: a line that begins with one of these characters is left out; empty: none
     delimiter: str = ""     # csv only; empty: found from the first line
     id_type: str = "auto"   # integer, string, or auto (integer when at least 9 of 10 ids are)
     nodes: str = ""         # optional table of nodes, for those without an edge

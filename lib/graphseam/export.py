@@ -33,15 +33,20 @@ def check_output(output: str) -> None:
         raise ConfigError(f"--output is {output!r}, and there is no directory {str(Path(output).resolve().parent)!r}")
 
 
+def check_table(name: str) -> None:
+    """RunError unless `name` is a public table or a view."""
+    known = (*PUBLIC_TABLES, *view_names())
+    if name not in known:
+        raise RunError(f"there is no public table {name!r}.{nearest(name, known)}")
+
+
 def export_table(tables: Tables, name: str, output: str, run_id: str | None = None) -> int:
     """Write the rows, sorted by node; returns how many.
 
     Integer ids come out as int64, others as text. Errors: RunError for an unknown table or run.
     Cost: one task sorts and writes, spilling to disk what it cannot hold.
     """
-    known = (*PUBLIC_TABLES, *view_names())
-    if name not in known:
-        raise RunError(f"there is no public table {name!r}.{nearest(name, known)}")
+    check_table(name)
     run_id, id_type = _published(tables, run_id)
     if name in view_names():
         tables.register_views()

@@ -52,6 +52,7 @@ def build_session(app_name: str = "graphseam", local: bool = False) -> SparkSess
         builder = builder.config(key, value)
     if local and not submitted.contains("spark.master"):
         builder = builder.master("local[*]").config("spark.sql.shuffle.partitions", str(2 * (os.cpu_count() or 1)))
+        builder = builder.config("spark.python.daemon.module", "graphseam.worker_daemon")
         builder = builder.config("spark.driver.memory", os.environ.get("GRAPHSEAM_DRIVER_MEMORY", "4g"))
     if local or str(submitted.get("spark.master")).startswith("local"):
         for key, value in LOCAL.items():
@@ -77,7 +78,7 @@ def size_shuffles(spark: SparkSession, num_rows: int) -> None:
 def cores_of_a_task(spark: SparkSession, num_tasks: int) -> int:
     """Threads for each task of a stage: its share of an executor's cores, all of them when it runs alone."""
     conf = spark.sparkContext.getConf()
-    local = spark.sparkContext.master.startswith("local")
+    local = str(spark.sparkContext.master).startswith("local")
     cores = spark.sparkContext.defaultParallelism if local else int(conf.get("spark.executor.cores", "1") or 1)
     return max(1, cores // max(1, num_tasks), int(conf.get("spark.task.cpus", "1") or 1))
 

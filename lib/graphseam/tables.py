@@ -10,7 +10,7 @@ from string import Template
 from typing import Any
 
 import pyarrow as pa
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
@@ -105,8 +105,8 @@ class Tables:
     def arrow_schema(self, name: str) -> pa.Schema:
         return to_arrow_schema(self.schema(name))
 
-    def write(self, name: str, rows: DataFrame, level: int | None = None) -> None:
-        """Replace this run's rows of the table, or of one level of it, in one commit.
+    def write(self, name: str, rows: DataFrame, level: int | None = None) -> int:
+        """Replace this run's rows of the table, or of one level of it, in one commit; returns how many there are now.
 
         rows: the table's columns less run_id, in any order; NULL where the table says NOT NULL fails the write.
         """
@@ -114,7 +114,9 @@ class Tables:
         wanted = [F.lit(self.run_id).alias("run_id") if field.name == "run_id"
                   else F.col(field.name).cast(field.dataType).alias(field.name) for field in table.schema.fields]
         mine = f"run_id = '{self.run_id}'" + (f" AND level = {int(level)}" if level is not None else "")
-        writer = rows.select(*wanted).write.format("delta").options(**WRITE_OPTIONS)
+        counted = Observation()
+        observed = rows.select(*wanted).observe(counted, F.count(F.lit(1)).alias("rows"))
+        writer = observed.write.format("delta").options(**WRITE_OPTIONS)
         if self._holds_nothing(name, mine):  # an append is a quarter of the cost of a replacement
             writer = writer.mode("append")
         else:
@@ -123,6 +125,7 @@ class Tables:
             writer.saveAsTable(self.identifier(name))
         else:
             writer.save(f"{self._absolute_root()}/{name}")
+        return int(counted.get["rows"])
 
     def _holds_nothing(self, name: str, predicate: str) -> bool:
         """Whether the table has no row of this run (and level); a run that is new knows without looking."""

@@ -34,8 +34,9 @@ def embed(run: Run) -> dict[str, Any]:
     num_edges = {subgraph: size[1] for subgraph, size in sizes.items()}
     threads = cores_of_a_task(run.spark, len(sizes))
     run.tables.drop_run("subgraph_embeddings")
+    vectors = 0
     if sizes:
-        run.tables.write("subgraph_embeddings", embed_subgraphs(
+        vectors = run.tables.write("subgraph_embeddings", embed_subgraphs(
             edges, embedder, run.config.run.seed, num_edges, threads, run.tables.schema("subgraph_embeddings"),
             run.tables.arrow_schema("subgraph_embeddings")))
-    return {"subgraphs": len(sizes), "vectors": run.tables.read("subgraph_embeddings").count(), "threads": threads}
+    return {"subgraphs": len(sizes), "vectors": vectors, "threads": threads}

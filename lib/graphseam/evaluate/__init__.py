@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from graphseam.runs import Run
 
 
-def draw_pairs(run: Run, num_nodes: int) -> None:
+def draw_pairs(run: Run, num_nodes: int, dense: bool) -> None:
     """Draw the pairs once, from the whole graph, and write evaluation_pairs; ingest calls this.
 
     Positives are held-out edges, or a sample of the embedded ones where none are held out: those then serve to fit
@@ -35,11 +35,11 @@ def draw_pairs(run: Run, num_nodes: int) -> None:
     """
     seed = derive_seed(run.config.run.seed, "pairs")
     edges, held = run.tables.read("edges"), run.tables.read("holdout_edges")
-    known = edges.union(held)
+    known = edges.union(held) if run.config.evaluate.holdout else edges
     chosen = sample_edges(held if run.config.evaluate.holdout else edges, run.config.evaluate.max_pairs, seed)
     with persisted(chosen) as positives:
         num_positives = positives.count()
-        pools = {UNIFORM: (_node_pool(run.tables.read("nodes"), num_nodes), num_nodes),
+        pools = {UNIFORM: (_node_pool(run.tables.read("nodes"), dense), num_nodes),
                  HARD: (numbered(ends_of(positives)), 2 * num_positives)}
         pairs = positives.select(F.lit(POSITIVE).alias("kind"), "src", "dst")
         for kind, (pool, size) in pools.items():
@@ -47,10 +47,9 @@ def draw_pairs(run: Run, num_nodes: int) -> None:
         run.tables.write("evaluation_pairs", with_degree_product(pairs, edges))
 
 
-def _node_pool(nodes: DataFrame, num_nodes: int) -> DataFrame:
+def _node_pool(nodes: DataFrame, dense: bool) -> DataFrame:
     """(place, node_id) of all nodes; numbers without gaps are their own places."""
-    highest = nodes.agg(F.max("node_id")).head()
-    if highest is not None and highest[0] == num_nodes - 1:
+    if dense:
         return nodes.select(F.col("node_id").alias("place"), "node_id")
     return numbered(nodes.select("node_id"))
 

@@ -24,8 +24,7 @@ def fuse(run: Run) -> dict[str, Any]:
     """Bring the subgraphs' vectors into one table, one vector a node."""
     run.tables.drop_run("alignments")
     levels = [row["level"] for row in run.tables.read("subgraph_embeddings").select("level").distinct().collect()]
-    details = FUSIONS[run.config.fuse.method](run, sorted(levels))
-    return {**details, "nodes": run.tables.read("fused_embeddings").count()}
+    return FUSIONS[run.config.fuse.method](run, sorted(levels))
 
 
 def fuse_by_procrustes(run: Run, levels: list[int]) -> dict[str, Any]:
@@ -44,11 +43,11 @@ def fuse_by_procrustes(run: Run, levels: list[int]) -> dict[str, Any]:
             statistics = _name_frame(statistics)
         run.tables.write("alignments", statistics.select(*STATISTICS), level)
         frame = keep_rest(placed, frame)
-    run.tables.write("fused_embeddings", frame)
+    num_nodes = run.tables.write("fused_embeddings", frame)
     for placed in kept:
         placed.unpersist()
     statuses = run.tables.read("alignments").groupBy("status").agg(F.count("*"), F.avg("fit_error")).collect()
-    return {"alignments": {row[0]: row[1] for row in sorted(statuses)},
+    return {"nodes": num_nodes, "alignments": {row[0]: row[1] for row in sorted(statuses)},
             "mean_fit_error": next((row[2] for row in statuses if row[0] == "aligned"), 0.0)}
 
 
@@ -65,8 +64,7 @@ def fuse_by_concat(run: Run, levels: list[int]) -> dict[str, Any]:
     vectors = run.tables.read("subgraph_embeddings")
     if levels:
         vectors = concat_levels(vectors, levels, run.config.embed.dim)
-    run.tables.write("fused_embeddings", vectors.select("node_id", "degree", "vector"))
-    return {}
+    return {"nodes": run.tables.write("fused_embeddings", vectors.select("node_id", "degree", "vector"))}
 
 
 FUSIONS: dict[str, Callable[[Run, list[int]], dict[str, Any]]] = {

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 BYTES_PER_ROW = 4  # of a compressed edge list
 MANY_ROWS = 10_000_000
+KEY_TYPES = {"integer": "BIGINT", "string": "STRING"}
 ID_COLUMNS = {"edges": ["src", "dst"], "nodes": ["node"], "labels": ["node"]}
 
 
@@ -36,17 +37,21 @@ def ingest(run: Run) -> dict[str, Any]:
     weight = "weight" if run.config.input.weight else None
     checked = {name: with_reason(rows, ID_COLUMNS[name], weight if name == "edges" else None, id_type)
                for name, rows in raw.items()}
+    if "labels" in checked:
+        missing = F.when(F.coalesce(F.trim(F.col("label").cast("string")), F.lit("")) == "", "label is missing")
+        checked["labels"] = checked["labels"].withColumn("reason", F.coalesce("reason", missing))
     with persisted(checked["edges"]) as checked["edges"]:
-        details = {"id_type": id_type, "rows": checked["edges"].count(), **_reject(run, checked)}
+        details = {"id_type": id_type, **_count_rows(checked["edges"]), **_reject(run, checked)}
         size_shuffles(run.spark, details["rows"])
-        nodes = _write_nodes(run, checked, id_type)
-        details["nodes"] = nodes.count()
+        details["nodes"], dense = _write_nodes(run, checked, id_type)
+        nodes = run.tables.read("nodes").select("node_id", F.col("id").cast(KEY_TYPES[id_type]).alias("id"))
         if details["nodes"] == 0:
             worst = max(details["rejected"], key=details["rejected"].get, default="no row at all")
             raise InputError(f"no row of {run.config.input.edges!r} can be used ({details['rows']:,} read; most often: "
                              f"{worst}); see the table {run.tables.location('rejected_rows')}")
         details |= _write_edges(run, checked["edges"].where("reason IS NULL"), nodes)
-    draw_pairs(run, details["nodes"])
+    details["twins"] = details.pop("usable") - details["loops"] - details["edges"] - details["holdout_edges"]
+    draw_pairs(run, details["nodes"], dense)
     if "labels" in checked:
         details |= _write_labels(run, checked["labels"].where("reason IS NULL"), nodes)
     return details
@@ -60,6 +65,14 @@ def _guess_rows(run: Run) -> int:
     return sum(file.stat().st_size for path in paths for file in local_files(path, "input")) // BYTES_PER_ROW
 
 
+def _count_rows(edges: DataFrame) -> dict[str, int]:
+    """How many rows there are, can be used, and are loops."""
+    usable = F.col("reason").isNull()
+    rows, kept, loops = edges.agg(F.count("*"), F.count_if(usable), F.count_if(usable & F.expr("src = dst"))).first() \
+        or (0, 0, 0)
+    return {"rows": rows, "usable": kept, "loops": loops}
+
+
 def _reject(run: Run, checked: dict[str, DataFrame]) -> dict[str, Any]:
     """Write the unusable rows of all inputs; returns their number by input and reason."""
     parts = [rows.where("reason IS NOT NULL").select(F.lit(name).alias("source"), "reason", "file", "content")
@@ -67,51 +80,44 @@ def _reject(run: Run, checked: dict[str, DataFrame]) -> dict[str, Any]:
     rejected = parts[0]
     for part in parts[1:]:
         rejected = rejected.union(part)
-    run.tables.write("rejected_rows", rejected)
+    if run.tables.write("rejected_rows", rejected) == 0:
+        return {"rejected": {}}
     counts = run.tables.read("rejected_rows").groupBy("source", "reason").count().collect()  # a row a reason
     return {"rejected": {f"{row['source']}: {row['reason']}": row["count"] for row in sorted(counts)}}
 
 
-def _write_nodes(run: Run, checked: dict[str, DataFrame], id_type: str) -> DataFrame:
-    """Number every id of the edges and the nodes; returns (node_id, id) with id BIGINT or STRING."""
+def _write_nodes(run: Run, checked: dict[str, DataFrame], id_type: str) -> tuple[int, bool]:
+    """Number every id of the edges and the nodes; returns how many, and whether their numbers have no gap."""
     edges = checked["edges"].where("reason IS NULL")
     ids = edges.select(F.explode(F.array("src", "dst")).alias("id"))
     if "nodes" in checked:
         ids = ids.union(checked["nodes"].where("reason IS NULL").select(F.col("node").alias("id")))
-    kind = "BIGINT" if id_type == "integer" else "STRING"
     published = run.tables.all_runs("runs").where(F.col("run_id") != run.run_id) \
         .where(F.col("id_type") == id_type).select("run_id", F.struct("published_at", "run_id").alias("age"))
     earlier = run.tables.all_runs("nodes").join(published, on="run_id", how="inner") \
-        .select(F.col("id").cast(kind).alias("id"), "node_id", "age")
+        .select(F.col("id").cast(KEY_TYPES[id_type]).alias("id"), "node_id", "age")
     highest = earlier.agg(F.max("node_id")).head()
     first_free = 0 if highest is None or highest[0] is None else highest[0] + 1
-    run.tables.write("nodes", number_ids(ids.distinct(), newest_numbers(earlier), first_free))
-    return run.tables.read("nodes").select("node_id", F.col("id").cast(kind).alias("id"))
+    numbered_ids = number_ids(ids.distinct(), newest_numbers(earlier), first_free)
+    return run.tables.write("nodes", numbered_ids), first_free == 0
 
 
 def _write_edges(run: Run, rows: DataFrame, nodes: DataFrame) -> dict[str, Any]:
     config, seed = run.config, derive_seed(run.config.run.seed, "holdout")
-    loops = rows.where("src = dst").count()
     edges = merge(connect(rows.select("src", "dst", "weight"), nodes), config.input.directed, bool(config.input.weight))
     run.tables.drop_run("holdout_edges")
     if not config.evaluate.holdout:
-        run.tables.write("edges", edges)
-        num_edges, held = run.tables.read("edges").count(), 0
-    else:
-        with persisted(mark_free(edges, seed)) as marked:
-            num_edges, num_free = marked.count(), marked.where("free").count()
-            split = hold_out(marked, config.evaluate.holdout, num_edges, num_free, seed)
-            run.tables.write("edges", split.where("NOT held").drop("held"))
-            run.tables.write("holdout_edges", split.where("held").drop("held"))
-        held = run.tables.read("holdout_edges").count()
-    return {"edges": num_edges - held, "holdout_edges": held, "loops": loops,
-            "twins": rows.count() - loops - num_edges}
+        return {"edges": run.tables.write("edges", edges), "holdout_edges": 0}
+    with persisted(mark_free(edges, seed)) as marked:
+        num_edges, num_free = marked.agg(F.count("*"), F.count_if("free")).first() or (0, 0)
+        split = hold_out(marked, config.evaluate.holdout, num_edges, num_free, seed)
+        return {"edges": run.tables.write("edges", split.where("NOT held").drop("held")),
+                "holdout_edges": run.tables.write("holdout_edges", split.where("held").drop("held"))}
 
 
 def _write_labels(run: Run, rows: DataFrame, nodes: DataFrame) -> dict[str, Any]:
     """Write the labels of known nodes; those of others are counted."""
-    labels = rows.where(F.col("label").isNotNull()) \
-        .select(F.col("node").alias("id"), F.col("label").cast("string").alias("label")).distinct()
+    labels = rows.select(F.col("node").alias("id"), F.col("label").cast("string").alias("label")).distinct()
     run.tables.write("labels", labels.join(nodes, on="id", how="inner").select("node_id", "label"))
     strangers = labels.join(nodes, on="id", how="left_anti").count()
     kept = run.tables.read("labels").agg(F.count("*"), F.countDistinct("node_id"), F.countDistinct("label")).head()

@@ -19,7 +19,6 @@ from pyspark.sql.utils import AnalysisException
 from graphseam.config import InputConfig
 from graphseam.errors import InputError
 from graphseam.ingest.sources import (
-    COMMENT_MARKS,
     WHITESPACE,
     Source,
     find_format,
@@ -44,7 +43,7 @@ def read_rows(spark: SparkSession, name: str, path: str, columns: dict[str, str]
     source = inspect(name, path, columns.values(), config) or _inspect_with_spark(spark, name, path, columns, config)
     found = {key: source.column(positional(source, column, key), f"input.{key}") for key, column in columns.items()}
     if source.format == "csv":
-        return _text_rows(spark, source, found)
+        return _text_rows(spark, source, found, config.comment)
     try:
         reader = spark.read.format(source.format)
         if source.format == "parquet" and not is_remote(source.path):
@@ -82,8 +81,7 @@ def _inspect_with_spark(spark: SparkSession, name: str, path: str, columns: dict
     try:
         if kind != "csv":
             return Source(name, path, kind, tuple(spark.read.format(kind).load(path).columns))
-        is_comment = F.col("value").rlike("^[" + "".join(COMMENT_MARKS) + "]")
-        lines = spark.read.text(path).where((F.trim("value") != "") & ~is_comment).head(5)
+        lines = spark.read.text(path).where((F.trim("value") != "") & ~_is_comment(config.comment)).head(5)
     except AnalysisException as error:
         raise InputError(f"{path!r} ({key}) cannot be read as {kind}: {str(error).splitlines()[0]}") from None
     if not lines:
@@ -99,10 +97,15 @@ def _format_by_trial(spark: SparkSession, path: str) -> str:
     return "parquet" if ".parquet" in path else "csv"
 
 
-def _text_rows(spark: SparkSession, source: Source, columns: dict[str, str]) -> DataFrame:
+def _is_comment(marks: str) -> Column:
+    """Whether the line begins with one of the characters."""
+    return F.substring("value", 1, 1).isin(*marks) if marks else F.lit(False)
+
+
+def _text_rows(spark: SparkSession, source: Source, columns: dict[str, str], comment: str) -> DataFrame:
     lines = spark.read.option("recursiveFileLookup", True).text(source.path).select(
         F.regexp_replace("value", "^\ufeff", "").alias("value"), F.col("_metadata.file_path").alias("file"))
-    lines = lines.where(~F.col("value").rlike("^[" + "".join(COMMENT_MARKS) + "]"))
+    lines = lines.where(~_is_comment(comment))
     if source.header is not None:
         lines = lines.where(F.col("value") != source.header)
     place = {column: source.columns.index(column) for column in columns.values()}

@@ -19,7 +19,6 @@ import pyarrow.parquet as pq
 from graphseam.config import InputConfig
 from graphseam.errors import InputError, nearest
 
-COMMENT_MARKS = ("#", "%")  # SNAP's and KONECT's
 WHITESPACE = r"\s+"         # as a delimiter: any run of blanks and tabs
 OPENERS: dict[str, Callable[..., IO[str]]] = {".gz": gzip.open, ".bz2": bz2.open}  # what Spark opens too
 
@@ -103,21 +102,21 @@ def parquet_columns(file: Path, key: str) -> tuple[str, ...]:
         raise InputError(f"{file} ({key}) is not a readable Parquet file: {_first_line(error)}") from None
 
 
-def first_text_lines(file: Path, key: str, count: int = 5) -> list[str]:
-    """The first lines that hold something, comments left out."""
+def first_text_lines(file: Path, key: str, comment: str, count: int = 5) -> list[str]:
+    """The first lines that hold something, comments left out: lines that begin with a character of `comment`."""
     opener = OPENERS.get(file.suffix, open)
     lines: list[str] = []
     try:
         with opener(file, "rt", encoding="utf-8-sig", errors="replace") as stream:
             for line in stream:
-                if line.strip() and not line.startswith(COMMENT_MARKS):
+                if line.strip() and not line.startswith(tuple(comment)):
                     lines.append(line.rstrip("\r\n"))
                 if len(lines) == count:
                     break
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{file} ({key}) cannot be read: {_first_line(error)}") from None
     if not lines:
-        raise InputError(f"{file} ({key}) holds no data line, only blank lines and comments")
+        raise InputError(f"{file} ({key}) holds no data line, only blank lines and comments (input.comment)")
     return lines
 
 
@@ -177,7 +176,7 @@ def inspect(name: str, path: str, wanted: Iterable[str], config: InputConfig) ->
         return None
     if kind == "parquet":
         return Source(name, path, "parquet", parquet_columns(files[0], key))
-    return text_source(name, path, first_text_lines(files[0], key), wanted, config)
+    return text_source(name, path, first_text_lines(files[0], key, config.comment), wanted, config)
 
 
 def check_inputs(config: InputConfig) -> None:

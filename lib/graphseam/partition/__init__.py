@@ -21,7 +21,7 @@ from graphseam.partition.levels import (
 )
 from graphseam.partition.metis import MetisPartitioner
 from graphseam.seeds import derive_seed
-from graphseam.session import persisted, size_shuffles
+from graphseam.session import persisted
 
 if TYPE_CHECKING:
     from graphseam.runs import Run
@@ -40,8 +40,7 @@ def partition(run: Run) -> dict[str, Any]:
     """
     settings = run.config.partition
     partitioner = PARTITIONERS[settings.method](imbalance=settings.imbalance)
-    num_nodes, num_edges = run.tables.read("nodes").count(), run.tables.read("edges").count()
-    size_shuffles(run.spark, num_edges)
+    num_nodes, num_edges = run.details("ingest")["nodes"], run.details("ingest")["edges"]
     budget = Budget.of(settings.num_subgraphs, settings.max_subgraph_edges, num_edges)
     for table in ("assignments", "subgraph_edges"):  # a repeated run may have fewer levels than before
         run.tables.drop_run(table)
@@ -60,7 +59,7 @@ def _partition_level(run: Run, partitioner: Partitioner, budget: Budget, remaini
                      before: list[dict[str, Any]], num_nodes: int) -> dict[str, Any]:
     """Write one level's assignments and captured edges; returns its numbers."""
     started, level, settings = time.monotonic(), len(before) + 1, run.config.partition
-    num_edges = before[-1]["border"] if before else remaining.count()
+    num_edges = before[-1]["border"] if before else run.details("ingest")["edges"]
     num_subgraphs = budget.subgraphs(level, num_edges)
     last = level == settings.max_levels
     if last and level > 1 and num_subgraphs > 1:
@@ -74,7 +73,7 @@ def _partition_level(run: Run, partitioner: Partitioner, budget: Budget, remaini
         check_memory(partitioner, settings.method, num_nodes, num_edges, run.config.run.task_memory_mb)
         assignments = assign_nodes(remaining, nodes, partitioner, num_subgraphs, level, first_id, seed,
                                    run.tables.schema("assignments"))
-    run.tables.write("assignments", assignments, level)
+    level_nodes = run.tables.write("assignments", assignments, level)
     assignments = run.tables.read("assignments").where(F.col("level") == level)
     with persisted(placed_edges(remaining, assignments)) as placed:
         sizes = dict(level_numbers(placed))
@@ -84,7 +83,7 @@ def _partition_level(run: Run, partitioner: Partitioner, budget: Budget, remaini
     sizes.pop(None, 0)
     captured = sum(sizes.values())
     mean = captured / num_subgraphs
-    return {"level": level, "num_subgraphs": num_subgraphs, "num_nodes": assignments.count(), "num_edges": num_edges,
+    return {"level": level, "num_subgraphs": num_subgraphs, "num_nodes": level_nodes, "num_edges": num_edges,
             "captured": captured, "border": num_edges - captured, "border_nodes": border_nodes,
             "imbalance": max(sizes.values(), default=0) / mean if mean else 1.0, "last": last or num_subgraphs == 1,
             "seconds": time.monotonic() - started}

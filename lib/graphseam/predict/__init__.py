@@ -34,7 +34,7 @@ def predict_links(run: Run) -> dict[str, Any]:
         return {"links": 0}
     embeddings = run.tables.read("embeddings")
     intercept, slope, support = fit_calibration(with_cosine(run.tables.read("evaluation_pairs"), embeddings))
-    num_nodes = embeddings.count()
+    num_nodes = run.details("ingest")["nodes"]
     method = choose_index(settings.candidates, num_nodes)
     num_blocks = _num_blocks(run, num_nodes)
     found = nearest_strangers(embeddings, run.tables.read("edges"), method, settings.top_k, num_blocks,
@@ -45,8 +45,7 @@ def predict_links(run: Run) -> dict[str, Any]:
     for end in ("src", "dst"):
         rows = rows.join(ids.select(F.col("node_id").alias(f"{end}_node_id"), F.col("id").alias(end)),
                          on=f"{end}_node_id", how="inner")
-    run.tables.write("link_predictions", rows)
-    return {"links": run.tables.read("link_predictions").count(), "candidates": method, "blocks": num_blocks,
+    return {"links": run.tables.write("link_predictions", rows), "candidates": method, "blocks": num_blocks,
             "calibration": {"intercept": intercept, "slope": slope, "pairs": support,
                             "positives": "held-out edges" if run.config.evaluate.holdout else "embedded edges"}}
 
@@ -79,8 +78,7 @@ def predict_nodes(run: Run) -> dict[str, Any]:
     predicted = predict_labels(nodes, models, settings.top_labels, multi_label)
     source = F.when(F.col("model") == ALL_LABELS, "all_labels").otherwise("cross_fit")
     rows = predicted.join(run.tables.read("nodes"), on="node_id", how="inner").withColumn("source", source)
-    run.tables.write("node_predictions", rows)
-    return {"predictions": run.tables.read("node_predictions").count(), "labelled_nodes": num_labelled,
+    return {"predictions": run.tables.write("node_predictions", rows), "labelled_nodes": num_labelled,
             "multi_label": multi_label}
 
 

@@ -35,8 +35,8 @@ def refine(run: Run) -> dict[str, Any]:
         threads = cores_of_a_task(run.spark, num_tasks=1)
         vectors = refine_in_one_block(run.tables.read("edges"), nodes, fused, refiner, dim,
                                       derive_seed(run.config.run.seed, "refine"), threads)
-    run.tables.write("embeddings", vectors.join(nodes, on="node_id", how="inner"))
-    return {"vectors": run.tables.read("embeddings").count(), "threads": threads}
+    num_vectors = run.tables.write("embeddings", vectors.join(nodes, on="node_id", how="inner"))
+    return {"vectors": num_vectors, "threads": threads}
 
 
 def _refiner(run: Run) -> SpectralRefiner:
@@ -45,7 +45,7 @@ def _refiner(run: Run) -> SpectralRefiner:
 
     settings = run.config.refine
     refiner = SpectralRefiner(rounds=settings.rounds, hops=settings.hops)
-    num_nodes, num_edges = run.tables.read("nodes").count(), run.tables.read("edges").count()
+    num_nodes, num_edges = run.details("ingest")["nodes"], run.details("ingest")["edges"]
     needed_mb = refiner.predict_bytes(num_nodes, num_edges, run.config.embed.dim) >> 20
     if needed_mb > run.config.run.task_memory_mb:
         raise MemoryBudgetError(
