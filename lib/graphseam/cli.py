@@ -42,14 +42,18 @@ def sql(root: Root, query: Annotated[str, typer.Argument(help="One SELECT over t
     """Query the tables of all runs, and the views of the newest published one."""
     from pyspark.errors import PySparkException
 
+    from graphseam.tables import table_names, view_names
+
     tables = _open(root)
-    tables.register_views()
+    tables.register_views(query)
     try:
         found = tables.spark.sql(query)
         rows = found.limit(limit + 1).collect()
     except PySparkException as error:
         message = (error.getMessage() or str(error)).splitlines()[0]
-        raise RunError(f"the query failed: {message}") from None
+        known = f" Tables: {', '.join(table_names())}. Views: {', '.join(view_names())}." \
+            if "TABLE_OR_VIEW_NOT_FOUND" in message else ""
+        raise RunError(f"the query failed: {message}{known}") from None
     shown = Table()
     for name in found.columns:
         shown.add_column(name)

@@ -9,7 +9,7 @@ from typing import Any
 
 from graphseam.config import Config, check_run_id, load_config
 from graphseam.embed import embed
-from graphseam.errors import GraphseamError
+from graphseam.errors import ConfigError, GraphseamError
 from graphseam.evaluate import evaluate
 from graphseam.fuse import fuse
 from graphseam.ingest import ingest
@@ -49,11 +49,15 @@ def run_pipeline(config: Config, run_id: str | None = None, local: bool = False)
 
     Returns the published run. Errors: GraphseamError; nothing of an unpublished run is seen by the views.
     """
-    run_id = check_run_id(run_id or new_run_id())
+    run_id = check_run_id(new_run_id() if run_id is None else run_id)
     check_inputs(config.input)
     progress = StepProgress(total=len(STEPS))
     progress.start(run_id)
-    run = open_run(build_session("graphseam", local), config, run_id)
+    spark = build_session("graphseam", local)
+    if local and config.output.catalog and spark.conf.get("spark.sql.catalogImplementation") == "in-memory":
+        raise ConfigError("output.catalog needs a metastore, and this local session has none: its tables would be gone "
+                          "with it; set output.root, or submit jobs/pipeline.py to a cluster that has one")
+    run = open_run(spark, config, run_id)
     for step in STEPS:
         if is_current(run, step):
             progress.skip(step)

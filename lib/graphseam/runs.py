@@ -163,10 +163,11 @@ def recorded(run: Run, step: str) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def peak_memory(interval_s: float = 0.25) -> Iterator[list[float]]:
+def peak_memory(interval_s: float = 0.5) -> Iterator[list[float]]:
     """Watch the resident memory of this process and its children (JVM, Python workers); yields [peak in MB].
 
-    On a cluster that is the driver's side only. Pages that forked workers share are counted once a worker.
+    On a cluster that is the driver's side only. Pages that processes share are divided among them where the system
+    tells (Linux), else counted once each.
     """
     peak, done = [0.0], threading.Event()
 
@@ -174,7 +175,7 @@ def peak_memory(interval_s: float = 0.25) -> Iterator[list[float]]:
         resident = 0
         for process in (me, *me.children(recursive=True)):
             try:
-                resident += process.memory_info().rss
+                resident += getattr(process.memory_full_info(), "pss", 0) or process.memory_info().rss
             except psutil.Error:
                 continue  # it ended between being listed and being asked
         peak[0] = max(peak[0], resident / 2**20)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pyarrow as pa
 from pyspark import SparkConf
@@ -35,6 +37,7 @@ LOCAL = {
     "spark.sql.adaptive.coalescePartitions.parallelismFirst": "false",
     "spark.log.level": "ERROR",
 }
+QUIET_LOG = Path(__file__).with_name("log4j2-quiet.properties")
 ROWS_PER_SHUFFLE_PARTITION = 500_000
 COMPILE_FROM_ROWS = 200_000
 
@@ -52,7 +55,10 @@ def build_session(app_name: str = "graphseam", local: bool = False) -> SparkSess
         builder = builder.config(key, value)
     if local and not submitted.contains("spark.master"):
         builder = builder.master("local[*]").config("spark.sql.shuffle.partitions", str(2 * (os.cpu_count() or 1)))
+        warehouse = Path(tempfile.gettempdir(), "graphseam-warehouse")  # else Spark makes one where the user stands
+        builder = builder.config("spark.sql.warehouse.dir", warehouse.as_uri())
         builder = builder.config("spark.python.daemon.module", "graphseam.worker_daemon")
+        builder = builder.config("spark.driver.extraJavaOptions", f"-Dlog4j2.configurationFile={QUIET_LOG.as_uri()}")
         builder = builder.config("spark.driver.memory", os.environ.get("GRAPHSEAM_DRIVER_MEMORY", "4g"))
     if local or str(submitted.get("spark.master")).startswith("local"):
         for key, value in LOCAL.items():

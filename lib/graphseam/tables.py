@@ -163,12 +163,18 @@ class Tables:
             statement = (schema_dir() / "views" / f"{view}.sql").read_text(encoding="utf-8")
             yield view, Template(statement).substitute(names)
 
-    def register_views(self) -> None:
-        """Make every table and view known to this session by its plain name, so that SQL can ask for it."""
+    def register_views(self, query: str | None = None) -> None:
+        """Make the tables and views known to this session by their plain names, so that SQL can ask for them.
+
+        query: only the names that occur in it, since opening a table takes a moment; None or one with SHOW: all.
+        """
+        words = set(re.findall(r"\w+", query.lower())) if query is not None else {"show"}
         for name in table_names():
-            self.all_runs(name).createOrReplaceTempView(name)
+            if "show" in words or name in words:
+                self.all_runs(name).createOrReplaceTempView(name)
         for view, select in self.views():
-            self.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW {view} AS {select}")
+            if "show" in words or view in words:
+                self.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW {view} AS {select}")
 
     def create_catalog_views(self) -> None:
         """In a catalog, keep the views there; a directory has no place for them, so `graphseam sql` makes them."""
