@@ -209,7 +209,7 @@ def test_loops_twins_labels_and_strangers(ingest, tmp_path):
     assert {row["id"] for row in run.tables.read("nodes").collect()} == {"5", "6", "7", "8", "100"}
     assert (details["loops"], details["twins"]) == (2, 2)
     assert details["rejected"] == {"nodes: blank line": 1, "nodes: node is not a whole number of 64 bits": 1,
-                                   "labels: node is missing": 1}
+                                   "labels: node is missing": 1, "labels: label is missing": 1}
     labels = run.tables.read("labels").join(run.tables.read("nodes"), on="node_id", how="inner")
     assert sorted((row["id"], row["label"]) for row in labels.collect()) \
         == [("100", "blue"), ("5", "blue"), ("5", "red")]

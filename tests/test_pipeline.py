@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 
 from conftest import make_config, run_steps, write_graph
 from graphs import ZOO, communities
+from graphseam.embed import embed
 from graphseam.errors import MemoryBudgetError, RunError
 from graphseam.fuse import FUSIONS
 from graphseam.partition import PARTITIONERS
@@ -217,17 +218,39 @@ def test_a_run_id_is_refused_for_other_inputs(spark, tmp_path):
         open_run(spark, config, "inputs")
 
 
-def test_work_that_cannot_fit_a_task_is_refused_before_it_starts(spark, tmp_path):
-    """2,048 columns of many nodes exceed the smallest budget; the message names the way out."""
-    nodes = np.arange(20_000)
-    pq.write_table(pa.table({"src": nodes[:-1], "dst": nodes[1:]}), tmp_path / "edges.parquet")
-    config = make_config({"edges": str(tmp_path / "edges.parquet")}, tmp_path / "tables",
-                         run={"task_memory_mb": 64}, embed={"dim": 2048})
-    with pytest.raises(MemoryBudgetError, match=r"subgraph 0 .*run.task_memory_mb is 64; lower partition.max_subgraph"):
+@pytest.fixture(scope="module")
+def long_path(tmp_path_factory):
+    """20,000 nodes in a row: at 2,048 columns more than the smallest budget holds."""
+    folder, nodes = tmp_path_factory.mktemp("long"), np.arange(20_000)
+    pq.write_table(pa.table({"src": nodes[:-1], "dst": nodes[1:]}), folder / "edges.parquet")
+    return {"edges": str(folder / "edges.parquet")}
+
+
+def test_a_graph_too_large_to_refine_is_refused_before_it_is_cut(spark, tmp_path, long_path):
+    config = make_config(long_path, tmp_path / "tables", run={"task_memory_mb": 64}, embed={"dim": 2048})
+    with pytest.raises(MemoryBudgetError, match=r"refining 20,000 nodes .* may hold 64 \(run.task_memory_mb\); lower"):
         run_steps(spark, config, "large")
     run = open_run(spark, config, "large")
-    assert run.records[-1]["status"] == "failed"
+    assert (run.records[-1]["step"], run.records[-1]["status"]) == ("partition", "failed")
     assert "predicted to need" in json.loads(run.records[-1]["details"])["error"]
+    assert run.tables.read("assignments").count() == 0
+
+
+def test_subgraphs_are_made_small_enough_for_the_memory_of_a_task(spark, tmp_path, long_path):
+    config = make_config(long_path, tmp_path / "tables", run={"task_memory_mb": 64}, embed={"dim": 512},
+                         refine={"rounds": 0, "hops": 0})
+    run = run_steps(spark, config, "split", last="embed")
+    assert run.details("partition")["subgraphs"] > 5
+    assert run.details("embed")["vectors"] >= 19_000
+
+
+def test_a_subgraph_over_the_budget_is_refused_by_name(spark, tmp_path, long_path):
+    config = make_config(long_path, tmp_path / "tables", embed={"dim": 512}, refine={"rounds": 0, "hops": 0})
+    run_steps(spark, config, "named", last="partition")
+    tight = make_config(long_path, tmp_path / "tables", embed={"dim": 512}, refine={"rounds": 0, "hops": 0},
+                        run={"task_memory_mb": 64})
+    with pytest.raises(MemoryBudgetError, match=r"subgraph 0 .*run.task_memory_mb is 64; lower partition.max_subgraph"):
+        embed(open_run(spark, tight, "named"))
 
 
 def test_a_union_after_cached_arrow_results_is_shuffled_again(spark):

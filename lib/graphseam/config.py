@@ -77,11 +77,14 @@ class OutputConfig:
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     seed: int = 0               # any 64-bit whole number
-    task_memory_mb: int = 4096  # what one task may hold; checked against a forecast before the work starts
+    task_memory_mb: int = 0  # what one task may hold, checked against a forecast before the work starts; 0: see below
+
+    # 0 stands for 4096 on a cluster, and in a local session for what the machine has to spare.
 
     def __post_init__(self) -> None:
         _require(-(1 << 63) <= self.seed < 1 << 63, "run.seed", self.seed, "give a whole number of 64 bits")
-        _require(self.task_memory_mb >= 64, "run.task_memory_mb", self.task_memory_mb, "give at least 64")
+        _require(self.task_memory_mb == 0 or self.task_memory_mb >= 64, "run.task_memory_mb", self.task_memory_mb,
+                 "give 0 (automatic) or at least 64")
 
 
 @dataclass(frozen=True, kw_only=True)

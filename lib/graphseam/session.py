@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pyarrow as pa
 from pyspark import SparkConf
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -38,6 +40,7 @@ LOCAL = {
     "spark.log.level": "ERROR",
 }
 QUIET_LOG = Path(__file__).with_name("log4j2-quiet.properties")
+CLUSTER_TASK_MB = 4096
 ROWS_PER_SHUFFLE_PARTITION = 500_000
 COMPILE_FROM_ROWS = 200_000
 
@@ -87,6 +90,22 @@ def cores_of_a_task(spark: SparkSession, num_tasks: int) -> int:
     local = str(spark.sparkContext.master).startswith("local")
     cores = spark.sparkContext.defaultParallelism if local else int(conf.get("spark.executor.cores", "1") or 1)
     return max(1, cores // max(1, num_tasks), int(conf.get("spark.task.cpus", "1") or 1))
+
+
+def memory_of_a_task(spark: SparkSession, configured_mb: int, num_tasks: int) -> int:
+    """MB that each of `num_tasks` tasks of a stage may hold: what is configured, else a careful guess.
+
+    In a local session: 70 % of the machine's memory less the JVM's heap, shared by the tasks that run at once. On a
+    cluster 4,096, as nothing tells what the executors' overhead leaves.
+    """
+    if configured_mb:
+        return configured_mb
+    if not str(spark.sparkContext.master).startswith("local["):
+        return CLUSTER_TASK_MB
+    heap = re.fullmatch(r"(\d+)([gm])b?", spark.conf.get("spark.driver.memory", "1g") or "1g", re.IGNORECASE)
+    heap_mb = int(heap[1]) * (1024 if heap[2].lower() == "g" else 1) if heap else 1024
+    spare_mb = int(0.7 * (psutil.virtual_memory().total / 2**20 - heap_mb))
+    return max(64, spare_mb // max(1, min(num_tasks, spark.sparkContext.defaultParallelism)))
 
 
 @contextmanager

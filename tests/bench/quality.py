@@ -60,8 +60,10 @@ def score(graph: str, variants: list[tuple[int, str, bool]], table: Table, kit) 
             name = method if refined else f"{method}, unrefined"
             f1 = [f"{100 * labels['raw', ratio]:.1f} / {100 * labels['l2', ratio]:.1f}" if labels else "-"
                   for ratio in (0.1, 0.5, 0.9)]
-            table.add_row(graph, f"{num_edges:,}", str(num_subgraphs), name, f"{100 * links['uniform', 'auc']:.2f}",
-                          f"{100 * links['hard', 'auc']:.2f}", *f1, f"{seconds:.0f}")
+            row = (graph, f"{num_edges:,}", str(num_subgraphs), name, f"{100 * links['uniform', 'auc']:.2f}",
+                   f"{100 * links['hard', 'auc']:.2f}", *f1, f"{seconds:.0f}")
+            print("|", *row, "|", sep=" | ", file=sys.stderr, flush=True)  # a long benchmark may be stopped
+            table.add_row(*row)
 
 
 def main() -> None:

@@ -38,13 +38,21 @@ def orthonormal(columns: torch.Tensor) -> torch.Tensor:
     return columns
 
 
-def thin_svd(matrix: torch.Tensor, rank: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """(U float32[n, k], s float32[k]) of a tall dense matrix, k <= rank, largest first; by its Gram matrix."""
-    values, vectors = torch.linalg.eigh((matrix.T @ matrix).double())
+def thin_svd(blocks: list[torch.Tensor], rank: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """(U float32[n, k], s float32[k]) of the tall matrix [B1 B2 …], k <= rank, largest first; by its Gram matrix.
+
+    The blocks are never put side by side: the matrix would be the largest thing in memory.
+    """
+    gram = torch.cat([torch.cat([(left.T @ right).double() for right in blocks], dim=1) for left in blocks])
+    values, vectors = torch.linalg.eigh(gram)
     values, vectors = values.flip(0)[:rank].clamp_min(0), fix_signs(vectors.flip(1)[:, :rank])
     keep = values > max(values.max().item(), 1e-30) * 1e-12
     singular = values[keep].sqrt()
-    return matrix @ (vectors[:, keep] / singular).to(matrix.dtype), singular.to(matrix.dtype)
+    turns = (vectors[:, keep] / singular).to(blocks[0].dtype).split([block.shape[1] for block in blocks])
+    left = blocks[0] @ turns[0]
+    for block, turn in zip(blocks[1:], turns[1:], strict=True):
+        left += block @ turn
+    return left, singular.to(left.dtype)
 
 
 def fix_signs(vectors: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from graphseam.embed import EMBEDDERS
 from graphseam.partition.hashing import HashPartitioner
 from graphseam.partition.levels import (
     Budget,
@@ -20,12 +21,14 @@ from graphseam.partition.levels import (
     placed_edges,
 )
 from graphseam.partition.metis import MetisPartitioner
+from graphseam.refine import check_refinement
 from graphseam.seeds import derive_seed
-from graphseam.session import persisted
+from graphseam.session import memory_of_a_task, persisted
 
 if TYPE_CHECKING:
     from graphseam.runs import Run
 
+MEMORY_MARGIN = 1.5  # nodes are not spread as evenly as edges
 PARTITIONERS: dict[str, Any] = {
     "metis": MetisPartitioner,
     "hash": HashPartitioner,
@@ -41,7 +44,8 @@ def partition(run: Run) -> dict[str, Any]:
     settings = run.config.partition
     partitioner = PARTITIONERS[settings.method](imbalance=settings.imbalance)
     num_nodes, num_edges = run.details("ingest")["nodes"], run.details("ingest")["edges"]
-    budget = Budget.of(settings.num_subgraphs, settings.max_subgraph_edges, num_edges)
+    check_refinement(run)
+    budget = Budget.of(settings.num_subgraphs, _max_edges(run, num_nodes, num_edges), num_edges)
     for table in ("assignments", "subgraph_edges"):  # a repeated run may have fewer levels than before
         run.tables.drop_run(table)
     levels: list[dict[str, Any]] = []
@@ -53,6 +57,20 @@ def partition(run: Run) -> dict[str, Any]:
     captured = sum(level["captured"] for level in levels)
     return {"levels": len(levels), "subgraphs": sum(level["num_subgraphs"] for level in levels),
             "captured_edges": captured, "left_over_edges": num_edges - captured}
+
+
+def _max_edges(run: Run, num_nodes: int, num_edges: int) -> int:
+    """Edges of a subgraph that both its bound and the memory of the task that embeds it allow.
+
+    The embedder's forecast for the whole graph, nodes included, is taken to shrink with the subgraph.
+    """
+    settings = run.config.partition
+    embedder = EMBEDDERS[run.config.embed.method](dim=run.config.embed.dim)
+    whole_mb = embedder.predict_bytes(num_nodes, num_edges) >> 20
+    task_mb = memory_of_a_task(run.spark, run.config.run.task_memory_mb, num_tasks=1 << 20)
+    if whole_mb <= memory_of_a_task(run.spark, run.config.run.task_memory_mb, num_tasks=1):
+        return settings.max_subgraph_edges
+    return min(settings.max_subgraph_edges, max(1, int(num_edges * task_mb / (MEMORY_MARGIN * whole_mb))))
 
 
 def _partition_level(run: Run, partitioner: Partitioner, budget: Budget, remaining: DataFrame,
@@ -70,7 +88,8 @@ def _partition_level(run: Run, partitioner: Partitioner, budget: Budget, remaini
     if num_subgraphs == 1:
         assignments = _one_subgraph(remaining, nodes, level, first_id)
     else:
-        check_memory(partitioner, settings.method, num_nodes, num_edges, run.config.run.task_memory_mb)
+        check_memory(partitioner, settings.method, num_nodes, num_edges,
+                     memory_of_a_task(run.spark, run.config.run.task_memory_mb, num_tasks=1))
         assignments = assign_nodes(remaining, nodes, partitioner, num_subgraphs, level, first_id, seed,
                                    run.tables.schema("assignments"))
     level_nodes = run.tables.write("assignments", assignments, level)

@@ -8,10 +8,9 @@ from pyspark.sql import functions as F
 
 from graphseam.errors import MemoryBudgetError
 from graphseam.seeds import derive_seed
-from graphseam.session import cores_of_a_task
+from graphseam.session import cores_of_a_task, memory_of_a_task
 
 if TYPE_CHECKING:
-    from graphseam.refine.spectral import SpectralRefiner
     from graphseam.runs import Run
 
 
@@ -30,8 +29,10 @@ def refine(run: Run) -> dict[str, Any]:
         threads = 0
     else:
         from graphseam.refine.block import refine_in_one_block
+        from graphseam.refine.spectral import SpectralRefiner
 
-        refiner = _refiner(run)
+        check_refinement(run)
+        refiner = SpectralRefiner(rounds=settings.rounds, hops=settings.hops)
         threads = cores_of_a_task(run.spark, num_tasks=1)
         vectors = refine_in_one_block(run.tables.read("edges"), nodes, fused, refiner, dim,
                                       derive_seed(run.config.run.seed, "refine"), threads)
@@ -39,18 +40,21 @@ def refine(run: Run) -> dict[str, Any]:
     return {"vectors": num_vectors, "threads": threads}
 
 
-def _refiner(run: Run) -> SpectralRefiner:
-    """The refiner with its settings, once its forecast fits the memory of one task."""
-    from graphseam.refine.spectral import SpectralRefiner
-
-    settings = run.config.refine
-    refiner = SpectralRefiner(rounds=settings.rounds, hops=settings.hops)
+def check_refinement(run: Run) -> None:
+    """MemoryBudgetError where the one task that refines is predicted not to hold the graph; asked before any work."""
+    settings, dim = run.config.refine, run.config.embed.dim
+    if settings.rounds == settings.hops == 0:
+        return
     num_nodes, num_edges = run.details("ingest")["nodes"], run.details("ingest")["edges"]
-    needed_mb = refiner.predict_bytes(num_nodes, num_edges, run.config.embed.dim) >> 20
-    if needed_mb > run.config.run.task_memory_mb:
+    needed_mb = predict_bytes(settings.rounds, num_nodes, num_edges, dim) >> 20
+    allowed_mb = memory_of_a_task(run.spark, run.config.run.task_memory_mb, num_tasks=1)
+    if needed_mb > allowed_mb:
         raise MemoryBudgetError(
-            f"refining {num_nodes:,} nodes and {num_edges:,} edges at dim {run.config.embed.dim} is predicted to need "
-            f"{needed_mb:,} MB in one task, and run.task_memory_mb is {run.config.run.task_memory_mb:,}; lower "
-            "refine.rounds or embed.dim, set refine.rounds = 0 and refine.hops = 0, or raise run.task_memory_mb if "
-            "the executors have that much")
-    return refiner
+            f"refining {num_nodes:,} nodes and {num_edges:,} edges at dim {dim} is predicted to need {needed_mb:,} MB "
+            f"in one task, and it may hold {allowed_mb:,} (run.task_memory_mb); lower refine.rounds or embed.dim, set "
+            "refine.rounds = 0 and refine.hops = 0, or raise run.task_memory_mb if the executors have that much")
+
+
+def predict_bytes(rounds: int, num_nodes: int, num_edges: int, dim: int) -> int:
+    """Peak of the task that refines: the edges as rows and as matrix, the bases with their images, blocks of work."""
+    return 120 * num_edges + num_nodes * dim * 4 * (2 * (2 * rounds + 1) + 4)

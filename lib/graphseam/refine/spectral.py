@@ -74,9 +74,10 @@ class SpectralRefiner:
             for basis, image, block, product in zip(bases, images, new, work.products(new, work.scales), strict=True):
                 basis.append(block)
                 image.append(product)
+        bases.clear()  # half of the memory
         found = []
         for image, width in zip(images, widths, strict=True):
-            left, values = linalg.thin_svd(torch.cat(image, dim=1), width)  # the bases are orthonormal: Rayleigh-Ritz
+            left, values = linalg.thin_svd(image, width)  # the bases are orthonormal: this is Rayleigh-Ritz
             found.append(linalg.unit_rows(left * values))
         return found
 
@@ -89,10 +90,6 @@ class SpectralRefiner:
             current = [product + own_weight * own for product, own in zip(spread, current, strict=True)]
             total = [so_far + step for so_far, step in zip(total, current, strict=True)]
         return total
-
-    def predict_bytes(self, num_nodes: int, num_edges: int, dim: int) -> int:
-        """Peak of `refine`: the edges as rows and as matrix, the bases with their images, and four blocks of work."""
-        return 120 * num_edges + num_nodes * dim * 4 * (2 * (2 * self.rounds + 1) + 4)
 
 
 @dataclass(frozen=True)
@@ -129,7 +126,7 @@ class _Work:
 
 def _leading(vectors: torch.Tensor, width: int, work: _Work, seed: int) -> torch.Tensor:
     """An orthonormal basis of the leading `width` directions; noise fills up what the vectors do not span."""
-    left, values = linalg.thin_svd(vectors, width)
+    left, values = linalg.thin_svd([vectors], width)
     left = left[:, values > 1e-4 * max(values.norm().item(), SMALLEST)]
     missing = width - left.shape[1]
     if missing:
