@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -18,24 +20,35 @@ from pyspark.sql.types import StructType
 from graphseam.config import OutputConfig, check_run_id
 from graphseam.errors import RunError, nearest
 
+if sys.version_info >= (3, 11):
+    from importlib.resources.abc import Traversable
+else:
+    from importlib.abc import Traversable
+
 PUBLIC_TABLES = ("nodes", "embeddings", "link_predictions", "node_predictions", "metrics", "runs", "rejected_rows",
                  "partition_levels", "alignments", "run_steps")
 # A float32 vector neither repeats nor compresses: a dictionary would only cost time and memory.
 WRITE_OPTIONS = {"parquet.enable.dictionary": "false", "compression": "snappy"}
 
 
-def schema_dir() -> Path:
-    """Where the SQL files are: inside an installed wheel, or beside `lib/` in a checkout."""
-    packaged = Path(str(files("graphseam"))) / "_schemas"
+def schema_dir() -> Traversable:
+    """Where the SQL files are: inside a wheel, installed or given to spark-submit, or beside `lib/` in a checkout."""
+    packaged = files("graphseam") / "_schemas"
     return packaged if packaged.is_dir() else Path(__file__).resolve().parents[2] / "schemas"
 
 
-def table_names() -> list[str]:
-    return sorted(path.stem for path in schema_dir().glob("*.sql"))
+@cache
+def table_names() -> tuple[str, ...]:
+    return _sql_files(schema_dir())
 
 
-def view_names() -> list[str]:
-    return sorted(path.stem for path in (schema_dir() / "views").glob("*.sql"))
+@cache
+def view_names() -> tuple[str, ...]:
+    return _sql_files(schema_dir() / "views")
+
+
+def _sql_files(folder: Traversable) -> tuple[str, ...]:
+    return tuple(sorted(entry.name.removesuffix(".sql") for entry in folder.iterdir() if entry.name.endswith(".sql")))
 
 
 class Tables:
@@ -78,7 +91,7 @@ class Tables:
         self._ensured.add(name)
         if self.output.catalog and len(self._ensured) == 1:
             self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self._schema()}")
-        statement = (schema_dir() / f"{name}.sql").read_text(encoding="utf-8")
+        statement = schema_dir().joinpath(f"{name}.sql").read_text(encoding="utf-8")
         self.spark.sql(Template(statement).substitute(table=self.identifier(name)))
 
     def exists(self, name: str) -> bool:
@@ -160,7 +173,7 @@ class Tables:
         """(name, SELECT) of each view, over this root's tables."""
         names = {name: self.identifier(name) for name in table_names()}
         for view in view_names():
-            statement = (schema_dir() / "views" / f"{view}.sql").read_text(encoding="utf-8")
+            statement = schema_dir().joinpath("views", f"{view}.sql").read_text(encoding="utf-8")
             yield view, Template(statement).substitute(names)
 
     def register_views(self, query: str | None = None) -> None:
