@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -37,7 +38,9 @@ holdout = 0.2
 
 def submit(job: str, *arguments: str) -> subprocess.CompletedProcess:
     command = [str(SUBMIT), "--master", "local[2]", "--driver-memory", "2g", str(REPOSITORY / "jobs" / f"{job}.py")]
-    return subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=600, check=False)
+    activated = {**os.environ, "PATH": f"{SUBMIT.parent}{os.pathsep}{os.environ['PATH']}"}  # it asks PATH for python3
+    return subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=600, check=False,
+                          env=activated)
 
 
 def rows(config: Path, table: str, run_id: str) -> list[dict]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pyarrow as pa
-from pyspark import SparkConf
+from pyspark import SparkConf, SparkContext
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
@@ -53,6 +53,8 @@ def build_session(app_name: str = "graphseam", local: bool = False) -> SparkSess
     """
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName(app_name)
+    if "PYSPARK_GATEWAY_PORT" in os.environ:  # under spark-submit, whose settings are known only once it is asked
+        SparkContext._ensure_initialized()
     submitted = SparkConf()
     for key, value in REQUIRED.items():
         builder = builder.config(key, value)
