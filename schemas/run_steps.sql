@@ -1,7 +1,7 @@
 CREATE TABLE IF NOT EXISTS ${table} (
   run_id             STRING NOT NULL    COMMENT 'run that wrote the row',
   step               STRING NOT NULL    COMMENT 'ingest, partition, embed, fuse, refine, predict_links, predict_nodes, evaluate or publish',
-  status             STRING NOT NULL    COMMENT 'finished or failed',
+  status             STRING NOT NULL    COMMENT 'started (once, when the run began), finished or failed',
   started_at         TIMESTAMP NOT NULL COMMENT 'UTC',
   seconds            DOUBLE NOT NULL    COMMENT 'wall time',
   peak_memory_mb     DOUBLE NOT NULL    COMMENT 'largest resident memory of the driver process so far',

@@ -15,6 +15,7 @@ from graphs import ZOO, communities
 from graphseam.embed import embed
 from graphseam.errors import MemoryBudgetError, RunError
 from graphseam.fuse import FUSIONS
+from graphseam.ingest import ingest
 from graphseam.partition import PARTITIONERS
 from graphseam.runs import STEPS, is_current, open_run, require_before
 from graphseam.tables import table_names
@@ -216,6 +217,16 @@ def test_a_run_id_is_refused_for_other_inputs(spark, tmp_path):
     write_graph(ZOO[2], tmp_path)
     with pytest.raises(RunError, match="begun on other input files"):
         open_run(spark, config, "inputs")
+
+
+def test_a_killed_process_leaves_no_twins(spark, tmp_path):
+    """Rows that a process wrote before it was killed, with no record of the step, are replaced when it starts again."""
+    config = make_config(write_graph(ZOO[4], tmp_path), tmp_path / "tables", **SMALL)
+    killed = open_run(spark, config, "killed")
+    ingest(killed)  # and no record of it
+    run = run_steps(spark, config, "killed", last="ingest")
+    assert run.tables.read("nodes").count() == 20
+    assert run.tables.read("edges").count() == 91
 
 
 @pytest.fixture(scope="module")

@@ -71,7 +71,9 @@ def open_run(spark: SparkSession, config: Config, run_id: str) -> Run:
     begun = run.tables.read("run_steps").sort("started_at").collect()  # one row a step and attempt
     # Spark hands timestamps out as local time without a zone
     run.records.extend({**row.asDict(), "started_at": row["started_at"].astimezone(timezone.utc)} for row in begun)
-    run.tables.is_new_run = not run.records
+    if not run.records:
+        _note(run, "ingest", "started", datetime.now(timezone.utc))  # a killed process must not look like a new run
+        run.tables.is_new_run = True
     ingested = run.newest("ingest")
     if ingested and ingested["input_fingerprint"] != input_fingerprint(config):
         raise RunError(f"run {run_id!r} was begun on other input files, or they have changed since; "
@@ -152,14 +154,19 @@ def recorded(run: Run, step: str) -> Iterator[dict[str, Any]]:
             details["error"] = str(error).splitlines()[0][:500] if str(error) else type(error).__name__
             raise
         finally:
-            record = {
-                "run_id": run.run_id, "step": step, "status": status, "started_at": started,
-                "seconds": time.monotonic() - clock, "peak_memory_mb": peak[0], "details": json.dumps(details),
-                "config_fingerprint": step_fingerprint(run.config, step),
-                "input_fingerprint": input_fingerprint(run.config),
-            }
-            run.records.append(record)
-            run.tables.append_rows("run_steps", [record])
+            _note(run, step, status, started, time.monotonic() - clock, peak[0], details)
+
+
+def _note(run: Run, step: str, status: str, started: datetime, seconds: float = 0.0, peak_mb: float = 0.0,
+          details: dict[str, Any] | None = None) -> None:
+    """Append a row to run_steps, and to what the run remembers of itself."""
+    record = {
+        "run_id": run.run_id, "step": step, "status": status, "started_at": started, "seconds": seconds,
+        "peak_memory_mb": peak_mb, "details": json.dumps(details or {}),
+        "config_fingerprint": step_fingerprint(run.config, step), "input_fingerprint": input_fingerprint(run.config),
+    }
+    run.records.append(record)
+    run.tables.append_rows("run_steps", [record])
 
 
 @contextmanager
