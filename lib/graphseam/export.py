@@ -89,7 +89,7 @@ def _write(rows: DataFrame, output: Path) -> int:
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.resolve().parent) as partial:
         writer = rows.observe(observed, F.count("*").alias("rows")).write.mode("overwrite")
         if output.suffix == ".csv":
-            writer.option("header", True).csv(partial)
+            writer.option("header", True).option("escape", '"').csv(partial)  # RFC 4180: a quote is doubled
         else:
             writer.parquet(partial)
         parts = [part for part in Path(partial).iterdir() if part.name.startswith("part-")]
