@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from graphseam.graph import Graph
+
 LARGEST = (1 << 63) - 1
 
 
@@ -60,3 +62,12 @@ ZOO = [
     SmallGraph("directed", [(1, 2), (2, 1), (2, 3), (4, 3), (5, 1)], directed=True),
     SmallGraph("communities", communities(4, 30, seed=3)),
 ]
+
+
+def in_memory(graph: SmallGraph) -> Graph:
+    """The zoo's graph as algorithms get it: loops dropped, ids numbered in their order."""
+    ids = sorted(graph.node_ids, key=str)
+    rows = [(ids.index(edge[0]), ids.index(edge[1]), edge[2] if len(edge) > 2 else 1.0)
+            for edge in graph.edges if edge[0] != edge[1]]
+    src, dst, weight = (np.array(column) for column in zip(*rows, strict=True)) if rows else (np.zeros(0),) * 3
+    return Graph.from_edges(src.astype(np.int64), dst.astype(np.int64), weight.astype(float), np.arange(len(ids)))

@@ -1,4 +1,4 @@
-"""The command line: `graphseam run`, `sql`, `export`."""
+"""The command line: `graphseam run`, `sql`, `export`, `partition-report`."""
 
 from __future__ import annotations
 
@@ -83,6 +83,18 @@ def export(
     check_table(table)
     count = export_table(_open(root), table, output, run_id)
     print(f"{count:,} rows written to {output}")
+
+
+@app.command()
+def partition_report(root: Root, run_id: Annotated[str | None, typer.Option(
+        help="A run whose partition is done, published or not; the newest where not given.")] = None) -> None:
+    """Show at a glance whether the graph cuts well: each level's subgraphs, captured edges, border and balance."""
+    from graphseam.partition.report import print_levels, read_levels
+
+    name, levels = read_levels(_open(root), run_id)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    console.print(f"run {name}")
+    print_levels(levels, console)
 
 
 def _open(root: str) -> Any:

@@ -89,19 +89,26 @@ class RunConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PartitionConfig:
-    method: str = "metis"
-    num_subgraphs: int = 0               # of the first level; 0: as few as max_subgraph_edges allows
-    max_subgraph_edges: int = 5_000_000  # what one task embeds at once; about 100 bytes an edge while it works
-    max_levels: int = 3                  # the last level takes one subgraph, the core of what is left
-    imbalance: float = 0.05              # largest subgraph <= (1 + imbalance) * mean, in edge ends
+    method: str = "multilevel"     # METIS where the graph fits one task; also metis and hash, in one task each
+    num_subgraphs: int = 0         # of the first level; 0: as few as fit the bounds below
+    max_subgraph_edges: int = 0    # edges one task embeds at once; 0: what its memory holds, at most 5,000,000
+    max_levels: int = 6            # the last level takes one subgraph, the core of what is left
+    min_captured: float = 0.2      # a level that captures a smaller share of its edges is the last one cut by nodes
+    imbalance: float = 0.05        # largest subgraph <= (1 + imbalance) * mean, in edge ends, or bytes where they bind
+    block_edges: int = 2_000_000   # multilevel: edges of a block, what one of its tasks works on
+    coarsest_edges: int = 0        # multilevel: what is left to METIS in one task; 0: as much as its memory holds
 
     def __post_init__(self) -> None:
         from graphseam.partition import PARTITIONERS
 
         _require_name(self.method, "partition.method", tuple(PARTITIONERS))
         _require(self.num_subgraphs >= 0, "partition.num_subgraphs", self.num_subgraphs, "give 0 (automatic) or more")
-        _require(self.max_subgraph_edges >= 1, "partition.max_subgraph_edges", self.max_subgraph_edges,
-                 "give 1 or more")
+        _require(self.max_subgraph_edges >= 0, "partition.max_subgraph_edges", self.max_subgraph_edges,
+                 "give 0 (automatic) or more")
+        _require(self.block_edges >= 1, "partition.block_edges", self.block_edges, "give 1 or more")
+        _require(self.coarsest_edges >= 0, "partition.coarsest_edges", self.coarsest_edges,
+                 "give 0 (automatic) or more")
+        _require(0 <= self.min_captured <= 1, "partition.min_captured", self.min_captured, "give a share in [0, 1]")
         _require(1 <= self.max_levels <= 16, "partition.max_levels", self.max_levels, "give a number from 1 to 16")
         _require(0 < self.imbalance < 1, "partition.imbalance", self.imbalance, "give a number between 0 and 1")
 

@@ -23,7 +23,10 @@ from graphseam import __version__
 from graphseam.config import Config
 from graphseam.errors import RunError
 from graphseam.ingest.sources import inputs, is_remote, local_files
+from graphseam.session import memory_of_a_task
 from graphseam.tables import Tables
+
+MANY_TASKS = 1 << 20  # more than run at once
 
 # The steps in order; each lists what its result hangs on, over what the steps it follows hang on.
 STEPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -49,6 +52,22 @@ class Run:
     run_id: str
     tables: Tables
     records: list[dict[str, Any]] = field(default_factory=list)  # this run's rows of run_steps, oldest first
+
+    def task_memory_mb(self, num_tasks: int = MANY_TASKS) -> int:
+        """MB that each of `num_tasks` tasks of a stage may hold; by default of as many as run at once."""
+        return memory_of_a_task(self.spark, self.config.run.task_memory_mb, num_tasks)
+
+    def checkpoint_dir(self) -> str | None:
+        """Where supersteps are kept so that they outlive an executor; None where the session is one process.
+
+        `spark.checkpoint.dir` where the cluster sets it, else a folder of the run under output.root.
+        """
+        if str(self.spark.sparkContext.master).startswith("local["):
+            return None
+        configured = self.spark.sparkContext.getConf().get("spark.checkpoint.dir")
+        if configured or self.config.output.root:
+            return f"{configured or self.config.output.root.rstrip('/') + '/_checkpoints'}/{self.run_id}"
+        return None
 
     def newest(self, step: str) -> dict[str, Any] | None:
         """The newest record of the step, if it ended well."""

@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 from rich.console import Console
 from rich.table import Table
 
+from graphseam.partition.report import print_levels
 from graphseam.runs import STEPS, Run
 from graphseam.tables import PUBLIC_TABLES, view_names
 
@@ -21,7 +22,7 @@ def print_summary(run: Run, console: Console | None = None) -> None:
     console = console or Console(highlight=False, width=None if os.isatty(1) else 110)
     console.rule(f"run {run.run_id}")
     _print_graph(run, console)
-    console.print(_levels(run))
+    print_levels(run.tables.read("partition_levels").sort("level").collect(), console)  # one row a level
     console.print(_steps(run))
     _print_quality(run, console)
     _print_links(run, console)
@@ -49,20 +50,6 @@ def _print_graph(run: Run, console: Console) -> None:
         strangers = told["labels_of_unknown_nodes"]
         console.print(f"       {told['labelled_nodes']:,} nodes with labels of {told['label_classes']:,} classes"
                       + (f"; {strangers:,} labels of nodes that are not in the graph left out" if strangers else ""))
-
-
-def _levels(run: Run) -> Table:
-    table = Table(title="Partition", title_justify="left", caption_justify="left")
-    for name in ("level", "subgraphs", "nodes", "edges", "captured", "cut", "border nodes", "balance"):
-        table.add_column(name, justify="right")
-    for row in run.tables.read("partition_levels").sort("level").collect():  # one row a level
-        table.add_row(str(row["level"]), f"{row['num_subgraphs']:,}", f"{row['num_nodes']:,}", f"{row['num_edges']:,}",
-                      f"{row['captured_edges']:,}", f"{row['cut_share']:.1%}", f"{row['border_share']:.1%}",
-                      f"{row['imbalance']:.2f}")
-    told = run.details("partition")
-    table.caption = (f"{told['captured_edges']:,} edges in {told['subgraphs']:,} subgraphs; "
-                     f"{told['left_over_edges']:,} left over, which refinement works over as well")
-    return table
 
 
 def _steps(run: Run) -> Table:

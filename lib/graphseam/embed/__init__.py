@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 
 from graphseam.embed.executor import check_memory, embed_subgraphs
 from graphseam.embed.prone import ProneEmbedder
-from graphseam.session import cores_of_a_task, memory_of_a_task
+from graphseam.session import cores_of_a_task
 
 if TYPE_CHECKING:
     from graphseam.runs import Run
@@ -30,8 +30,7 @@ def embed(run: Run) -> dict[str, Any]:
     nodes = {row["subgraph_id"]: row["count"] for row in
              run.tables.read("assignments").groupBy("subgraph_id").agg(F.count("*").alias("count")).collect()}
     sizes = {row["subgraph_id"]: (nodes[row["subgraph_id"]], row["count"]) for row in counts}
-    check_memory(embedder, settings.method, sizes,
-                 memory_of_a_task(run.spark, run.config.run.task_memory_mb, len(sizes)))
+    check_memory(embedder, settings.method, sizes, run.task_memory_mb(len(sizes)))
     num_edges = {subgraph: size[1] for subgraph, size in sizes.items()}
     threads = cores_of_a_task(run.spark, len(sizes))
     run.tables.drop_run("subgraph_embeddings")

@@ -1,133 +1,188 @@
-"""partition: nodes, edges -> assignments, subgraph_edges, partition_levels."""
+"""partition: nodes, edges -> assignments, subgraph_edges, border_edges, partition_levels."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from graphseam.embed import EMBEDDERS
+from graphseam.partition.budget import TRIES, Budget, Cut
+from graphseam.partition.distributed import assigned_by_blocks
 from graphseam.partition.hashing import HashPartitioner
 from graphseam.partition.levels import (
-    Budget,
-    Partitioner,
-    assign_nodes,
+    Wanted,
+    assign_in_one_task,
+    border_edges,
     captured_edges,
     check_memory,
     core_edges,
-    level_numbers,
+    level_sizes,
     placed_edges,
 )
-from graphseam.partition.metis import MetisPartitioner
+from graphseam.partition.metis import METIS_BYTES_AN_EDGE, MetisPartitioner
+from graphseam.partition.multilevel import BLOCK_BYTES_AN_EDGE, MultilevelPartitioner
 from graphseam.refine import check_refinement
 from graphseam.seeds import derive_seed
-from graphseam.session import memory_of_a_task, persisted
+from graphseam.session import persisted
 
 if TYPE_CHECKING:
     from graphseam.runs import Run
 
-MEMORY_MARGIN = 1.5  # nodes are not spread as evenly as edges
 PARTITIONERS: dict[str, Any] = {
+    "multilevel": MultilevelPartitioner,
     "metis": MetisPartitioner,
     "hash": HashPartitioner,
 }
 
 
-def partition(run: Run) -> dict[str, Any]:
-    """Cut the graph into subgraphs, level by level, until the border fits one subgraph or max_levels is reached.
+@dataclass(frozen=True)
+class Level:
+    """One level as it came out; kind: whole, cut or core, see schemas/partition_levels.sql."""
 
-    The last level takes one subgraph, whole where it fits the budget, else the core of the border: the common frame
-    starts there. Edges no level captured are counted as left over; refinement works over them too.
+    level: int
+    kind: str
+    method: str
+    num_subgraphs: int
+    num_nodes: int
+    num_edges: int
+    seconds: float
+    captured: int = 0
+    border: int = 0
+    border_nodes: int = 0
+    imbalance: float = 1.0
+    largest: int = 0
+    sizes: dict[int, tuple[int, int]] = field(default_factory=dict, repr=False)  # {subgraph: (nodes, edges)}
+
+
+def partition(run: Run) -> dict[str, Any]:
+    """Cut the graph into subgraphs, level by level, until the border fits one, or cutting it is not worth it.
+
+    A level that captures less than partition.min_captured of its edges is the last that is cut by nodes. The border
+    then ends in one subgraph, whole where it fits the budget, else its core, split by edges: the common frame starts
+    there. Edges no level captured are counted as left over; refinement works over them too.
     """
-    settings = run.config.partition
-    partitioner = PARTITIONERS[settings.method](imbalance=settings.imbalance)
-    num_nodes, num_edges = run.details("ingest")["nodes"], run.details("ingest")["edges"]
     check_refinement(run)
-    budget = Budget.of(settings.num_subgraphs, _max_edges(run, num_nodes, num_edges), num_edges)
-    for table in ("assignments", "subgraph_edges"):  # a repeated run may have fewer levels than before
+    for table in ("assignments", "subgraph_edges", "border_edges"):  # a repeated run may have fewer levels than before
         run.tables.drop_run(table)
-    levels: list[dict[str, Any]] = []
-    remaining = run.tables.read("edges")
-    while not levels or (levels[-1]["border"] and not levels[-1]["last"]):
-        levels.append(_partition_level(run, partitioner, budget, remaining, levels, num_nodes))
-        remaining = _left_over(run)
-    run.tables.write_rows("partition_levels", [_level_row(level, levels, num_nodes, num_edges) for level in levels])
-    captured = sum(level["captured"] for level in levels)
-    return {"levels": len(levels), "subgraphs": sum(level["num_subgraphs"] for level in levels),
+    num_nodes, num_edges = run.details("ingest")["nodes"], run.details("ingest")["edges"]
+    budget = _budget(run, num_edges)
+    levels = [_level(run, budget, [], num_nodes, num_edges)]
+    while levels[-1].kind == "cut" and levels[-1].border and len(levels) < run.config.partition.max_levels:
+        levels.append(_level(run, budget, levels, levels[-1].border_nodes, levels[-1].border))
+    run.tables.write_rows("partition_levels", list(_rows(levels, num_nodes, num_edges)))
+    captured = sum(level.captured for level in levels)
+    return {"levels": len(levels), "subgraphs": sum(level.num_subgraphs for level in levels),
             "captured_edges": captured, "left_over_edges": num_edges - captured}
 
 
-def _max_edges(run: Run, num_nodes: int, num_edges: int) -> int:
-    """Edges of a subgraph that both its bound and the memory of the task that embeds it allow.
-
-    The embedder's forecast for the whole graph, nodes included, is taken to shrink with the subgraph.
-    """
+def _budget(run: Run, num_edges: int) -> Budget:
     settings = run.config.partition
     embedder = EMBEDDERS[run.config.embed.method](dim=run.config.embed.dim)
-    whole_mb = embedder.predict_bytes(num_nodes, num_edges) >> 20
-    task_mb = memory_of_a_task(run.spark, run.config.run.task_memory_mb, num_tasks=1 << 20)
-    if whole_mb <= memory_of_a_task(run.spark, run.config.run.task_memory_mb, num_tasks=1):
-        return settings.max_subgraph_edges
-    return min(settings.max_subgraph_edges, max(1, int(num_edges * task_mb / (MEMORY_MARGIN * whole_mb))))
+    return Budget.of(settings.num_subgraphs, settings.max_subgraph_edges, num_edges,
+                     max_bytes=run.task_memory_mb() << 20, lone_bytes=run.task_memory_mb(num_tasks=1) << 20,
+                     bytes_of=embedder.predict_bytes, imbalance=settings.imbalance)
 
 
-def _partition_level(run: Run, partitioner: Partitioner, budget: Budget, remaining: DataFrame,
-                     before: list[dict[str, Any]], num_nodes: int) -> dict[str, Any]:
-    """Write one level's assignments and captured edges; returns its numbers."""
-    started, level, settings = time.monotonic(), len(before) + 1, run.config.partition
-    num_edges = before[-1]["border"] if before else run.details("ingest")["edges"]
-    num_subgraphs = budget.subgraphs(level, num_edges)
-    last = level == settings.max_levels
-    if last and level > 1 and num_subgraphs > 1:
-        remaining, num_subgraphs = core_edges(remaining, budget.max_edges, derive_seed(run.config.run.seed, "core")), 1
-    seed = derive_seed(run.config.run.seed, "partition", level)
-    first_id = sum(earlier["num_subgraphs"] for earlier in before)
-    nodes = run.tables.read("nodes").select("node_id") if level == 1 else None
-    if num_subgraphs == 1:
-        assignments = _one_subgraph(remaining, nodes, level, first_id)
+def _level(run: Run, budget: Budget, before: list[Level], num_nodes: int, num_edges: int) -> Level:
+    """Write one level's assignments and edges; cut once more where a subgraph came out over the budget."""
+    started, settings, number = time.monotonic(), run.config.partition, len(before) + 1
+    edges = run.tables.read("border_edges").where(F.col("level") == number - 1) if before else run.tables.read("edges")
+    edges = edges.select("src", "dst", "weight")
+    cut = budget.cut(number, num_nodes, num_edges)
+    level = Level(number, "cut", "", cut.num_subgraphs, num_nodes, num_edges, 0.0)
+    first_id = sum(earlier.num_subgraphs for earlier in before)
+    stuck = bool(before) and before[-1].captured < settings.min_captured * before[-1].num_edges
+    if cut.num_subgraphs == 1:
+        done = _whole_level(run, level, edges, first_id)
+    elif before and (stuck or number == settings.max_levels):
+        core = core_edges(edges, budget.border_edges, derive_seed(run.config.run.seed, "core"))
+        done = _whole_level(run, replace(level, kind="core"), core, first_id)
     else:
-        check_memory(partitioner, settings.method, num_nodes, num_edges,
-                     memory_of_a_task(run.spark, run.config.run.task_memory_mb, num_tasks=1))
-        assignments = assign_nodes(remaining, nodes, partitioner, num_subgraphs, level, first_id, seed,
-                                   run.tables.schema("assignments"))
-    level_nodes = run.tables.write("assignments", assignments, level)
-    assignments = run.tables.read("assignments").where(F.col("level") == level)
-    with persisted(placed_edges(remaining, assignments)) as placed:
-        sizes = dict(level_numbers(placed))
-        run.tables.write("subgraph_edges", captured_edges(placed, level), level)
-        border_nodes = placed.where("src_subgraph <> dst_subgraph") \
-            .select(F.explode(F.array("src", "dst"))).distinct().count()
-    sizes.pop(None, 0)
-    captured = sum(sizes.values())
-    mean = captured / num_subgraphs
-    return {"level": level, "num_subgraphs": num_subgraphs, "num_nodes": level_nodes, "num_edges": num_edges,
-            "captured": captured, "border": num_edges - captured, "border_nodes": border_nodes,
-            "imbalance": max(sizes.values(), default=0) / mean if mean else 1.0, "last": last or num_subgraphs == 1,
-            "seconds": time.monotonic() - started}
+        better: Cut | None = cut
+        for _ in range(TRIES):
+            if better is None:
+                break
+            cut = better
+            done = _cut_level(run, replace(level, num_subgraphs=cut.num_subgraphs), cut, edges, first_id)
+            better = budget.better_cut(cut, list(done.sizes.values()))
+    return replace(done, seconds=time.monotonic() - started)
 
 
-def _one_subgraph(edges: DataFrame, nodes: DataFrame | None, level: int, subgraph_id: int) -> DataFrame:
-    """ASSIGNMENTS that put every node of the level in the same subgraph; no task has to hold them all."""
-    if nodes is None:
-        nodes = edges.select(F.explode(F.array("src", "dst")).alias("node_id")).distinct()
-    return nodes.select(F.lit(level).alias("level"), F.lit(subgraph_id).alias("subgraph_id"), "node_id")
+def _whole_level(run: Run, level: Level, edges: DataFrame, subgraph_id: int) -> Level:
+    """Every edge given in one subgraph; no task has to hold them all here."""
+    kind = "core" if level.kind == "core" else "whole"
+    place = [F.lit(level.level).alias("level"), F.lit(subgraph_id).alias("subgraph_id")]
+    captured = run.tables.write("subgraph_edges", edges.select(*place, "src", "dst", "weight"), level.level)
+    nodes = run.tables.read("nodes").select("node_id") if level.level == 1 else \
+        run.tables.read("subgraph_edges").where(F.col("level") == level.level) \
+        .select(F.explode(F.array("src", "dst")).alias("node_id")).distinct()
+    num_nodes = run.tables.write("assignments", nodes.select(*place, "node_id"), level.level)
+    return replace(level, kind=kind, method="none", num_subgraphs=1, num_nodes=num_nodes, captured=captured,
+                   border=level.num_edges - captured, largest=captured)
 
 
-def _left_over(run: Run) -> DataFrame:
-    """The edges no level has captured yet, read from the tables: no plan grows with the levels."""
-    captured = run.tables.read("subgraph_edges").select("src", "dst")
-    return run.tables.read("edges").join(captured, on=["src", "dst"], how="left_anti")
+def _cut_level(run: Run, level: Level, cut: Cut, edges: DataFrame, first_id: int) -> Level:
+    """Nodes to subgraphs, then the edges inside and those between: two joins of the level's edges."""
+    with _assigned(run, level, cut, edges, first_id) as (method, assignments):
+        num_nodes = run.tables.write("assignments", assignments, level.level)
+    assignments = run.tables.read("assignments").where(F.col("level") == level.level)
+    nodes_of = {row["subgraph_id"]: row["count"] for row in assignments.groupBy("subgraph_id").count().collect()}
+    with persisted(placed_edges(edges, assignments)) as placed:
+        sizes = level_sizes(placed)
+        run.tables.write("subgraph_edges", captured_edges(placed, level.level), level.level)
+        border = run.tables.write("border_edges", border_edges(placed, level.level), level.level)
+    cut_edges = run.tables.read("border_edges").where(F.col("level") == level.level)
+    border_nodes = cut_edges.select(F.explode(F.array("src", "dst")).alias("node_id")).distinct().count()
+    weights = {subgraph: ends + cut.node_cost * nodes_of[subgraph] for subgraph, (ends, _) in sizes.items()}
+    captured = {subgraph: (nodes_of[subgraph], edges_inside) for subgraph, (_, edges_inside) in sizes.items()}
+    return replace(level, method=method, num_nodes=num_nodes, border=border, border_nodes=border_nodes, sizes=captured,
+                   captured=level.num_edges - border, largest=max(inside for _, inside in captured.values()),
+                   imbalance=max(weights.values()) * level.num_subgraphs / sum(weights.values()))
 
 
-def _level_row(level: dict[str, Any], levels: list[dict[str, Any]], num_nodes: int, num_edges: int) -> dict[str, Any]:
-    so_far = [earlier for earlier in levels if earlier["level"] <= level["level"]]
-    return {
-        **{key: level[key] for key in ("level", "num_subgraphs", "num_nodes", "num_edges", "imbalance", "seconds")},
-        "captured_edges": level["captured"],
-        "cut_share": level["border"] / level["num_edges"] if level["num_edges"] else 0.0,
-        "border_share": level["border_nodes"] / level["num_nodes"] if level["num_nodes"] else 0.0,
-        "replication": sum(earlier["num_nodes"] for earlier in so_far) / num_nodes if num_nodes else 0.0,
-        "total_captured": sum(earlier["captured"] for earlier in so_far) / num_edges if num_edges else 1.0,
-    }
+@contextmanager
+def _assigned(run: Run, level: Level, cut: Cut, edges: DataFrame, first_id: int) -> Iterator[tuple[str, DataFrame]]:
+    """(the method that does it, ASSIGNMENTS). `multilevel` hands a graph that fits one task to METIS."""
+    settings, memory_mb = run.config.partition, run.task_memory_mb(num_tasks=1)
+    seed = derive_seed(run.config.run.seed, "partition", level.level)
+    nodes = run.tables.read("nodes").select("node_id") if level.level == 1 else None
+    wanted = Wanted(level.num_subgraphs, level.level, first_id, seed, run.tables.schema("assignments"))
+    method = settings.method
+    coarsest = settings.coarsest_edges or (memory_mb << 20) // METIS_BYTES_AN_EDGE
+    metis = MetisPartitioner(imbalance=settings.imbalance, node_cost=cut.node_cost)
+    if method == "multilevel" and level.num_edges <= coarsest \
+            and metis.predict_bytes(level.num_nodes, level.num_edges) >> 20 <= memory_mb:
+        method = "metis"
+    if method == "multilevel":
+        block_edges = min(settings.block_edges, (run.task_memory_mb() << 20) // BLOCK_BYTES_AN_EDGE)
+        partitioner = MultilevelPartitioner(settings.imbalance, cut.node_cost, block_edges, coarsest)
+        with assigned_by_blocks(edges, nodes, partitioner, wanted, run.task_memory_mb(),
+                                run.checkpoint_dir()) as assignments:
+            yield method, assignments
+        return
+    whole = metis if method == "metis" else PARTITIONERS[method](imbalance=settings.imbalance)
+    check_memory(whole, method, level.num_nodes, level.num_edges, memory_mb)
+    yield method, assign_in_one_task(edges, nodes, whole, wanted)
+
+
+def _rows(levels: list[Level], num_nodes: int, num_edges: int) -> Iterator[dict[str, Any]]:
+    """Rows of partition_levels: each level's own numbers, and the totals up to it."""
+    placed = captured = subgraphs = 0
+    for level in levels:
+        placed, captured = placed + level.num_nodes, captured + level.captured
+        subgraphs += level.num_subgraphs
+        yield {
+            "level": level.level, "kind": level.kind, "method": level.method, "num_subgraphs": level.num_subgraphs,
+            "num_nodes": level.num_nodes, "num_edges": level.num_edges, "captured_edges": level.captured,
+            "largest_edges": level.largest, "imbalance": level.imbalance, "seconds": level.seconds,
+            "cut_share": level.border / level.num_edges if level.num_edges else 0.0,
+            "border_share": level.border_nodes / level.num_nodes if level.num_nodes else 0.0,
+            "replication": placed / num_nodes if num_nodes else 0.0,
+            "total_subgraphs": subgraphs, "total_captured": captured / num_edges if num_edges else 1.0,
+        }

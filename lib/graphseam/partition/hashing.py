@@ -14,6 +14,7 @@ class HashPartitioner:
     """Cost: O(nodes). Every other method has to cut fewer edges than this one."""
 
     imbalance: float = 0.05
+    node_cost: int = 0
 
     def partition(self, graph: Graph, num_subgraphs: int, seed: int) -> np.ndarray:
         """int32[n] in [0, num_subgraphs): a node's subgraph, from its id and the seed alone."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -28,41 +27,34 @@ class Partitioner(Protocol):
 
 
 @dataclass(frozen=True)
-class Budget:
-    """How many subgraphs a level gets."""
+class Wanted:
+    """The ASSIGNMENTS that a level is to get: subgraph ids are first_id, first_id + 1, ...; schema: the table's."""
 
-    num_subgraphs: int  # of level 1; 0: as few as the edges allow
-    max_edges: int      # of one subgraph
-
-    @staticmethod
-    def of(num_subgraphs: int, max_subgraph_edges: int, num_edges: int) -> Budget:
-        """With `num_subgraphs` given, later levels make subgraphs no larger than those of the first."""
-        if num_subgraphs == 0:
-            return Budget(0, max_subgraph_edges)
-        return Budget(num_subgraphs, min(max_subgraph_edges, max(1, -(-num_edges // num_subgraphs))))
-
-    def subgraphs(self, level: int, num_edges: int) -> int:
-        needed = max(1, -(-num_edges // self.max_edges))
-        return max(self.num_subgraphs, needed) if level == 1 else needed
+    num_subgraphs: int
+    level: int
+    first_id: int
+    seed: int
+    schema: StructType
 
 
-def assign_nodes(edges: DataFrame, nodes: DataFrame | None, partitioner: Partitioner, num_subgraphs: int, level: int,
-                 first_id: int, seed: int, schema: StructType) -> DataFrame:
-    """Put every node of the level in one of `num_subgraphs` subgraphs, in one task.
+def assign_in_one_task(edges: DataFrame, nodes: DataFrame | None, partitioner: Partitioner,
+                       wanted: Wanted) -> DataFrame:
+    """Put every node of the level in a subgraph, in one task.
 
-    edges: EDGES of the level. nodes: (node_id), those that may have no edge, or None. Returns ASSIGNMENTS with
-    subgraph ids from `first_id` on. Cost: the edges move to one task, once.
+    edges: EDGES of the level. nodes: (node_id), those that may have no edge, or None. Returns ASSIGNMENTS.
+    Cost: the edges move to one task, once.
     """
     def assign_all(_: tuple[pa.Scalar, ...], edge_rows: pa.Table, node_rows: pa.Table) -> pa.Table:
         graph = Graph.from_arrow(edge_rows, node_rows)
-        labels = partitioner.partition(graph, num_subgraphs, seed)
-        columns = [np.full(graph.num_nodes, level, np.int32), labels + np.int32(first_id), graph.node_ids]
+        labels = partitioner.partition(graph, wanted.num_subgraphs, wanted.seed)
+        columns = [np.full(graph.num_nodes, wanted.level, np.int32), labels + np.int32(wanted.first_id), graph.node_ids]
         return pa.table(dict(zip(("level", "subgraph_id", "node_id"), columns, strict=True)))
 
     if nodes is None:
         nodes = edges.select(F.col("src").alias("node_id")).limit(0)
+    node_rows = nodes.select(F.lit(0).alias("task"), "node_id").groupBy("task")
     return edges.select(F.lit(0).alias("task"), "src", "dst", "weight").groupBy("task") \
-        .cogroup(nodes.select(F.lit(0).alias("task"), "node_id").groupBy("task")).applyInArrow(assign_all, schema)
+        .cogroup(node_rows).applyInArrow(assign_all, wanted.schema)
 
 
 def check_memory(partitioner: Partitioner, method: str, num_nodes: int, num_edges: int, task_memory_mb: int) -> None:
@@ -89,12 +81,12 @@ def captured_edges(placed: DataFrame, level: int) -> DataFrame:
         .select(F.lit(level).alias("level"), F.col("src_subgraph").alias("subgraph_id"), "src", "dst", "weight")
 
 
-def border_edges(placed: DataFrame) -> DataFrame:
-    """EDGES whose ends lie in different subgraphs; they induce the border subgraph.
+def border_edges(placed: DataFrame, level: int) -> DataFrame:
+    """BORDER_EDGES: those whose ends lie in different subgraphs; they induce the border subgraph.
 
     Source: Lin, Large-Scale Network Embedding in Apache Spark, KDD 2021, arXiv:2106.10620.
     """
-    return placed.where("src_subgraph <> dst_subgraph").select("src", "dst", "weight")
+    return placed.where("src_subgraph <> dst_subgraph").select(F.lit(level).alias("level"), "src", "dst", "weight")
 
 
 def core_edges(edges: DataFrame, max_edges: int, seed: int) -> DataFrame:
@@ -123,8 +115,11 @@ def core_edges(edges: DataFrame, max_edges: int, seed: int) -> DataFrame:
         .select("src", "dst", "weight")
 
 
-def level_numbers(placed: DataFrame) -> Iterator[tuple[int | None, int]]:
-    """(subgraph, edges captured) of each subgraph, and (None, edges cut). One row a subgraph reaches the driver."""
-    inside = F.when(F.col("src_subgraph") == F.col("dst_subgraph"), F.col("src_subgraph"))
-    for row in placed.groupBy(inside.alias("subgraph_id")).count().collect():  # at most num_subgraphs + 1 rows
-        yield row["subgraph_id"], row["count"]
+def level_sizes(placed: DataFrame) -> dict[int, tuple[int, int]]:
+    """{subgraph: (edge ends, edges captured)}. One row a subgraph reaches the driver."""
+    inside = (F.col("src_subgraph") == F.col("dst_subgraph")).cast("long")
+    ends = [F.struct(F.col("src_subgraph").alias("subgraph"), inside.alias("captured")),
+            F.struct(F.col("dst_subgraph").alias("subgraph"), F.lit(0).cast("long").alias("captured"))]
+    rows = placed.select(F.explode(F.array(*ends)).alias("end")).groupBy("end.subgraph") \
+        .agg(F.count("*").alias("ends"), F.sum("end.captured").alias("captured")).collect()
+    return {row["subgraph"]: (row["ends"], row["captured"]) for row in rows}  # at most num_subgraphs rows

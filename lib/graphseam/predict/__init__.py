@@ -13,7 +13,7 @@ from graphseam.predict.indexes import INDEXES, choose_index
 from graphseam.predict.links import nearest_strangers
 from graphseam.predict.nodes import ALL_LABELS, labelled_nodes, predict_labels, train_models
 from graphseam.seeds import derive_seed
-from graphseam.session import cores_of_a_task, memory_of_a_task
+from graphseam.session import cores_of_a_task
 
 if TYPE_CHECKING:
     from graphseam.runs import Run
@@ -53,7 +53,7 @@ def predict_links(run: Run) -> dict[str, Any]:
 def _num_blocks(run: Run, num_nodes: int) -> int:
     """Blocks of vectors: as many as memory asks for, and enough for the cores where the graph is worth it."""
     vector_bytes = num_nodes * run.config.embed.dim * 4 * INDEX_COPIES
-    task_bytes = memory_of_a_task(run.spark, run.config.run.task_memory_mb, num_tasks=1 << 20) << 20
+    task_bytes = run.task_memory_mb() << 20
     for_memory = -(-vector_bytes // task_bytes)
     for_cores = min(run.spark.sparkContext.defaultParallelism, num_nodes // NODES_PER_BLOCK)
     return max(1, for_memory, for_cores)

@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 
 from graphseam.errors import MemoryBudgetError
 from graphseam.seeds import derive_seed
-from graphseam.session import cores_of_a_task, memory_of_a_task
+from graphseam.session import cores_of_a_task
 
 if TYPE_CHECKING:
     from graphseam.runs import Run
@@ -47,7 +47,7 @@ def check_refinement(run: Run) -> None:
         return
     num_nodes, num_edges = run.details("ingest")["nodes"], run.details("ingest")["edges"]
     needed_mb = predict_bytes(settings.rounds, num_nodes, num_edges, dim) >> 20
-    allowed_mb = memory_of_a_task(run.spark, run.config.run.task_memory_mb, num_tasks=1)
+    allowed_mb = run.task_memory_mb(num_tasks=1)
     if needed_mb > allowed_mb:
         raise MemoryBudgetError(
             f"refining {num_nodes:,} nodes and {num_edges:,} edges at dim {dim} is predicted to need {needed_mb:,} MB "

@@ -1,0 +1,107 @@
+"""How many subgraphs a level gets, none over the edges or bytes that a task may hold, and what a node counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+DEFAULT_MAX_EDGES = 5_000_000  # of a subgraph, where memory would allow more: there is work for many tasks then
+EDGES_BIND = 1.5               # times as many subgraphs for the edges' sake as for the bytes': edges are balanced
+TRIES = 3
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How a level is cut: so many subgraphs, balanced in edge ends plus `node_cost` for every node."""
+
+    num_subgraphs: int
+    node_cost: int = 0
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a subgraph may hold, and how the level is cut to keep to it.
+
+    max_bytes: of a task that runs beside others; lone_bytes: of a task that runs alone. bytes_of: the embedder's
+    forecast for (nodes, edges), linear in both.
+    """
+
+    num_subgraphs: int  # of level 1; 0: as few as fit
+    max_edges: int      # of one subgraph
+    border_edges: int   # of one subgraph of a later level
+    max_bytes: int
+    lone_bytes: int
+    bytes_of: Callable[[int, int], int]
+    imbalance: float = 0.05
+
+    @staticmethod
+    def of(num_subgraphs: int, max_subgraph_edges: int, num_edges: int, max_bytes: int, lone_bytes: int,
+           bytes_of: Callable[[int, int], int], imbalance: float) -> Budget:
+        """With `num_subgraphs` given, later levels make no subgraph larger than the mean of the first."""
+        most = max_subgraph_edges or DEFAULT_MAX_EDGES
+        later = most if num_subgraphs == 0 else min(most, max(1, -(-num_edges // num_subgraphs)))
+        return Budget(num_subgraphs, most, later, max_bytes, lone_bytes, bytes_of, imbalance)
+
+    def cut(self, level: int, num_nodes: int, num_edges: int) -> Cut:
+        """The fewest subgraphs that keep to the budget where the partition keeps to its balance."""
+        needed = self.bytes_of(num_nodes, num_edges)
+        most = self.max_edges if level == 1 else self.border_edges
+        by_edges = 1 if num_edges <= most else self._with_slack(num_edges, most)
+        if level == 1:
+            by_edges = max(by_edges, self.num_subgraphs)
+        alone = level == 1 and by_edges == 1
+        by_bytes = 1 if needed <= (self.lone_bytes if alone else self.max_bytes) \
+            else self._with_slack(needed, self.max_bytes)
+        return Cut(max(by_edges, by_bytes), 0 if by_bytes == 1 or by_edges >= EDGES_BIND * by_bytes else self.node_cost)
+
+    def _with_slack(self, amount: float, most: float) -> int:
+        return max(1, int(np.ceil(amount * (1 + self.imbalance) / most)))
+
+    @property
+    def node_cost(self) -> int:
+        """Edge ends that weigh as much memory as a node."""
+        million = 1_000_000
+        an_end = max(1, self.bytes_of(0, million) - self.bytes_of(0, 0)) / (2 * million)
+        return max(1, round((self.bytes_of(million, 0) - self.bytes_of(0, 0)) / million / an_end))
+
+    def better_cut(self, cut: Cut, sizes: list[tuple[int, int]]) -> Cut | None:
+        """More subgraphs where one of `sizes`, (nodes, edges) each, is over the budget; None where all fit."""
+        over_edges = max((edges / self.max_edges for _, edges in sizes), default=0.0)
+        over_bytes = max((self.bytes_of(*size) / self.max_bytes for size in sizes if size[1]), default=0.0)
+        if max(over_edges, over_bytes) <= 1:
+            return None
+        over = max(over_edges, over_bytes if cut.node_cost else 0.0)
+        count = self._with_slack(cut.num_subgraphs * over, 1) if over > 1 else cut.num_subgraphs
+        return Cut(count, self.node_cost if over_bytes > 1 else cut.node_cost)
+
+
+def balanced_weights(neighbours: np.ndarray, node_cost: int, max_ends: int) -> np.ndarray:
+    """int64[n]: what a node counts in the balance: its edge ends, at most `max_ends`, and node_cost; 0 without edge."""
+    ends = neighbours.astype(np.int64)
+    return np.where(ends > 0, np.minimum(ends, max(1, max_ends)) + node_cost, 0)
+
+
+def end_limits(total_ends: int, num_subgraphs: int, imbalance: float) -> np.ndarray:
+    """int64[17]: bounds on the edge ends that a hub counts, from half a subgraph's share of all ends downwards."""
+    return (_half_a_subgraph(total_ends, num_subgraphs, imbalance) * 2.0 ** (-np.arange(17) / 4)).astype(np.int64)
+
+
+def max_ends_of_a_node(limits: np.ndarray, bounded_ends: np.ndarray, num_subgraphs: int, imbalance: float) -> int:
+    """The smallest of `limits` that is still half of what a subgraph may then hold.
+
+    bounded_ends: the edge ends of all nodes when each counts at most limits[i]. A hub with more neighbours than half
+    a subgraph holds counts for one half, so that the other half is left for its neighbours; a subgraph then captures
+    at most half its ends in edges as ever, since every edge but those between two such hubs has another end to count.
+    """
+    best = int(limits[0])
+    for limit, ends in zip(limits.tolist(), bounded_ends.tolist(), strict=True):
+        if limit < _half_a_subgraph(ends, num_subgraphs, imbalance):
+            break
+        best = limit
+    return max(1, best)
+
+
+def _half_a_subgraph(ends: int, num_subgraphs: int, imbalance: float) -> float:
+    return (1 + imbalance) * ends / num_subgraphs / 2

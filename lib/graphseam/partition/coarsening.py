@@ -1,0 +1,180 @@
+"""Supersteps of the multilevel partitioner: cluster, number the clusters, contract, and carry parts back down.
+
+Each function is a step of blocks.engine: (block, inbox) -> packets. An address is (block << 32) | row; a cluster bears
+the address of the node it began with, until its owner numbers it. All weights are whole numbers: sums are exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import scipy.sparse as sp
+
+from graphseam.blocks.layout import ROW_BITS, ROW_MASK, WEIGHTED_EDGE, Block, pack_by_block
+from graphseam.blocks.packets import Inbox, Packet
+from graphseam.partition.sweeps import NO_LABEL, cluster_sweep, mix, refine_sweep
+
+Packets = Iterator[Packet]
+
+
+def cluster(block: int, inbox: Inbox, superstep: int, last: bool, max_weight: int, seed: int) -> Packets:
+    """One superstep of size-constrained label propagation over half the nodes, drawn by their hash.
+
+    A cluster may grow to `max_weight` in each block, as no block knows it whole: `number_clusters` splits those that
+    grew too heavy together. In the last superstep the clusters are claimed from their owners instead of told to peers.
+    """
+    graph = Block.of(block, inbox)
+    own = inbox.one("labels", np.int64) if "labels" in inbox else graph.addresses
+    halo = inbox.joined("halo", np.int64) if "labels" in inbox else graph.halo
+    known, places = np.unique(np.concatenate([own, halo]), return_inverse=True)
+    labels = places.astype(np.int32)
+    weights = np.zeros(len(known), np.int64)
+    np.add.at(weights, labels[: graph.num_rows], graph.node_weights)
+    refused = np.full(graph.num_rows, NO_LABEL, np.int32)
+    order = np.argsort(np.diff(graph.indptr), kind="stable")
+    drawn = _hashes(graph.addresses, seed + superstep // 2)[order] & np.uint64(1)
+    cluster_sweep(graph.indptr, graph.neighbours, graph.weights, graph.node_weights, labels, weights,
+                  _hashes(known, seed), order[drawn == superstep % 2], max_weight, refused)
+    if last:
+        _join_refused(graph, labels, weights, known, refused, max_weight)
+        yield from _claims(block, known, labels[: graph.num_rows], graph.node_weights)
+        return
+    own = known[labels[: graph.num_rows]]
+    yield Packet(block, "labels", own)
+    yield from graph.tell_halo("halo", own)
+
+
+def _hashes(numbers: np.ndarray, seed: int) -> np.ndarray:
+    hashes: np.ndarray = mix(numbers.astype(np.uint64) ^ mix(np.uint64(seed % (1 << 64))))
+    return hashes
+
+
+def _join_refused(graph: Block, labels: np.ndarray, weights: np.ndarray, known: np.ndarray, refused: np.ndarray,
+                  max_weight: int) -> None:
+    """Nodes left alone because the same cluster was full are clustered with each other, as the leaves of a star.
+
+    Source: two-hop matching of LaSalle et al., Improving graph partitioning for modern graphs, IA3 2015.
+    """
+    rows = np.flatnonzero((refused != NO_LABEL) & (known[labels[: graph.num_rows]] == graph.addresses))
+    rows = rows[weights[labels[rows]] == graph.node_weights[rows]]
+    rows = rows[np.argsort(refused[rows], kind="stable")]
+    if not len(rows):
+        return
+    group = refused[rows]
+    first = np.flatnonzero(np.diff(group, prepend=NO_LABEL - 1))
+    size = np.diff(first, append=len(rows))
+    before = np.cumsum(graph.node_weights[rows]) - graph.node_weights[rows]
+    share = (before - np.repeat(before[first], size)) // max(1, max_weight // 2)  # halves: a node may cross the line
+    heads = np.flatnonzero(np.diff(group, prepend=NO_LABEL - 1) | np.diff(share, prepend=-1))
+    labels[rows] = np.repeat(labels[rows[heads]], np.diff(heads, append=len(rows)))
+
+
+def _claims(block: int, known: np.ndarray, labels: np.ndarray, node_weights: np.ndarray) -> Packets:
+    """The block's clusters and their weight here, to their owners; and for itself which row is in which."""
+    used, slots = np.unique(labels, return_inverse=True)
+    weights = np.zeros(len(used), np.int64)
+    np.add.at(weights, slots, node_weights)
+    yield Packet(block, "slots", slots.astype(np.int32))
+    clusters = known[used]  # ascending, so that the answers of the owners, one after another, are in this order
+    claims = np.stack([clusters, weights], axis=1)
+    yield from pack_by_block(clusters, claims, "claims")
+
+
+def number_clusters(block: int, inbox: Inbox, max_weight: int) -> Packets:
+    """As owner: give each claimed cluster a row of the coarser graph; one over `max_weight` gets one for each block.
+
+    Sends the ids back in the order of the claims, and keeps for the way down who asked for what (`plans`).
+    """
+    if "slots" in inbox:
+        yield Packet(block, "slots", inbox.one("slots", np.int32))
+    claims = [(source, values.reshape(-1, 2)) for source, values in inbox.all("claims", np.int64)]
+    if not claims:
+        yield Packet(block, "coarse_weights", np.zeros(0, np.int64))
+        return
+    clusters = np.concatenate([values[:, 0] for _, values in claims])
+    weights = np.concatenate([values[:, 1] for _, values in claims])
+    source = np.repeat([source for source, _ in claims], [len(values) for _, values in claims])
+    _, cluster_of = np.unique(clusters, return_inverse=True)
+    totals = np.zeros(cluster_of.max() + 1, np.int64)
+    np.add.at(totals, cluster_of, weights)
+    piece = cluster_of * np.int64(source.max() + 2) + np.where(totals[cluster_of] > max_weight, source + 1, 0)
+    _, row = np.unique(piece, return_inverse=True)
+    coarse = np.zeros(row.max() + 1, np.int64)
+    np.add.at(coarse, row, weights)
+    yield Packet(block, "coarse_weights", coarse)
+    start = 0
+    for asker, values in claims:
+        rows = row[start:start + len(values)].astype(np.int64)
+        start += len(values)
+        yield Packet(asker, "ids", (np.int64(block) << ROW_BITS) | rows)
+        yield Packet(block, "plans", np.concatenate([[asker], rows]))
+
+
+def name_clusters(block: int, inbox: Inbox) -> Packets:
+    """Each row's cluster by its new id, to itself and to those who see the row."""
+    graph = Block.of(block, inbox)
+    clusters = inbox.joined("ids", np.int64)[inbox.one("slots", np.int32)]
+    yield Packet(block, "clusters", clusters)
+    yield from graph.tell_halo("halo", clusters)
+
+
+def contract(block: int, inbox: Inbox) -> Packets:
+    """The entries between clusters, added up within the block, to the blocks that own their rows."""
+    graph = Block.of(block, inbox)
+    clusters = inbox.one("clusters", np.int64)
+    known, places = np.unique(np.concatenate([clusters, inbox.joined("halo", np.int64)]), return_inverse=True)
+    rows = np.repeat(places[: graph.num_rows], np.diff(graph.indptr))
+    columns = places[graph.neighbours]
+    between = rows != columns
+    data = graph.weights[between] if len(graph.weights) else np.ones(int(between.sum()), np.int64)
+    summed = sp.coo_matrix((data, (rows[between], columns[between])), shape=(len(known), len(known))).tocsr().tocoo()
+    entries = np.empty(summed.nnz, WEIGHTED_EDGE)
+    entries["row"], entries["column"], entries["weight"] = known[summed.row] & ROW_MASK, known[summed.col], summed.data
+    yield from pack_by_block(known[summed.row], entries, "entries")
+
+
+def build(block: int, inbox: Inbox) -> Packets:
+    """The block of the coarser graph, from the entries of all blocks."""
+    entries = [values for _, values in inbox.all("entries", WEIGHTED_EDGE)]
+    weights = inbox.joined("coarse_weights", np.int64)
+    yield from built(Block.build(block, entries, len(weights), weights))
+
+
+def built(graph: Block) -> Packets:
+    """The block's own packets, and its [rows, entries, weight of its nodes] for the driver."""
+    yield from graph.packets()
+    numbers = [graph.num_rows, len(graph.neighbours), int(graph.node_weights.sum())]
+    yield Packet(graph.index, "totals", np.array(numbers, np.int64))
+
+
+def carry_down(block: int, inbox: Inbox) -> Packets:
+    """As owner: tell each block the parts of the clusters it asked for."""
+    parts = inbox.one("parts", np.int32) if "parts" in inbox else np.zeros(0, np.int32)
+    for _, plan in inbox.all("plans", np.int64):
+        yield Packet(int(plan[0]), "cluster_parts", parts[plan[1:]])
+
+
+def take_parts(block: int, inbox: Inbox, num_parts: int) -> Packets:
+    """Each row takes the part of its cluster, and tells those who see it."""
+    graph = Block.of(block, inbox)
+    parts = inbox.joined("cluster_parts", np.int32)[inbox.one("slots", np.int32)]
+    yield from _told(graph, parts, num_parts, moved=0)
+
+
+def refine(block: int, inbox: Inbox, room: np.ndarray, excess: np.ndarray, upwards: bool) -> Packets:
+    """One refinement superstep; room and excess are this block's share of what each part may gain and must lose."""
+    graph = Block.of(block, inbox)
+    parts = np.concatenate([inbox.one("parts", np.int32), inbox.joined("halo", np.int32)])
+    moved = refine_sweep(graph.indptr, graph.neighbours, graph.weights, graph.node_weights, parts, room.copy(),
+                         excess.copy(), np.argsort(np.diff(graph.indptr), kind="stable"), upwards)
+    yield from _told(graph, parts[: graph.num_rows], len(room), moved)
+
+
+def _told(graph: Block, parts: np.ndarray, num_parts: int, moved: int) -> Packets:
+    """The parts to the block itself and its peers; to the driver the weight of each part here, and the rows moved."""
+    yield Packet(graph.index, "parts", parts)
+    yield from graph.tell_halo("halo", parts)
+    weights = np.zeros(num_parts, np.int64)
+    np.add.at(weights, parts, graph.node_weights)
+    yield Packet(graph.index, "measures", np.append(weights, moved))

@@ -1,0 +1,61 @@
+"""Does the graph cut well? A table of the levels, and one sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyspark.sql import functions as F
+from rich.console import Console
+from rich.table import Table
+
+from graphseam.errors import RunError, nearest
+from graphseam.tables import Tables
+
+CUTS_WELL, CUTS_FAIRLY = 0.8, 0.5  # share of the edges that the first level captures
+
+
+def read_levels(tables: Tables, run_id: str | None) -> tuple[str, list[Any]]:
+    """(run, its rows of partition_levels by level). RunError where there is no such run, or none was partitioned."""
+    rows = tables.all_runs("partition_levels")
+    done = tables.all_runs("run_steps").where("step = 'partition' AND status = 'finished'") \
+        .groupBy("run_id").agg(F.max("started_at").alias("started_at")).sort("started_at").collect()  # one row a run
+    runs = [row["run_id"] for row in done]
+    if not runs:
+        raise RunError("no run has been partitioned here yet; `graphseam run` or jobs/partition.py does it")
+    wanted = runs[-1] if run_id is None else run_id
+    if wanted not in runs:
+        raise RunError(f"there is no partitioned run {wanted!r} here.{nearest(wanted, runs)}")
+    return wanted, rows.where(F.col("run_id") == wanted).sort("level").collect()  # one row a level
+
+
+def print_levels(levels: list[Any], console: Console) -> None:
+    """The levels as a table, and what they say about the graph."""
+    table = Table(title="Partition", title_justify="left")
+    for name in ("level", "kind", "by", "subgraphs", "nodes", "edges", "captured", "cut", "border", "balance",
+                 "in all", "seconds"):
+        table.add_column(name, justify="left" if name in ("kind", "by") else "right")
+    for row in levels:
+        table.add_row(str(row["level"]), row["kind"], row["method"], f"{row['num_subgraphs']:,}",
+                      f"{row['num_nodes']:,}", f"{row['num_edges']:,}", f"{row['captured_edges']:,}",
+                      f"{row['cut_share']:.1%}", f"{row['border_share']:.1%}", f"{row['imbalance']:.2f}",
+                      f"{row['total_captured']:.1%}", f"{row['seconds']:.1f}")
+    console.print(table)
+    console.print(f"[bold]Cut[/bold]    {verdict(levels)}", soft_wrap=True)
+
+
+def verdict(levels: list[Any]) -> str:
+    """One sentence for a person; `levels` are rows of partition_levels in order."""
+    first, last = levels[0], levels[-1]
+    if first["num_edges"] == 0:
+        return "there is no edge to cut"
+    if first["kind"] == "whole":
+        return "nothing had to be cut: the graph fits one subgraph"
+    captured = 1 - first["cut_share"]
+    how = "well" if captured >= CUTS_WELL else "fairly" if captured >= CUTS_FAIRLY else "badly"
+    text = (f"the graph cuts {how}: {captured:.0%} of its edges lie inside the {first['num_subgraphs']:,} subgraphs of "
+            f"level 1, {last['total_captured']:.0%} in all {last['total_subgraphs']:,}; a node is embedded "
+            f"{last['replication']:.2f} times on the mean")
+    left = round(first["num_edges"] * (1 - last["total_captured"]))
+    if last["kind"] == "core":
+        text += f"; level {last['level']} was split by edges, as cutting its nodes would capture too little"
+    return text + (f"; {left:,} edges are left to refinement" if left else "")

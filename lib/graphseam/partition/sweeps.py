@@ -1,0 +1,104 @@
+"""One block's label propagation, compiled: nodes in order, each sees what the ones before it chose.
+
+Labels are places in a list of the labels that occur in the block or its halo; the halo's stand still in a sweep.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+NO_LABEL = -1
+
+
+@njit(cache=True)
+def mix(number: Any) -> Any:
+    """splitmix64's finaliser: a hash of 64 bits, for one uint64 or an array of them."""
+    number = (number ^ (number >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    number = (number ^ (number >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return number ^ (number >> np.uint64(31))
+
+
+@njit(cache=True)
+def cluster_sweep(indptr: np.ndarray, neighbours: np.ndarray, weights: np.ndarray, node_weights: np.ndarray,
+                  labels: np.ndarray, label_weights: np.ndarray, label_hashes: np.ndarray, order: np.ndarray,
+                  max_weight: int, refused: np.ndarray) -> int:
+    """Size-constrained label propagation: each row takes the label it is tied to most, where that has room.
+
+    labels: int32[m + h], changed in place below m. label_weights: int64[labels], the weight of each label in this
+    block, kept up to date. order: the rows to visit. refused: int32[m], the label a row wanted most and that was full,
+    else NO_LABEL. Ties go to the label with the larger hash of (label, row). Returns how many rows moved.
+    Cost: O(entries). Source: Meyerhenke, Sanders and Schulz, Parallel graph partitioning for complex networks, 2017.
+    """
+    tie = np.zeros(len(label_weights), np.int64)
+    touched = np.empty(len(label_weights), np.int32)
+    moved = 0
+    for row in order:
+        num_touched = 0
+        for entry in range(indptr[row], indptr[row + 1]):
+            label = labels[neighbours[entry]]
+            if tie[label] == 0:
+                touched[num_touched] = label
+                num_touched += 1
+            tie[label] += weights[entry] if len(weights) else 1
+        own, weight = labels[row], node_weights[row]
+        row_hash = mix(np.uint64(row))
+        best, best_tie, best_hash = own, tie[own], mix(label_hashes[own] ^ row_hash)
+        wish, wish_tie = own, tie[own]
+        for place in range(num_touched):
+            label = touched[place]
+            if tie[label] < best_tie or label == own:
+                continue
+            if tie[label] > wish_tie:
+                wish, wish_tie = label, tie[label]
+            label_hash = mix(label_hashes[label] ^ row_hash)
+            if (tie[label] > best_tie or label_hash > best_hash) and label_weights[label] + weight <= max_weight:
+                best, best_tie, best_hash = label, tie[label], label_hash
+        for place in range(num_touched):
+            tie[touched[place]] = 0
+        refused[row] = wish if wish_tie > best_tie else NO_LABEL
+        if best != own:
+            labels[row] = best
+            label_weights[best] += weight
+            label_weights[own] -= weight
+            moved += 1
+    return moved
+
+
+@njit(cache=True)
+def refine_sweep(indptr: np.ndarray, neighbours: np.ndarray, weights: np.ndarray, node_weights: np.ndarray,
+                 parts: np.ndarray, room: np.ndarray, excess: np.ndarray, order: np.ndarray, upwards: bool) -> int:
+    """Move rows to the part they are tied to most, within what each part may still take from this block.
+
+    parts: int32[m + h], changed in place below m. room: int64[parts], the weight a part may gain here, counted down.
+    excess: int64[parts], the weight an overfull part must lose here: its rows may move at a loss. upwards: only to
+    parts of a larger number, else only to smaller: two blocks can't swap neighbours and both lose (ParMETIS' rule).
+    Returns how many rows moved. Cost: O(entries).
+    """
+    tie = np.zeros(len(room), np.int64)
+    touched = np.empty(len(room), np.int32)
+    moved = 0
+    for row in order:
+        own, weight, num_touched = parts[row], node_weights[row], 0
+        for entry in range(indptr[row], indptr[row + 1]):
+            part = parts[neighbours[entry]]
+            if tie[part] == 0:
+                touched[num_touched] = part
+                num_touched += 1
+            tie[part] += weights[entry] if len(weights) else 1
+        best, best_tie = own, tie[own] if excess[own] < weight else -1
+        for place in range(num_touched):
+            part = touched[place]
+            if part != own and (part > own) == upwards and tie[part] > best_tie and room[part] >= weight:
+                best, best_tie = part, tie[part]
+        for place in range(num_touched):
+            tie[touched[place]] = 0
+        if best != own:
+            parts[row] = best
+            room[best] -= weight
+            excess[own] = max(0, excess[own] - weight)
+            moved += 1
+    return moved
+
