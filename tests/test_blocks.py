@@ -69,8 +69,9 @@ def test_ranges_even_out_the_entries_and_leave_no_node_out():
 
 
 def test_an_inbox_names_what_it_lacks():
-    inbox = Inbox([("a", 2, np.arange(2).tobytes()), ("a", 1, np.arange(3).tobytes())])
-    np.testing.assert_array_equal(inbox.joined("a", np.int64), [0, 1, 2, 0, 1])
+    parts = [("a", 2, 0, np.arange(2)), ("a", 1, 1, np.array([2, 3])), ("a", 1, 0, np.array([0, 1]))]
+    inbox = Inbox([(name, source, place, values.tobytes()) for name, source, place, values in parts])
+    np.testing.assert_array_equal(inbox.joined("a", np.int64), [0, 1, 2, 3, 0, 1])  # two parts of one packet, then 2's
     with pytest.raises(KeyError, match="2 packets named 'a' where one was expected"):
         inbox.one("a", np.int64)
     with pytest.raises(KeyError, match="0 packets named 'b'"):

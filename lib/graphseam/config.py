@@ -95,7 +95,7 @@ class PartitionConfig:
     max_levels: int = 6            # the last level takes one subgraph, the core of what is left
     min_captured: float = 0.2      # a level that captures a smaller share of its edges is the last one cut by nodes
     imbalance: float = 0.05        # largest subgraph <= (1 + imbalance) * mean, in edge ends, or bytes where they bind
-    block_edges: int = 2_000_000   # multilevel: edges of a block, what one of its tasks works on
+    block_edges: int = 1_000_000   # multilevel: edges of a block, what one of its tasks works on
     coarsest_edges: int = 0        # multilevel: what is left to METIS in one task; 0: as much as its memory holds
 
     def __post_init__(self) -> None:

@@ -13,7 +13,16 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
 
-from graphseam.blocks.packets import ARROW_SCHEMA, SCHEMA, Inbox, Packet, inbox_of, packet_batches
+from graphseam.blocks.packets import (
+    ARROW_SCHEMA,
+    PACKED,
+    PART_BITS,
+    SCHEMA,
+    Inbox,
+    Packet,
+    inbox_of,
+    packet_batches,
+)
 
 Step = Callable[[int, Inbox], Iterable[Packet]]
 Packer = Callable[[Iterator[dict[str, np.ndarray]]], Iterable[Packet]]
@@ -41,7 +50,7 @@ class SparkEngine:
         def pack_rows(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             columns = ({name: batch[name].to_numpy(zero_copy_only=False) for name in batch.schema.names}
                        for batch in batches)
-            yield from packet_batches(function(columns), -1, keys)
+            yield from packet_batches(function(columns), PACKED, keys)
 
         return rows.mapInArrow(pack_rows, SCHEMA)
 
@@ -85,7 +94,8 @@ class SparkEngine:
     def _keep(self, packets: DataFrame, static: bool, eager: bool) -> DataFrame:
         placed = packets.repartition(self.num_blocks, "key") if static else packets
         with _as_planned(self._spark):
-            kept = self._checkpoints.keep(placed) if self._checkpoints else placed.localCheckpoint(eager=eager)
+            kept = self._checkpoints.keep(placed) if self._checkpoints else \
+                placed.localCheckpoint(eager, StorageLevel.DISK_ONLY)  # the heap is for what is being worked on
         self._kept.append(kept)
         return kept
 
@@ -131,15 +141,15 @@ class LocalEngine:
         self.num_blocks = num_blocks
 
     def pack(self, rows: dict[str, np.ndarray], function: Packer) -> list[tuple[int, Packet]]:
-        return [(-1, packet) for packet in function(iter([rows]))]
+        return [(PACKED, packet) for packet in function(iter([rows]))]
 
     def step(self, function: Step, *moving: list[tuple[int, Packet]],
              static: list[tuple[int, Packet]] | None = None) -> list[tuple[int, Packet]]:
-        inboxes: dict[int, list[tuple[str, int, Any]]] = {}
+        inboxes: dict[int, list[tuple[str, int, int, Any]]] = {}
         for packets in (static or [], *moving):
-            for source, packet in packets:
+            for number, (source, packet) in enumerate(packets):
                 payload = np.ascontiguousarray(packet.values).tobytes()
-                inboxes.setdefault(packet.target, []).append((packet.name, source, payload))
+                inboxes.setdefault(packet.target, []).append((packet.name, source, number << PART_BITS, payload))
         return [(block, packet) for block in sorted(inboxes) for packet in function(block, Inbox(inboxes[block]))]
 
     def keep(self, packets: list[tuple[int, Packet]], static: bool = False) -> list[tuple[int, Packet]]:

@@ -9,9 +9,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-SCHEMA = "key INT, target INT, source INT, name STRING, payload BINARY"
+SCHEMA = "key INT, target INT, source INT, name STRING, place LONG, payload BINARY"
 ARROW_SCHEMA = pa.schema([("key", pa.int32()), ("target", pa.int32()), ("source", pa.int32()), ("name", pa.string()),
-                          ("payload", pa.binary())])
+                          ("place", pa.int64()), ("payload", pa.binary())])
+ROW_BYTES = 4 << 20  # of one row of payload: Spark copies rows whole, and a few at a time must fit the heap
+PART_BITS = 20       # a row's place: (number of the packet at its source << 20) | number of the part
+
+
+PACKED = -1          # the source of what `pack` made: no block
 
 
 @dataclass(frozen=True)
@@ -24,14 +29,19 @@ class Packet:
 
 
 class Inbox:
-    """What a block finds in a superstep: its own packets and those of others, by name, in the order of their source."""
+    """What a block finds in a superstep: its own packets and those of others, by name, in the order they were sent.
 
-    def __init__(self, rows: Iterable[tuple[str, int, Any]]) -> None:
-        self._packets: dict[str, list[tuple[int, Any]]] = {}
-        for name, source, payload in rows:
-            self._packets.setdefault(name, []).append((source, payload))
-        for packets in self._packets.values():
-            packets.sort(key=lambda packet: packet[0])
+    rows: (name, source, place, payload). Packets that `pack` made of a table's rows have no order; their parts are
+    packets of their own.
+    """
+
+    def __init__(self, rows: Iterable[tuple[str, int, int, Any]]) -> None:
+        parts: dict[str, dict[tuple[int, int], list[tuple[int, Any]]]] = {}
+        for number, (name, source, place, payload) in enumerate(rows):
+            packet = (source, place >> PART_BITS if source != PACKED else number)
+            parts.setdefault(name, {}).setdefault(packet, []).append((place, payload))
+        self._packets = {name: [(packet[0], _whole(packets[packet])) for packet in sorted(packets)]
+                         for name, packets in parts.items()}
 
     def __contains__(self, name: str) -> bool:
         return name in self._packets
@@ -54,27 +64,37 @@ class Inbox:
         return np.concatenate(arrays) if arrays else np.zeros(0, dtype)
 
 
+def _whole(parts: list[tuple[int, Any]]) -> Any:
+    if len(parts) == 1:
+        return parts[0][1]
+    return b"".join(payload for _, payload in sorted(parts, key=lambda part: part[0]))
+
+
 def inbox_of(*tables: pa.Table) -> tuple[int, Inbox]:
     """The block and its inbox, from the rows of one key. Payloads are not copied."""
-    rows: list[tuple[str, int, Any]] = []
+    rows: list[tuple[str, int, int, Any]] = []
     block = -1
     for table in tables:
         for batch in table.to_batches():
             if batch.num_rows:
                 block = batch["target"][0].as_py()
-            names, sources, payloads = batch["name"].to_pylist(), batch["source"].to_pylist(), batch["payload"]
-            rows.extend((name, source, payloads[place].as_buffer())
-                        for place, (name, source) in enumerate(zip(names, sources, strict=True)))
+            columns = [batch[name].to_pylist() for name in ("name", "source", "place")]
+            payloads = (payload.as_buffer() for payload in batch["payload"])
+            rows.extend(zip(*columns, payloads, strict=True))
     return block, Inbox(rows)
 
 
 def packet_batches(packets: Iterable[Packet], source: int, keys: np.ndarray) -> Iterator[pa.RecordBatch]:
-    """One batch a packet, so that no batch outgrows Arrow's 2 GB of binary."""
-    for packet in packets:
-        payload = pa.py_buffer(np.ascontiguousarray(packet.values))
-        offsets = pa.py_buffer(np.array([0, payload.size], np.int32))
-        yield pa.RecordBatch.from_arrays([
-            pa.array([int(keys[packet.target])], pa.int32()), pa.array([packet.target], pa.int32()),
-            pa.array([source], pa.int32()), pa.array([packet.name]),
-            pa.Array.from_buffers(pa.binary(), 1, [None, offsets, payload]),
-        ], schema=ARROW_SCHEMA)
+    """One batch for every part of a packet, of at most 4 MB."""
+    for number, packet in enumerate(packets):
+        values = np.ascontiguousarray(packet.values).reshape(-1)
+        step = max(1, ROW_BYTES // values.itemsize)
+        for part, start in enumerate(range(0, max(1, len(values)), step)):
+            payload = pa.py_buffer(values[start:start + step])
+            offsets = pa.py_buffer(np.array([0, payload.size], np.int32))
+            yield pa.RecordBatch.from_arrays([
+                pa.array([int(keys[packet.target])], pa.int32()), pa.array([packet.target], pa.int32()),
+                pa.array([source], pa.int32()), pa.array([packet.name]),
+                pa.array([(number << PART_BITS) | part], pa.int64()),
+                pa.Array.from_buffers(pa.binary(), 1, [None, offsets, payload]),
+            ], schema=ARROW_SCHEMA)

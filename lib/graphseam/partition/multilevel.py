@@ -41,7 +41,7 @@ class MultilevelPartitioner:
 
     imbalance: float = 0.05
     node_cost: int = 0
-    block_edges: int = 2_000_000
+    block_edges: int = 1_000_000
     coarsest_edges: int = 10_000_000
 
     def partition(self, graph: Graph, num_subgraphs: int, seed: int) -> np.ndarray:

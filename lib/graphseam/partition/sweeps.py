@@ -5,6 +5,7 @@ Labels are places in a list of the labels that occur in the block or its halo; t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,16 @@ from numba import njit
 NO_LABEL = -1
 
 
-@njit(cache=True)
+def compiled(function: Callable[..., Any]) -> Any:
+    """Compiled by numba, and kept on disk where it finds a place: inside a wheel given to spark-submit there is none,
+    and each process compiles for itself, which takes some seconds."""
+    try:
+        return njit(cache=True)(function)
+    except RuntimeError:
+        return njit(function)
+
+
+@compiled
 def mix(number: Any) -> Any:
     """splitmix64's finaliser: a hash of 64 bits, for one uint64 or an array of them."""
     number = (number ^ (number >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -21,7 +31,7 @@ def mix(number: Any) -> Any:
     return number ^ (number >> np.uint64(31))
 
 
-@njit(cache=True)
+@compiled
 def cluster_sweep(indptr: np.ndarray, neighbours: np.ndarray, weights: np.ndarray, node_weights: np.ndarray,
                   labels: np.ndarray, label_weights: np.ndarray, label_hashes: np.ndarray, order: np.ndarray,
                   max_weight: int, refused: np.ndarray) -> int:
@@ -67,7 +77,7 @@ def cluster_sweep(indptr: np.ndarray, neighbours: np.ndarray, weights: np.ndarra
     return moved
 
 
-@njit(cache=True)
+@compiled
 def refine_sweep(indptr: np.ndarray, neighbours: np.ndarray, weights: np.ndarray, node_weights: np.ndarray,
                  parts: np.ndarray, room: np.ndarray, excess: np.ndarray, order: np.ndarray, upwards: bool) -> int:
     """Move rows to the part they are tied to most, within what each part may still take from this block.
