@@ -6,6 +6,7 @@ from functools import partial
 
 import networkx as nx
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from pyspark import TaskContext
 from graphs import communities
 from graphseam.blocks.engine import LocalEngine, SparkEngine
 from graphseam.blocks.layout import EDGE, ROW_BITS, ROW_MASK, Block, Ranges
-from graphseam.blocks.packets import Inbox, Packet
+from graphseam.blocks.packets import Inbox, Packet, inbox_of, packet_batches
 from graphseam.partition.multilevel import Job, pack_edges
 
 
@@ -76,6 +77,21 @@ def test_an_inbox_names_what_it_lacks():
         inbox.one("a", np.int64)
     with pytest.raises(KeyError, match="0 packets named 'b'"):
         inbox.one("b", np.int64)
+
+
+def test_a_packet_larger_than_a_row_travels_in_parts_and_arrives_whole():
+    rng = np.random.default_rng(0)
+    long = {"numbers": rng.integers(0, 1 << 40, 1_200_000), "flags": rng.random(5_000_000) < 0.5,
+            "entries": np.zeros(500_000, EDGE), "pairs": rng.integers(0, 9, (400_000, 2)), "none": np.zeros(0, np.int32)}
+    long["entries"]["column"] = rng.integers(0, 1 << 40, 500_000)
+    batches = packet_batches([Packet(1, name, values) for name, values in long.items()], 2, np.arange(3))
+    table = pa.Table.from_batches(list(batches))
+    assert max(len(payload.as_buffer()) for payload in table["payload"]) <= 4 << 20
+    assert table.num_rows > len(long) + 4
+    block, inbox = inbox_of(table.take(pa.array(rng.permutation(table.num_rows))))
+    assert block == 1
+    for name, values in long.items():
+        np.testing.assert_array_equal(inbox.one(name, values.dtype), values.reshape(-1))
 
 
 def components(engine, edges_packed, num_blocks: int, ranges: Ranges, num_nodes: int):

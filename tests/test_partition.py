@@ -215,8 +215,8 @@ def assigned_here(graph, job: Job) -> dict[int, int]:
     (edges, weights, nodes), engine = graph, LocalEngine(job.ranges.num_blocks)
     entries = engine.pack({"src": edges[:, 0], "dst": edges[:, 1], "weight": weights}, partial(pack_edges, job=job))
     members = SMALL_BLOCKS.cut(engine, job, entries, engine.pack({"node_id": nodes}, partial(pack_nodes, job=job)))
-    pairs = np.concatenate([packet.values for _, packet in members], axis=1)
-    return {int(node): int(part) + 10 for node, part in pairs.T}
+    pairs = np.concatenate([packet.values for _, packet in members])
+    return {int(node): int(part) + 10 for node, part in pairs}
 
 
 def test_the_same_assignment_for_2_8_and_50_partitions_with_and_without_adaptive_execution(spark, weighted_graph):

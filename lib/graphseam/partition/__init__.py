@@ -12,6 +12,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from graphseam.embed import EMBEDDERS
+from graphseam.errors import RunError
 from graphseam.partition.budget import TRIES, Budget, Cut
 from graphseam.partition.distributed import assigned_by_blocks
 from graphseam.partition.hashing import HashPartitioner
@@ -139,10 +140,14 @@ def _cut_level(run: Run, level: Level, cut: Cut, edges: DataFrame, first_id: int
         border = run.tables.write("border_edges", border_edges(placed, level.level), level.level)
     cut_edges = run.tables.read("border_edges").where(F.col("level") == level.level)
     border_nodes = cut_edges.select(F.explode(F.array("src", "dst")).alias("node_id")).distinct().count()
+    inside = sum(edges_inside for _, edges_inside in sizes.values())
+    if inside + border != level.num_edges:
+        raise RunError(f"level {level.level} had {level.num_edges:,} edges to place, and {inside:,} + {border:,} came "
+                       "out: the tables of this run do not belong together; start it again under another run id")
     weights = {subgraph: ends + cut.node_cost * nodes_of[subgraph] for subgraph, (ends, _) in sizes.items()}
     captured = {subgraph: (nodes_of[subgraph], edges_inside) for subgraph, (_, edges_inside) in sizes.items()}
     return replace(level, method=method, num_nodes=num_nodes, border=border, border_nodes=border_nodes, sizes=captured,
-                   captured=level.num_edges - border, largest=max(inside for _, inside in captured.values()),
+                   captured=inside, largest=max(inside for _, inside in captured.values()),
                    imbalance=max(weights.values()) * level.num_subgraphs / sum(weights.values()))
 
 

@@ -57,8 +57,8 @@ def assigned_by_blocks(edges: DataFrame, nodes: DataFrame | None, partitioner: M
 def _rows(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         for payload in batch["payload"]:
-            node_ids, parts = np.frombuffer(payload.as_buffer(), np.int64).reshape(2, -1)
-            yield pa.record_batch({"node_id": node_ids, "part": parts})
+            pairs = np.frombuffer(payload.as_buffer(), np.int64).reshape(-1, 2)
+            yield pa.record_batch({"node_id": pairs[:, 0].copy(), "part": pairs[:, 1].copy()})
 
 
 def plan(edges: DataFrame, nodes: DataFrame | None, block_edges: int, wanted: Wanted) -> tuple[Job, int]:

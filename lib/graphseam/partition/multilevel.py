@@ -57,8 +57,7 @@ class MultilevelPartitioner:
         nodes = engine.pack({"node_id": np.arange(graph.num_nodes)}, partial(pack_nodes, job=job))
         parts = np.zeros(graph.num_nodes, np.int32)
         for _, packet in self.cut(engine, job, entries, nodes):
-            ids, found = packet.values.reshape(2, -1)
-            parts[ids] = found
+            parts[packet.values[:, 0]] = packet.values[:, 1]
         return parts
 
     def predict_bytes(self, num_nodes: int, num_edges: int) -> int:
@@ -66,7 +65,7 @@ class MultilevelPartitioner:
         return BLOCK_BYTES_AN_EDGE * num_edges // 2 + BLOCK_BYTES_AN_EDGE * min(num_nodes, 2 * num_edges) // 4
 
     def cut(self, engine: Any, job: Job, entries: Any, nodes: Any) -> Any:
-        """Packets `members`, one a block: [node ids, parts] of the nodes that have an edge or stand in `nodes`.
+        """Packets `members`, one a block: int64[m, 2], (node id, part) of the nodes with an edge and those in `nodes`.
 
         entries, nodes: packets of `pack_edges` and `pack_nodes`. Cost: see the class.
         """
@@ -242,9 +241,12 @@ def solve_coarsest(block: int, inbox: Inbox, num_parts: int, imbalance: float, s
 
 
 def name_members(block: int, inbox: Inbox, job: Job) -> Iterator[Packet]:
-    """[node ids, parts] of the block's rows that are to be named; those without an edge are spread by their id."""
+    """(node id, part) of each row that is to be named; those without an edge are spread by their id.
+
+    In pairs, not in columns: a packet may travel in parts.
+    """
     graph = Block.of(block, inbox)
     rows = np.flatnonzero(inbox.one("named", np.bool_))
     node_ids = job.ranges.starts[block] + rows
     parts = np.where(np.diff(graph.indptr)[rows] > 0, inbox.one("parts", np.int32)[rows], node_ids % job.num_parts)
-    yield Packet(block, "members", np.stack([node_ids, parts]))
+    yield Packet(block, "members", np.stack([node_ids, parts], axis=1))
