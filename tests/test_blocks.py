@@ -82,7 +82,8 @@ def test_an_inbox_names_what_it_lacks():
 def test_a_packet_larger_than_a_row_travels_in_parts_and_arrives_whole():
     rng = np.random.default_rng(0)
     long = {"numbers": rng.integers(0, 1 << 40, 1_200_000), "flags": rng.random(5_000_000) < 0.5,
-            "entries": np.zeros(500_000, EDGE), "pairs": rng.integers(0, 9, (400_000, 2)), "none": np.zeros(0, np.int32)}
+            "entries": np.zeros(500_000, EDGE), "pairs": rng.integers(0, 9, (400_000, 2)),
+            "none": np.zeros(0, np.int32)}
     long["entries"]["column"] = rng.integers(0, 1 << 40, 500_000)
     batches = packet_batches([Packet(1, name, values) for name, values in long.items()], 2, np.arange(3))
     table = pa.Table.from_batches(list(batches))
