@@ -147,8 +147,8 @@ def _cut_level(run: Run, level: Level, cut: Cut, edges: DataFrame, first_id: int
     weights = {subgraph: ends + cut.node_cost * nodes_of[subgraph] for subgraph, (ends, _) in sizes.items()}
     captured = {subgraph: (nodes_of[subgraph], edges_inside) for subgraph, (_, edges_inside) in sizes.items()}
     return replace(level, method=method, num_nodes=num_nodes, border=border, border_nodes=border_nodes, sizes=captured,
-                   captured=inside, largest=max(inside for _, inside in captured.values()),
-                   imbalance=max(weights.values()) * level.num_subgraphs / sum(weights.values()))
+                   captured=inside, largest=max((edges_inside for _, edges_inside in captured.values()), default=0),
+                   imbalance=max(weights.values()) * level.num_subgraphs / sum(weights.values()) if weights else 1.0)
 
 
 @contextmanager
