@@ -18,7 +18,7 @@ from scipy.optimize import linear_sum_assignment
 from typer.testing import CliRunner
 
 from conftest import make_config, run_steps
-from graphs import ZOO, clique, communities, in_memory
+from graphs import ZOO, clique, in_memory
 from graphseam.blocks.engine import LocalEngine
 from graphseam.cli import app
 from graphseam.graph import Graph
@@ -296,7 +296,9 @@ def test_a_clique_over_the_budget_is_split_by_edges_and_says_so(spark, tmp_path)
     assert "no run has been partitioned here yet" in str(told.exception)
     run = run_steps(spark, config, "clique", last="partition")
     levels = run.tables.read("partition_levels").sort("level").collect()
-    assert levels[-1]["kind"] == "core"
+    assert [level["kind"] for level in levels] == ["cut", "core"]  # the first captured less than min_captured
+    border = run.tables.read("border_edges").where("level = 1").count()
+    assert border == levels[1]["num_edges"] == levels[0]["num_edges"] - levels[0]["captured_edges"]
     assert all(level["largest_edges"] <= 200 for level in levels)
     told = run.details("partition")
     assert told["captured_edges"] + told["left_over_edges"] == len(edges)
@@ -308,15 +310,3 @@ def test_a_clique_over_the_budget_is_split_by_edges_and_says_so(spark, tmp_path)
     assert f"{told['left_over_edges']:,} edges are left to refinement" in report.stdout
     misspelt = CliRunner().invoke(app, ["partition-report", "--root", root, "--run-id", "clqiue"])
     assert "Did you mean 'clique'?" in str(misspelt.exception)
-
-
-def test_a_level_that_captures_too_little_is_the_last_cut_by_nodes(spark, tmp_path):
-    edges = np.array(communities(4, 30, seed=3))
-    pq.write_table(pa.table({"src": edges[:, 0], "dst": edges[:, 1]}), tmp_path / "edges.parquet")
-    config = make_config({"edges": str(tmp_path / "edges.parquet")}, tmp_path / "tables",
-                         partition={"num_subgraphs": 6, "min_captured": 1.0, "method": "hash"})
-    run = run_steps(spark, config, "share", last="partition")
-    levels = run.tables.read("partition_levels").sort("level").collect()
-    assert [level["kind"] for level in levels] == ["cut", "core"]
-    border = run.tables.read("border_edges").where("level = 1").count()
-    assert border == levels[1]["num_edges"] == levels[0]["num_edges"] - levels[0]["captured_edges"]

@@ -134,7 +134,7 @@ def test_the_same_bytes_for_1_3_and_7_input_partitions(spark, tmp_path, communit
     assert len(found[0]["embeddings"]) == 120
 
 
-@pytest.mark.parametrize("method", PARTITIONERS)
+@pytest.mark.parametrize("method", [method for method in PARTITIONERS if method != "metis"])  # multilevel hands over
 @pytest.mark.parametrize("max_levels", [1, 2, 4])
 def test_a_level_with_many_cuts_ends_in_one_core_for_the_frame(spark, tmp_path, community_edges, method, max_levels):
     path = write_parts(community_edges, tmp_path / "edges", 1, seed=0)
