@@ -33,7 +33,7 @@ class SparkEngine:
 
     A block's own key hashes to its own partition, so that packets kept by `keep` never move again: a superstep
     shuffles only what blocks tell each other (and their small state). Results do not depend on the order in which
-    packets arrive. Nothing is computed until `keep` or `sums` asks for it; a chain of steps is one Spark job.
+    packets arrive. Nothing is computed until `keep` or `keep_and_sum` asks; a chain of steps is one Spark job.
     """
 
     def __init__(self, spark: SparkSession, num_blocks: int, checkpoint_dir: str | None = None) -> None:
@@ -82,7 +82,8 @@ class SparkEngine:
     def keep(self, packets: DataFrame, static: bool = False) -> DataFrame:
         """Compute the packets now, keep them until `release`, and forget how they came to be: no plan grows with the
         supersteps. static: in their blocks' places."""
-        return self._keep(packets, static, eager=True)
+        with _as_planned(self._spark):
+            return self._keep(packets, static, eager=True)
 
     def keep_and_sum(self, packets: DataFrame, name: str, static: bool = False) -> tuple[DataFrame, np.ndarray]:
         """`keep`, and the sum of the int64 arrays of that name, in one job; one row a block reaches the driver."""
@@ -93,9 +94,8 @@ class SparkEngine:
 
     def _keep(self, packets: DataFrame, static: bool, eager: bool) -> DataFrame:
         placed = packets.repartition(self.num_blocks, "key") if static else packets
-        with _as_planned(self._spark):
-            kept = self._checkpoints.keep(placed) if self._checkpoints else \
-                placed.localCheckpoint(eager, StorageLevel.DISK_ONLY)  # the heap is for what is being worked on
+        kept = self._checkpoints.keep(placed) if self._checkpoints else \
+            placed.localCheckpoint(eager, StorageLevel.DISK_ONLY)  # the heap is for what is being worked on
         self._kept.append(kept)
         return kept
 

@@ -100,31 +100,30 @@ def _level(run: Run, budget: Budget, before: list[Level], num_nodes: int, num_ed
     first_id = sum(earlier.num_subgraphs for earlier in before)
     stuck = bool(before) and before[-1].captured < settings.min_captured * before[-1].num_edges
     if cut.num_subgraphs == 1:
-        done = _whole_level(run, level, edges, first_id)
+        done = _whole_level(run, replace(level, kind="whole"), edges, first_id)
     elif before and (stuck or number == settings.max_levels):
         core = core_edges(edges, budget.border_edges, derive_seed(run.config.run.seed, "core"))
         done = _whole_level(run, replace(level, kind="core"), core, first_id)
     else:
-        better: Cut | None = cut
-        for _ in range(TRIES):
+        done = _cut_level(run, level, cut, edges, first_id)
+        for _ in range(TRIES - 1):
+            better = budget.better_cut(cut, list(done.sizes.values()))
             if better is None:
                 break
-            cut = better
-            done = _cut_level(run, replace(level, num_subgraphs=cut.num_subgraphs), cut, edges, first_id)
-            better = budget.better_cut(cut, list(done.sizes.values()))
+            cut, done = better, _cut_level(run, replace(level, num_subgraphs=better.num_subgraphs), better, edges,
+                                           first_id)
     return replace(done, seconds=time.monotonic() - started)
 
 
 def _whole_level(run: Run, level: Level, edges: DataFrame, subgraph_id: int) -> Level:
     """Every edge given in one subgraph; no task has to hold them all here."""
-    kind = "core" if level.kind == "core" else "whole"
     place = [F.lit(level.level).alias("level"), F.lit(subgraph_id).alias("subgraph_id")]
     captured = run.tables.write("subgraph_edges", edges.select(*place, "src", "dst", "weight"), level.level)
     nodes = run.tables.read("nodes").select("node_id") if level.level == 1 else \
         run.tables.read("subgraph_edges").where(F.col("level") == level.level) \
         .select(F.explode(F.array("src", "dst")).alias("node_id")).distinct()
     num_nodes = run.tables.write("assignments", nodes.select(*place, "node_id"), level.level)
-    return replace(level, kind=kind, method="none", num_subgraphs=1, num_nodes=num_nodes, captured=captured,
+    return replace(level, method="none", num_subgraphs=1, num_nodes=num_nodes, captured=captured,
                    border=level.num_edges - captured, largest=captured)
 
 

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 
 from graphseam.blocks.layout import ROW_BITS, ROW_MASK, WEIGHTED_EDGE, Block, pack_by_block
 from graphseam.blocks.packets import Inbox, Packet
-from graphseam.partition.sweeps import NO_LABEL, cluster_sweep, mix, refine_sweep
+from graphseam.partition.sweeps import NO_LABEL, cluster_sweep, label_weights, mix, refine_sweep
 
 Packets = Iterator[Packet]
 
@@ -29,8 +29,7 @@ def cluster(block: int, inbox: Inbox, superstep: int, last: bool, max_weight: in
     halo = inbox.joined("halo", np.int64) if "labels" in inbox else graph.halo
     known, places = np.unique(np.concatenate([own, halo]), return_inverse=True)
     labels = places.astype(np.int32)
-    weights = np.zeros(len(known), np.int64)
-    np.add.at(weights, labels[: graph.num_rows], graph.node_weights)
+    weights = label_weights(labels[: graph.num_rows], graph.node_weights, len(known))
     refused = np.full(graph.num_rows, NO_LABEL, np.int32)
     order = np.argsort(np.diff(graph.indptr), kind="stable")
     drawn = _hashes(graph.addresses, seed + superstep // 2)[order] & np.uint64(1)
@@ -73,11 +72,9 @@ def _join_refused(graph: Block, labels: np.ndarray, weights: np.ndarray, known: 
 def _claims(block: int, known: np.ndarray, labels: np.ndarray, node_weights: np.ndarray) -> Packets:
     """The block's clusters and their weight here, to their owners; and for itself which row is in which."""
     used, slots = np.unique(labels, return_inverse=True)
-    weights = np.zeros(len(used), np.int64)
-    np.add.at(weights, slots, node_weights)
     yield Packet(block, "slots", slots.astype(np.int32))
     clusters = known[used]  # ascending, so that the answers of the owners, one after another, are in this order
-    claims = np.stack([clusters, weights], axis=1)
+    claims = np.stack([clusters, label_weights(slots, node_weights, len(used))], axis=1)
     yield from pack_by_block(clusters, claims, "claims")
 
 
@@ -96,13 +93,10 @@ def number_clusters(block: int, inbox: Inbox, max_weight: int) -> Packets:
     weights = np.concatenate([values[:, 1] for _, values in claims])
     source = np.repeat([source for source, _ in claims], [len(values) for _, values in claims])
     _, cluster_of = np.unique(clusters, return_inverse=True)
-    totals = np.zeros(cluster_of.max() + 1, np.int64)
-    np.add.at(totals, cluster_of, weights)
+    totals = label_weights(cluster_of, weights, cluster_of.max() + 1)
     piece = cluster_of * np.int64(source.max() + 2) + np.where(totals[cluster_of] > max_weight, source + 1, 0)
     _, row = np.unique(piece, return_inverse=True)
-    coarse = np.zeros(row.max() + 1, np.int64)
-    np.add.at(coarse, row, weights)
-    yield Packet(block, "coarse_weights", coarse)
+    yield Packet(block, "coarse_weights", label_weights(row, weights, row.max() + 1))
     start = 0
     for asker, values in claims:
         rows = row[start:start + len(values)].astype(np.int64)
@@ -175,6 +169,4 @@ def _told(graph: Block, parts: np.ndarray, num_parts: int, moved: int) -> Packet
     """The parts to the block itself and its peers; to the driver the weight of each part here, and the rows moved."""
     yield Packet(graph.index, "parts", parts)
     yield from graph.tell_halo("halo", parts)
-    weights = np.zeros(num_parts, np.int64)
-    np.add.at(weights, parts, graph.node_weights)
-    yield Packet(graph.index, "measures", np.append(weights, moved))
+    yield Packet(graph.index, "measures", np.append(label_weights(parts, graph.node_weights, num_parts), moved))

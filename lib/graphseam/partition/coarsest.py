@@ -6,7 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 
-from graphseam.partition.sweeps import refine_sweep
+from graphseam.partition.sweeps import label_weights, refine_sweep
 
 METIS_LARGEST_SUM = 1 << 30
 
@@ -29,7 +29,7 @@ def split(adjacency: sp.csr_matrix, node_weights: np.ndarray, num_parts: int, im
         whole = _pack_components(component, node_weights, share * node_weights.sum() / num_parts)
         packed, weights = contracted(adjacency, node_weights, whole)
         parts = _rebalance(packed, weights, _metis(packed, weights, num_parts, imbalance, seed), num_parts, limit)
-        heaviest = np.bincount(parts, weights=weights, minlength=num_parts).max()
+        heaviest = label_weights(parts, weights, num_parts).max()
         if heaviest <= max(limit, weights.max()) or share < imbalance:
             return parts[whole]
         share /= 4
@@ -46,9 +46,7 @@ def contracted(adjacency: sp.csr_matrix, node_weights: np.ndarray,
     between = rows != columns
     merged = sp.coo_matrix((entries.data[between], (rows[between], columns[between])), shape=(num_groups,) * 2).tocsr()
     merged.sort_indices()
-    weights = np.zeros(num_groups, np.int64)
-    np.add.at(weights, groups, node_weights)
-    return merged, weights
+    return merged, label_weights(groups, node_weights, num_groups)
 
 
 def _pack_components(component: np.ndarray, node_weights: np.ndarray, max_weight: float) -> np.ndarray:
@@ -56,8 +54,7 @@ def _pack_components(component: np.ndarray, node_weights: np.ndarray, max_weight
 
     Tiny components share a number, up to a twentieth of `max_weight` together: METIS then has fewer to place.
     """
-    weights = np.zeros(component.max() + 1, np.int64)
-    np.add.at(weights, component, node_weights)
+    weights = label_weights(component, node_weights, component.max() + 1)
     small = np.flatnonzero(weights <= max_weight)
     small = small[np.argsort(weights[small], kind="stable")]
     bins = np.cumsum(weights[small]) // max(1, int(max_weight / 20))
@@ -94,7 +91,7 @@ def _in_32_bits(weights: np.ndarray) -> np.ndarray:
 def _rebalance(adjacency: sp.csr_matrix, node_weights: np.ndarray, parts: np.ndarray, num_parts: int,
                limit: float) -> np.ndarray:
     """Move nodes out of parts heavier than `limit`: first those tied to nothing, then at the least loss."""
-    loads = np.bincount(parts, weights=node_weights, minlength=num_parts).astype(np.int64)
+    loads = label_weights(parts, node_weights, num_parts)
     if loads.max() <= limit:
         return parts
     untied = np.flatnonzero(np.diff(adjacency.indptr) == 0)
@@ -107,7 +104,7 @@ def _rebalance(adjacency: sp.csr_matrix, node_weights: np.ndarray, parts: np.nda
             return parts
         refine_sweep(adjacency.indptr.astype(np.int64), adjacency.indices.astype(np.int32), weights, node_weights,
                      parts, room, excess, order, sweep % 2 == 0)
-        loads = np.bincount(parts, weights=node_weights, minlength=num_parts).astype(np.int64)
+        loads = label_weights(parts, node_weights, num_parts)
     _move_to_lightest(order, node_weights, parts, loads, limit)
     return parts
 

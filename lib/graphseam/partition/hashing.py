@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from graphseam.graph import Graph
+from graphseam.partition.sweeps import mix
 
 
 @dataclass(frozen=True)
@@ -18,10 +19,8 @@ class HashPartitioner:
 
     def partition(self, graph: Graph, num_subgraphs: int, seed: int) -> np.ndarray:
         """int32[n] in [0, num_subgraphs): a node's subgraph, from its id and the seed alone."""
-        mixed = graph.node_ids.astype(np.uint64) + np.uint64(seed)
-        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):  # splitmix64's finaliser
-            mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
-        return ((mixed ^ (mixed >> np.uint64(31))) % np.uint64(num_subgraphs)).astype(np.int32)
+        hashes: np.ndarray = mix(graph.node_ids.astype(np.uint64) + np.uint64(seed))
+        return (hashes % np.uint64(num_subgraphs)).astype(np.int32)
 
     def predict_bytes(self, num_nodes: int, num_edges: int) -> int:
         return 32 * num_nodes + 80 * num_edges

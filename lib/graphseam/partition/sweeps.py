@@ -31,6 +31,27 @@ def mix(number: Any) -> Any:
     return number ^ (number >> np.uint64(31))
 
 
+def label_weights(labels: np.ndarray, weights: np.ndarray, num_labels: int) -> np.ndarray:
+    """int64[num_labels]: the weights added up by label, in whole numbers and so exact."""
+    sums = np.zeros(num_labels, np.int64)
+    np.add.at(sums, labels, weights)
+    return sums
+
+
+@compiled
+def _count_ties(row: int, indptr: np.ndarray, neighbours: np.ndarray, weights: np.ndarray, labels: np.ndarray,
+                tie: np.ndarray, touched: np.ndarray) -> int:
+    """Add the row's entries to `tie` by their label; `touched` lists those labels. Returns how many there are."""
+    num_touched = 0
+    for entry in range(indptr[row], indptr[row + 1]):
+        label = labels[neighbours[entry]]
+        if tie[label] == 0:
+            touched[num_touched] = label
+            num_touched += 1
+        tie[label] += weights[entry] if len(weights) else 1
+    return num_touched
+
+
 @compiled
 def cluster_sweep(indptr: np.ndarray, neighbours: np.ndarray, weights: np.ndarray, node_weights: np.ndarray,
                   labels: np.ndarray, label_weights: np.ndarray, label_hashes: np.ndarray, order: np.ndarray,
@@ -46,13 +67,7 @@ def cluster_sweep(indptr: np.ndarray, neighbours: np.ndarray, weights: np.ndarra
     touched = np.empty(len(label_weights), np.int32)
     moved = 0
     for row in order:
-        num_touched = 0
-        for entry in range(indptr[row], indptr[row + 1]):
-            label = labels[neighbours[entry]]
-            if tie[label] == 0:
-                touched[num_touched] = label
-                num_touched += 1
-            tie[label] += weights[entry] if len(weights) else 1
+        num_touched = _count_ties(row, indptr, neighbours, weights, labels, tie, touched)
         own, weight = labels[row], node_weights[row]
         row_hash = mix(np.uint64(row))
         best, best_tie, best_hash = own, tie[own], mix(label_hashes[own] ^ row_hash)
@@ -91,13 +106,8 @@ def refine_sweep(indptr: np.ndarray, neighbours: np.ndarray, weights: np.ndarray
     touched = np.empty(len(room), np.int32)
     moved = 0
     for row in order:
-        own, weight, num_touched = parts[row], node_weights[row], 0
-        for entry in range(indptr[row], indptr[row + 1]):
-            part = parts[neighbours[entry]]
-            if tie[part] == 0:
-                touched[num_touched] = part
-                num_touched += 1
-            tie[part] += weights[entry] if len(weights) else 1
+        num_touched = _count_ties(row, indptr, neighbours, weights, parts, tie, touched)
+        own, weight = parts[row], node_weights[row]
         best, best_tie = own, tie[own] if excess[own] < weight else -1
         for place in range(num_touched):
             part = touched[place]
@@ -111,4 +121,3 @@ def refine_sweep(indptr: np.ndarray, neighbours: np.ndarray, weights: np.ndarray
             excess[own] = max(0, excess[own] - weight)
             moved += 1
     return moved
-
