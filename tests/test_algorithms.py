@@ -125,28 +125,6 @@ def test_refinement_takes_any_width_and_a_start_of_zeros(dim):
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 2, rtol=1e-5)
 
 
-def test_many_rounds_find_the_leading_eigenvectors_that_numpy_finds():
-    from graphseam.embed import linalg
-    from graphseam.refine.spectral import View, _leading, _Work
-
-    graph, width = planted(), 6
-    degrees = graph.degrees
-    scale = 1 / np.sqrt(degrees + 1.5 * degrees.mean())
-    dense = scale[:, None] * graph.adjacency.toarray() * scale[None, :]
-    values, vectors = np.linalg.eigh(dense)
-    leading = vectors[:, np.argsort(-np.abs(values))[:width]]
-
-    refiner = SpectralRefiner(rounds=6, views=(View(1.5, 1.0, 1.0),))
-    import torch
-
-    work = _Work.of(graph, degrees, [1.5], torch.device("cpu"))
-    block = _leading(torch.zeros(graph.num_nodes, width), width, work, linalg.derived(0, 0))
-    found = refiner._krylov(work, [block], [width])[0].numpy()
-    expected = leading * np.abs(values)[np.argsort(-np.abs(values))[:width]]
-    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
-    np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=2e-2)
-
-
 @given(st.integers(0, 10_000))
 @settings(max_examples=30, deadline=None)
 def test_alignment_recovers_a_rotated_copy(seed):

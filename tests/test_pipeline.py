@@ -237,16 +237,6 @@ def long_path(tmp_path_factory):
     return {"edges": str(folder / "edges.parquet")}
 
 
-def test_a_graph_too_large_to_refine_is_refused_before_it_is_cut(spark, tmp_path, long_path):
-    config = make_config(long_path, tmp_path / "tables", run={"task_memory_mb": 64}, embed={"dim": 2048})
-    with pytest.raises(MemoryBudgetError, match=r"refining 20,000 nodes .* may hold 64 \(run.task_memory_mb\); lower"):
-        run_steps(spark, config, "large")
-    run = open_run(spark, config, "large")
-    assert (run.records[-1]["step"], run.records[-1]["status"]) == ("partition", "failed")
-    assert "predicted to need" in json.loads(run.records[-1]["details"])["error"]
-    assert run.tables.read("assignments").count() == 0
-
-
 def test_subgraphs_are_made_small_enough_for_the_memory_of_a_task(spark, tmp_path, long_path):
     config = make_config(long_path, tmp_path / "tables", run={"task_memory_mb": 64}, embed={"dim": 512},
                          refine={"rounds": 0, "hops": 0})

@@ -137,10 +137,22 @@ class FuseConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RefineConfig:
-    rounds: int = 2  # Krylov rounds over all edges, 2 products each; 0 keeps the fused vectors' span
-    hops: int = 3    # steps of propagation over all edges, 1 product each; rounds = hops = 0 skips the step
+    method: str = "krylov"    # or subspace: as many products, a third of the memory on disk, a little worse
+    rounds: int = 2           # over all edges, at most, 2 products each; 0 keeps the fused vectors' span
+    tolerance: float = 0.0    # a round that changes the leading Ritz values by a smaller share is the last; 0: none is
+    filter: str = "hops"      # or chebyshev: ProNE's band-pass filter, for comparison
+    hops: int = 3             # products of the filter over all edges; rounds = hops = 0 skips the step
+    num_blocks: int = 0       # 0: 1 where the graph fits one task, else as many as the budget of a task needs
 
     def __post_init__(self) -> None:
+        from graphseam.refine.filters import FILTERS
+        from graphseam.refine.iteration import ITERATIONS
+
+        _require_name(self.method, "refine.method", tuple(ITERATIONS))
+        _require_name(self.filter, "refine.filter", tuple(FILTERS))
+        _require(0 <= self.tolerance < 1, "refine.tolerance", self.tolerance, "give a share in [0, 1)")
+        _require(0 <= self.num_blocks <= 100_000, "refine.num_blocks", self.num_blocks,
+                 "give 0 (automatic) to 100,000")
         _require(0 <= self.rounds <= 20, "refine.rounds", self.rounds, "give a number from 0 to 20")
         _require(0 <= self.hops <= 20, "refine.hops", self.hops, "give a number from 0 to 20")
 

@@ -137,8 +137,9 @@ def large(name: str) -> None:
         while not stop.wait(0.3):
             for process in psutil.Process().children(recursive=True):
                 try:
-                    kind = "java" if process.name() == "java" else "python"
-                    peak[kind] = max(peak[kind], process.memory_info().rss)
+                    kind = process.name().rstrip("0123456789.")
+                    if kind in peak:  # the JVM's helpers share its memory for a moment, under other names
+                        peak[kind] = max(peak[kind], process.memory_info().rss)
                 except psutil.Error:
                     continue
 

@@ -45,12 +45,19 @@ class SparkEngine:
 
     def pack(self, rows: DataFrame, function: Packer) -> DataFrame:
         """Packets made of a table's rows, where they lie. function: the columns of a task's batches -> packets."""
+        def pack_columns(batches: Iterator[pa.RecordBatch]) -> Iterable[Packet]:
+            return function({name: batch[name].to_numpy(zero_copy_only=False) for name in batch.schema.names}
+                            for batch in batches)
+
+        return self.pack_batches(rows, pack_columns)
+
+    def pack_batches(self, rows: DataFrame,
+                     function: Callable[[Iterator[pa.RecordBatch]], Iterable[Packet]]) -> DataFrame:
+        """`pack` for columns that numpy has no type for."""
         keys = self._keys
 
         def pack_rows(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            columns = ({name: batch[name].to_numpy(zero_copy_only=False) for name in batch.schema.names}
-                       for batch in batches)
-            yield from packet_batches(function(columns), PACKED, keys)
+            yield from packet_batches(function(batches), PACKED, keys)
 
         return rows.mapInArrow(pack_rows, SCHEMA)
 

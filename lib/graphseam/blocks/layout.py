@@ -91,7 +91,8 @@ class Block:
         if not weighted:  # an edge given in both directions is one edge
             matrix.data[:] = 1
         peers, first = np.unique(halo >> ROW_BITS, return_index=True)
-        send_rows, send_starts = _rows_to_send(matrix, num_rows, halo, peers)
+        peer_of_halo = np.searchsorted(peers, halo >> ROW_BITS)
+        send_rows, send_starts = rows_to_send(matrix, num_rows, peer_of_halo, len(peers))
         return Block(
             index=index, indptr=matrix.indptr.astype(np.int64), neighbours=matrix.indices.astype(np.int32),
             weights=matrix.data if weighted else np.zeros(0, np.int64),
@@ -120,14 +121,17 @@ _FIELDS = (("indptr", np.int64), ("neighbours", np.int32), ("weights", np.int64)
            ("send_starts", np.int64))
 
 
-def _rows_to_send(matrix: sp.csr_matrix, num_rows: int, halo: np.ndarray,
-                  peers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each peer the rows with a neighbour there, ascending: the very order of the peer's halo."""
+def rows_to_send(matrix: sp.csr_matrix, num_rows: int, peer_of_halo: np.ndarray,
+                 num_peers: int) -> tuple[np.ndarray, np.ndarray]:
+    """For each peer the rows with a neighbour there, ascending: the very order of the peer's halo.
+
+    matrix: [num_rows, num_rows + halo]. peer_of_halo: int64, a place in the list of peers.
+    """
     outside = matrix[:, num_rows:].tocoo()
-    peer_of = np.searchsorted(peers, halo >> ROW_BITS)[outside.col] if len(halo) else np.zeros(0, np.int64)
-    pairs = np.unique(peer_of * np.int64(max(1, num_rows)) + outside.row)
-    starts = np.searchsorted(pairs // max(1, num_rows), np.arange(len(peers) + 1))
-    return (pairs % max(1, num_rows)).astype(np.int32), starts.astype(np.int64)
+    width = np.int64(max(1, num_rows))
+    pairs = np.unique(peer_of_halo[outside.col] * width + outside.row)
+    starts = np.searchsorted(pairs // width, np.arange(num_peers + 1))
+    return (pairs % width).astype(np.int32), starts.astype(np.int64)
 
 
 def pack_by_block(addresses: np.ndarray, records: np.ndarray, name: str) -> Iterator[Packet]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import DataFrame
@@ -12,7 +13,7 @@ from pyspark.sql.types import StructType
 from pyspark.storagelevel import StorageLevel
 
 from graphseam.fuse.concat import concat_levels
-from graphseam.fuse.procrustes import keep_rest, place_level
+from graphseam.fuse.procrustes import left_in_frame, place_level
 
 if TYPE_CHECKING:
     from graphseam.runs import Run
@@ -31,9 +32,12 @@ def fuse_by_procrustes(run: Run, levels: list[int]) -> dict[str, Any]:
     """From the deepest level upwards: its largest subgraph is the frame, all others are rotated into it."""
     vectors = run.tables.read("subgraph_embeddings")
     fused, alignments = run.tables.schema("fused_embeddings"), run.tables.schema("alignments")
-    schema = StructType([*fused.fields, *alignments.fields])
+    schema = StructType([*fused.fields, *[field for field in alignments.fields if field.name not in fused.names]])
     frame = run.spark.createDataFrame([], fused)
     kept: list[DataFrame] = []
+    columns = ["node_id", "subgraph_id", "degree", "vector"]
+    homes = first_level_homes(run)
+    result = frame.select(columns)
     for level in reversed(levels):
         placed = place_level(vectors.where(F.col("level") == level), frame, schema, to_arrow_schema(schema))
         kept.append(placed.persist(StorageLevel.MEMORY_AND_DISK))
@@ -42,8 +46,11 @@ def fuse_by_procrustes(run: Run, levels: list[int]) -> dict[str, Any]:
         if level == levels[-1]:
             statistics = _name_frame(statistics)
         run.tables.write("alignments", statistics.select(*STATISTICS), level)
-        frame = keep_rest(placed, frame)
-    num_nodes = run.tables.write("fused_embeddings", frame)
+        rest = left_in_frame(placed, frame)
+        frame = placed.select(rest.columns).union(rest)
+        top = [placed.select(columns)] if level == 1 else []  # its nodes are at home where they were placed
+        result = reduce(DataFrame.union, [*top, (rest if top else frame).join(homes, on="node_id").select(columns)])
+    num_nodes = run.tables.write("fused_embeddings", result)
     for placed in kept:
         placed.unpersist()
     statuses = run.tables.read("alignments").groupBy("status").agg(F.count("*"), F.avg("fit_error")).collect()
@@ -59,12 +66,18 @@ def _name_frame(statistics: DataFrame) -> DataFrame:
     return statistics.withColumn("status", F.when(F.col("subgraph_id") == frame_id, "frame").otherwise(F.col("status")))
 
 
+def first_level_homes(run: Run) -> DataFrame:
+    """(node_id, subgraph_id) of every node: refinement finds a node's block by it."""
+    return run.tables.read("assignments").where(F.col("level") == 1).select("node_id", "subgraph_id")
+
+
 def fuse_by_concat(run: Run, levels: list[int]) -> dict[str, Any]:
     """The paper's way, kept as the baseline."""
     vectors = run.tables.read("subgraph_embeddings")
     if levels:
         vectors = concat_levels(vectors, levels, run.config.embed.dim)
-    return {"nodes": run.tables.write("fused_embeddings", vectors.select("node_id", "degree", "vector"))}
+    homed = vectors.select("node_id", "degree", "vector").join(first_level_homes(run), on="node_id")
+    return {"nodes": run.tables.write("fused_embeddings", homed)}
 
 
 FUSIONS: dict[str, Callable[[Run, list[int]], dict[str, Any]]] = {

@@ -91,7 +91,6 @@ def _place_subgraph(schema: pa.Schema) -> Callable[[pa.Table], pa.Table]:
     return place_subgraph
 
 
-def keep_rest(placed: DataFrame, frame: DataFrame) -> DataFrame:
-    """The new frame: what the level placed, and the old frame's nodes that no subgraph of the level embedded."""
-    rest = frame.join(placed.select("node_id"), on="node_id", how="left_anti")
-    return placed.select("node_id", "degree", "vector").union(rest.select("node_id", "degree", "vector"))
+def left_in_frame(placed: DataFrame, frame: DataFrame) -> DataFrame:
+    """The old frame's nodes that no subgraph of the level embedded: (node_id, degree, vector)."""
+    return frame.join(placed.select("node_id"), on="node_id", how="left_anti").select("node_id", "degree", "vector")

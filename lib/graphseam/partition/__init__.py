@@ -28,7 +28,7 @@ from graphseam.partition.levels import (
 )
 from graphseam.partition.metis import METIS_BYTES_AN_EDGE, MetisPartitioner
 from graphseam.partition.multilevel import BLOCK_BYTES_AN_EDGE, MultilevelPartitioner
-from graphseam.refine import check_refinement
+from graphseam.refine.layout import plan_blocks
 from graphseam.seeds import derive_seed
 from graphseam.session import persisted
 
@@ -68,7 +68,6 @@ def partition(run: Run) -> dict[str, Any]:
     then ends in one subgraph, whole where it fits the budget, else its core, split by edges: the common frame starts
     there. Edges no level captured are counted as left over; refinement works over them too.
     """
-    check_refinement(run)
     for table in ("assignments", "subgraph_edges", "border_edges"):  # a repeated run may have fewer levels than before
         run.tables.drop_run(table)
     num_nodes, num_edges = run.details("ingest")["nodes"], run.details("ingest")["edges"]
@@ -77,6 +76,7 @@ def partition(run: Run) -> dict[str, Any]:
     while levels[-1].kind == "cut" and levels[-1].border and len(levels) < run.config.partition.max_levels:
         levels.append(_level(run, budget, levels, levels[-1].border_nodes, levels[-1].border))
     run.tables.write_rows("partition_levels", list(_rows(levels, num_nodes, num_edges)))
+    plan_blocks(run)  # where no blocks would fit refinement's tasks, it is said before anything is embedded
     captured = sum(level.captured for level in levels)
     return {"levels": len(levels), "subgraphs": sum(level.num_subgraphs for level in levels),
             "captured_edges": captured, "left_over_edges": num_edges - captured}

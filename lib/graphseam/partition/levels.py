@@ -86,7 +86,8 @@ def border_edges(placed: DataFrame, level: int) -> DataFrame:
 
     Source: Lin, Large-Scale Network Embedding in Apache Spark, KDD 2021, arXiv:2106.10620.
     """
-    return placed.where("src_subgraph <> dst_subgraph").select(F.lit(level).alias("level"), "src", "dst", "weight")
+    return placed.where("src_subgraph <> dst_subgraph") \
+        .select(F.lit(level).alias("level"), "src", "dst", "weight", "src_subgraph", "dst_subgraph")
 
 
 def core_edges(edges: DataFrame, max_edges: int, seed: int) -> DataFrame:

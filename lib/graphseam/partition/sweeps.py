@@ -5,22 +5,13 @@ Labels are places in a list of the labels that occur in the block or its halo; t
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from graphseam.compiled import compiled
 
 NO_LABEL = -1
-
-
-def compiled(function: Callable[..., Any]) -> Any:
-    """Compiled by numba, and kept on disk where it finds a place: inside a wheel given to spark-submit there is none,
-    and each process compiles for itself, which takes some seconds."""
-    try:
-        return njit(cache=True)(function)
-    except RuntimeError:
-        return njit(function)
 
 
 @compiled

@@ -44,7 +44,7 @@ def _refine_stream(refiner: Refiner, dim: int, seed: int,
     def refine_stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         limit_threads(threads)
         graph, start = _collect(batches, dim)
-        vectors = refiner.refine(graph, start, seed, task_device())
+        vectors = refiner.refine(graph, start, seed, task_device(), threads)
         for part in slices(graph.num_nodes, dim * 4):
             yield pa.RecordBatch.from_arrays(
                 [pa.array(graph.node_ids[part]), vector_column(vectors[part], ARROW_REFINED.field("vector").type)],

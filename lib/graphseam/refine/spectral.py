@@ -2,41 +2,44 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
-import torch
+from scipy.linalg import block_diag
 
-from graphseam.embed import linalg
+from graphseam.blocks.stages import LocalStages
+from graphseam.blocks.store import MemoryStore
 from graphseam.graph import Graph
+from graphseam.refine import steps
+from graphseam.refine.course import GRAM_GRID, Course, diagonal, to_grid
+from graphseam.refine.filters import FILTERS
+from graphseam.refine.iteration import NOTHING, fixed_signs
+from graphseam.refine.rows import Rows
+from graphseam.refine.steps import Task, View
 
-DEPENDENT = 3e-6   # of a block's size: a direction below it is noise in float32
-SMALLEST = 1e-30
-
-
-@dataclass(frozen=True)
-class View:
-    """One regularised matrix M_t = D_t^-1/2 A D_t^-1/2, D_t = D + t · (mean degree), and its part in the result.
-
-    A small t sees fine, local structure; a large one sees dense cores and degrees.
-    """
-
-    regularisation: float  # t
-    share: float           # of the columns
-    weight: float          # of its rows' length beside the other views'
+WEAK_START = 1e-4       # of the start's size: a direction below it is left to noise
+MEANS_GRID = 2.0 ** -40
 
 
 @dataclass(frozen=True)
 class SpectralRefiner:
-    """Regularised spectral views of one graph, side by side.
+    """Regularised spectral views of one graph, side by side, then a short filter over the edges.
 
-    All views share every pass over the edges: a pass is one product of A with n x dim numbers.
-    Passes: 2 · rounds + 1 + hops. The defaults were chosen on the mean over ten graphs, as the README tells.
-    Sources: Qin and Rohe, Regularized spectral clustering, NeurIPS 2013 (the matrix); Musco and Musco, Randomized
-    block Krylov methods, NeurIPS 2015 (the iteration); the views, their shares and the filter are our measurement.
+    All views share every pass over the edges: a pass is one product of A with n x dim numbers, one superstep.
+    Passes: 2 · rounds + 1 + hops, and one more for every second round after the second. A round more is begun while
+    the last one has changed the leading Ritz values by more than `tolerance` of their sum, up to `rounds`. The
+    defaults were chosen on the mean over ten graphs, as the README tells. Sources: Qin and Rohe, Regularized spectral
+    clustering, NeurIPS 2013 (the matrix); refine/iteration.py (the iteration); the views, their shares and the filter
+    are our measurement.
     """
 
+    iteration: str = "krylov"
     rounds: int = 2
+    tolerance: float = 0.0
+    filter: str = "hops"
     hops: int = 3
     views: tuple[View, ...] = (View(1.5, 0.875, 1.0), View(0.1, 0.125, 0.5))
     whiten: float = 0.5  # after propagation, singular values s become s^(1 - whiten)
@@ -47,111 +50,103 @@ class SpectralRefiner:
         ends = np.cumsum([view.share for view in self.views]) / sum(view.share for view in self.views)
         return np.diff(np.round(np.concatenate([[0], ends]) * dim)).astype(int).tolist()
 
-    def refine(self, graph: Graph, start: np.ndarray, seed: int, device: str) -> np.ndarray:
-        """float32[n, dim], zero rows for nodes without an edge. start: float32[n, dim], zero rows allowed.
+    def refine(self, graph: Graph, start: np.ndarray, seed: int, device: str, threads: int = 1) -> np.ndarray:
+        """float32[n, dim], zero rows for nodes without an edge: the whole graph as one block, in this process.
 
-        Deterministic on a CPU. Cost: passes · edges · dim + n · dim² · (2 · rounds + 1)².
+        start: float32[n, dim], zero rows allowed. Deterministic on a CPU, for any number of threads.
+        Cost: passes · edges · dim + n · dim² · passes.
         """
-        num_nodes, dim = start.shape
-        degrees = graph.degrees
-        if not (degrees > 0).any():
-            return np.zeros((num_nodes, dim), np.float32)
-        parts = [(view, width) for view, width in zip(self.views, self.widths(dim), strict=True) if width]
-        work = _Work.of(graph, degrees, [view.regularisation for view, _ in parts], torch.device(device))
-        first = torch.from_numpy(np.ascontiguousarray(start, np.float32)).to(device) * work.root_degree
-        blocks = [_leading(first, width, work, linalg.derived(seed, at)) for at, (_, width) in enumerate(parts)]
-        vectors = self._propagate(work, self._krylov(work, blocks, [width for _, width in parts]))
-        softened = [view.weight * linalg.pad_columns(_soften(part, self.whiten) * work.live, width)
-                    for part, (view, width) in zip(vectors, parts, strict=True)]
-        return (self.length * linalg.unit_rows(torch.cat(softened, dim=1))).cpu().numpy()
+        adjacency, store = graph.adjacency.tocoo(), MemoryStore()
+        ids = np.arange(graph.num_nodes, dtype=np.int64)
+        rows = Rows.build(0, ids, ids[adjacency.row], ids[adjacency.col], np.zeros(adjacency.nnz, np.int64),
+                          adjacency.data)
+        rows.keep(0, store)
+        store.put(0, "start", np.ascontiguousarray(start, np.float32))
+        task = Task(store, self.views, threads, device)
+        ending = self.run(LocalStages(1), task, start.shape[1], seed)
+        vectors = np.zeros((graph.num_nodes, start.shape[1]), np.float32)
+        for part, values in ending.vectors(0, task):
+            vectors[part] = values
+        return vectors
 
-    def _krylov(self, work: _Work, blocks: list[torch.Tensor], widths: list[int]) -> list[torch.Tensor]:
-        """The leading vectors of each M_t on the span of X, M X, M² X, …, scaled by their values, rows of length 1."""
-        bases = [[block] for block in blocks]
-        images = [[image] for image in work.products(blocks, work.scales)]
-        for _ in range(2 * self.rounds):
-            new = [_orthonormal_to(image[-1], basis) for basis, image in zip(bases, images, strict=True)]
-            for basis, image, block, product in zip(bases, images, new, work.products(new, work.scales), strict=True):
-                basis.append(block)
-                image.append(product)
-        bases.clear()  # half of the memory
-        found = []
-        for image, width in zip(images, widths, strict=True):
-            left, values = linalg.thin_svd(image, width)  # the bases are orthonormal: this is Rayleigh-Ritz
-            found.append(linalg.unit_rows(left * values))
-        return found
+    def run(self, stages: Any, task: Task, dim: int, seed: int) -> Ending:
+        """Every round, in any number of blocks, whose rows and start are in the store."""
+        widths = self.widths(dim)
+        parts = [(view, width) for view, width in zip(self.views, widths, strict=True) if width]
+        task = replace(task, views=tuple(view for view, _ in parts))
+        widths = [width for _, width in parts]
+        sums = stages.run(partial(steps.begin, task=task))
+        live, degrees, entries, weights = (float(to_grid(sums[at:at + 1], MEANS_GRID)[0]) for at in range(4))
+        if not live:
+            return Ending(dim=dim)
+        task = replace(task, mean_degree=degrees / live, mean_weight=weights / entries)
+        turn, noise = _start(to_grid(sums[4:], GRAM_GRID).reshape(dim, dim), widths)
+        gram = stages.run(partial(steps.first, task=task, turn=turn, noise=noise, seed=seed))
+        task.store.drop("start", "rooted")
+        course = Course(stages, task, widths, self.iteration)
+        course.run(gram, self.rounds, self.tolerance)
+        return self._filter(course, dim)
 
-    def _propagate(self, work: _Work, vectors: list[torch.Tensor]) -> list[torch.Tensor]:
-        """X + P X + P² X + …, P = (D + cI)^-1/2 (A + cI) (D + cI)^-1/2, c the mean weight of an edge."""
-        total = current = vectors
-        loop, own_weight = work.loop_scale, work.mean_weight * work.loop_scale ** 2
-        for _ in range(self.hops):
-            spread = work.products(current, [loop] * len(current))
-            current = [product + own_weight * own for product, own in zip(spread, current, strict=True)]
-            total = [so_far + step for so_far, step in zip(total, current, strict=True)]
-        return total
+    def _filter(self, course: Course, dim: int) -> Ending:
+        """Propagation from the Ritz vectors, and the softening of what comes out."""
+        stages, task = course.stages, course.task
+        span, widths = course.span()
+        stages.run(partial(steps.combine, task=task, span=span, widths=widths))
+        course.drop(span)
+        weights = FILTERS[self.filter](self.hops)
+        for step in range(len(weights) - 1):
+            stages.run(partial(steps.hop, task=task, step=step))
+        gram = to_grid(stages.run(partial(steps.filtered, task=task, weights=weights)), GRAM_GRID)
+        turns = [_softening(part, self.whiten) for part in diagonal(gram, widths)]
+        return Ending(dim, block_diag(*turns), widths, [view.weight for view in task.views], self.length,
+                      course.changes)
 
 
 @dataclass(frozen=True)
-class _Work:
-    """The graph on the device, and the diagonal scalings, each float32[n, 1]."""
+class Ending:
+    """The last step, a block at a time: what is in the store as "filtered", turned. turn: None where no node has an
+    edge. changes: of the leading Ritz values in each round."""
 
-    adjacency: torch.Tensor
-    live: torch.Tensor          # 1 where the node has an edge
-    root_degree: torch.Tensor
-    scales: list[torch.Tensor]  # D_t^-1/2 of each view
-    loop_scale: torch.Tensor    # (D + cI)^-1/2
-    mean_weight: float          # c, of an edge
+    dim: int
+    turn: np.ndarray | None = None
+    widths: list[int] = field(default_factory=list)
+    weights: list[float] = field(default_factory=list)
+    length: float = 0.0
+    changes: list[float] = field(default_factory=list)
 
-    @staticmethod
-    def of(graph: Graph, degrees: np.ndarray, regularisations: list[float], device: torch.device) -> _Work:
-        live = degrees > 0
-        mean, mean_weight = degrees[live].mean(), float(graph.adjacency.data.mean())
+    @property
+    def course(self) -> dict[str, Any]:
+        """What the run's record tells of it."""
+        return {"rounds": max(0, len(self.changes) - 1), "ritz_changes": [round(change, 6) for change in self.changes]}
 
-        def column(values: np.ndarray) -> torch.Tensor:
-            return torch.from_numpy(values.astype(np.float32))[:, None].to(device)
-
-        inverse_roots = [np.where(live, 1 / np.sqrt(degrees + t * mean + ~live), 0) for t in regularisations]
-        return _Work(
-            adjacency=linalg.to_torch(graph.adjacency, device), live=column(live), root_degree=column(np.sqrt(degrees)),
-            scales=[column(values) for values in inverse_roots], loop_scale=column(1 / np.sqrt(degrees + mean_weight)),
-            mean_weight=mean_weight)
-
-    def products(self, blocks: list[torch.Tensor], scales: list[torch.Tensor]) -> list[torch.Tensor]:
-        """[S A S X for each block X and scaling S], in one pass over the edges."""
-        scaled = torch.cat([scale * block for scale, block in zip(scales, blocks, strict=True)], dim=1)
-        parts = (self.adjacency @ scaled).split([block.shape[1] for block in blocks], dim=1)
-        return [scale * part for scale, part in zip(scales, parts, strict=True)]
+    def vectors(self, block: int, task: Task) -> Iterator[tuple[slice, np.ndarray]]:
+        """(rows, float32[rows, dim]) of the block, in the order of its node ids; zeros for a node without edges."""
+        rows = Rows.kept(block, task.store)
+        if self.turn is None:
+            for part in steps.chunks(rows.num_rows, self.dim):
+                yield part, np.zeros((part.stop - part.start, self.dim), np.float32)
+            return
+        yield from steps.finished(rows, task.store.get(block, "filtered"), self.turn, self.widths, self.weights,
+                                  self.dim, self.length)
 
 
-def _leading(vectors: torch.Tensor, width: int, work: _Work, seed: int) -> torch.Tensor:
-    """An orthonormal basis of the leading `width` directions; noise fills up what the vectors do not span."""
-    left, values = linalg.thin_svd([vectors], width)
-    left = left[:, values > 1e-4 * max(values.norm().item(), SMALLEST)]
-    missing = width - left.shape[1]
-    if missing:
-        noise = linalg.gaussian(len(vectors), missing, seed, vectors.device) * work.live
-        left = torch.cat([left, _orthonormal_to(noise, [left])], dim=1)
-    return left
+def _start(gram: np.ndarray, widths: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """(turn float64[dim, sum of widths], places of noise): each view's leading directions of the start, then noise
+    where the start spans fewer."""
+    values, vectors = np.linalg.eigh(gram)
+    lengths, vectors = np.sqrt(np.maximum(values[::-1], 0)), fixed_signs(vectors[:, ::-1])
+    strong = int((lengths > WEAK_START * max(float(np.linalg.norm(lengths)), NOTHING)).sum())
+    noise: list[int] = []
+    turn = np.zeros((len(gram), sum(widths)))
+    for place, width in zip(np.cumsum([0, *widths[:-1]]).tolist(), widths, strict=True):
+        taken = min(width, strong)
+        turn[:, place:place + taken] = vectors[:, :taken] / lengths[:taken]
+        noise += range(place + taken, place + width)
+    return turn, np.array(noise, np.int64)
 
 
-def _orthonormal_to(block: torch.Tensor, basis: list[torch.Tensor]) -> torch.Tensor:
-    """An orthonormal basis of what the block adds to the (orthonormal) basis; dependent directions fall away."""
-    block = block / max(block.norm().item(), SMALLEST)
-    for smallest in (DEPENDENT ** 2, 0.25):  # in float32, once more is needed and enough
-        if block.shape[1] == 0:
-            break
-        for part in basis:
-            block = block - part @ (part.T @ block)
-        values, vectors = torch.linalg.eigh((block.T @ block).double())
-        keep = values > smallest  # the block's size was 1 before: what is left may be nothing but rounding
-        block = block @ (vectors[:, keep] / values[keep].sqrt()).to(block.dtype)
-    return block
-
-
-def _soften(vectors: torch.Tensor, whiten: float) -> torch.Tensor:
-    """Rows of length 1 after the singular values s became s^(1 - whiten)."""
-    values, directions = torch.linalg.eigh((vectors.T @ vectors).double())
-    values = values.clamp_min(1e-10 * max(values.max().item(), SMALLEST))
-    turned = linalg.fix_signs(directions.flip(1)) * values.flip(0) ** (-whiten / 2)
-    return linalg.unit_rows(vectors @ turned.to(vectors.dtype))
+def _softening(gram: np.ndarray, whiten: float) -> np.ndarray:
+    """The turn after which the columns' singular values s are s^(1 - whiten)."""
+    values, directions = np.linalg.eigh(gram)
+    values = np.maximum(values[::-1], 1e-10 * max(values[-1], NOTHING))
+    return fixed_signs(directions[:, ::-1]) * values ** (-whiten / 2)

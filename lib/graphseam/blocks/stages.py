@@ -1,0 +1,73 @@
+"""One Spark stage a round: blocks keep their state in a store, read what their peers left there, and return sums.
+
+For state too large to travel, such as vectors: what a round costs is its own reading and writing, plus one Spark job
+without a shuffle. (`engine` sends packets through Spark's shuffle: for labels, and for what needs no shared folder.)
+A round reads only what earlier rounds wrote, and writes the same again when it is repeated: a lost executor costs at
+most the round it was in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+MOST_SUMS = 64      # arrays that the driver adds up itself
+TASKS_A_CORE = 2    # several small blocks share a task: a task costs more than a small block
+SUMS = "block INT, sums BINARY"
+ARROW_SUMS = pa.schema([("block", pa.int32()), ("sums", pa.binary())])
+
+Step = Callable[[int], np.ndarray]
+
+
+class SparkStages:
+    """Rounds as Spark jobs. num_tasks follows the cores; which blocks share a task shows in no result."""
+
+    def __init__(self, spark: SparkSession, num_blocks: int) -> None:
+        self.num_blocks, self._spark = num_blocks, spark
+        self.num_tasks = max(1, min(num_blocks, TASKS_A_CORE * spark.sparkContext.defaultParallelism))
+
+    def run(self, step: Step) -> np.ndarray:
+        """Call `step(block)` for every block; returns the sum of what it returned, float64, in the blocks' order.
+
+        Cost: one stage; above 64 blocks the arrays are added up by 64 tasks before the driver sees them.
+        """
+        def run_blocks(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            for batch in batches:
+                for block in batch["id"].to_pylist():
+                    yield _row(block, step(block))
+
+        rows = self._spark.range(0, self.num_blocks, 1, self.num_tasks).mapInArrow(run_blocks, SUMS)
+        if self.num_blocks > MOST_SUMS:
+            share = -(-self.num_blocks // MOST_SUMS)
+            rows = rows.withColumn("leader", F.floor(F.col("block") / share)).groupBy("leader") \
+                .applyInArrow(_add_group, SUMS)
+        return _added((row["block"], row["sums"]) for row in rows.collect())  # at most MOST_SUMS rows
+
+
+class LocalStages:
+    """The same rounds in this process: for a graph that one task holds, and as the reference."""
+
+    def __init__(self, num_blocks: int) -> None:
+        self.num_blocks = num_blocks
+
+    def run(self, step: Step) -> np.ndarray:
+        return _added((block, step(block).tobytes()) for block in range(self.num_blocks))
+
+
+def _row(block: int, sums: np.ndarray) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([pa.array([block], pa.int32()), pa.array([sums.tobytes()])], schema=ARROW_SUMS)
+
+
+def _add_group(rows: pa.Table) -> pa.Table:
+    blocks = rows["block"].to_pylist()
+    sums = _added(zip(blocks, rows["sums"].to_pylist(), strict=True))
+    return pa.Table.from_batches([_row(min(blocks), sums)])
+
+
+def _added(parts: Iterator[tuple[int, bytes]] | zip[tuple[int, bytes]]) -> np.ndarray:
+    """In the order of the blocks: the last bit of a sum hangs on it."""
+    return np.sum([np.frombuffer(sums, np.float64) for _, sums in sorted(parts)], axis=0)

@@ -1,0 +1,136 @@
+"""Arrays of a block that stay put between supersteps: only what blocks tell each other travels."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import tempfile
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from graphseam.errors import ConfigError
+
+
+class Store(Protocol):
+    """Arrays by block and name. What was put is never changed; putting it again puts the same.
+
+    `put` costs a write of the array, `get` a read of what is looked at, of rows start to stop only.
+    """
+
+    def put(self, block: int, name: str, values: np.ndarray) -> None: ...
+
+    def get(self, block: int, name: str, start: int = 0, stop: int | None = None) -> np.ndarray: ...
+
+    def drop(self, *names: str) -> None: ...
+
+    def remove(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class MemoryStore:
+    """In this process: for a graph that one task holds."""
+
+    arrays: dict[tuple[int, str], np.ndarray] = field(default_factory=dict)
+
+    def put(self, block: int, name: str, values: np.ndarray) -> None:
+        self.arrays[block, name] = values
+
+    def get(self, block: int, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
+        return self.arrays[block, name][start:stop]
+
+    def drop(self, *names: str) -> None:
+        for key in [key for key in self.arrays if key[1] in names]:
+            del self.arrays[key]
+
+    def remove(self) -> None:
+        self.arrays.clear()
+
+
+@dataclass(frozen=True)
+class FileStore:
+    """One .npy file an array, under a folder that every executor reaches; it outlives executors.
+
+    folder: a path of this machine, for a session that is one process, or an address pyarrow opens (file, s3, gs, abfs,
+    hdfs). Local files are mapped, not read: an array costs memory only where it is looked at. A file appears whole or
+    not at all, so that a task that ran twice, or was killed, leaves nothing half written.
+    Errors: ConfigError where pyarrow cannot open the folder.
+    """
+
+    folder: str
+
+    @staticmethod
+    def temporary() -> FileStore:
+        """In the machine's temporary directory; for a local session."""
+        return FileStore(tempfile.mkdtemp(prefix="graphseam-blocks-"))
+
+    def put(self, block: int, name: str, values: np.ndarray) -> None:
+        path = f"{name}/{block}.npy"
+        if self._is_local:
+            target = Path(self.folder, path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            draft = target.with_name(f".{block}.{uuid.uuid4().hex}.npy")
+            np.save(draft, values, allow_pickle=False)
+            os.replace(draft, target)
+            return
+        system, folder = self._opened()
+        header = io.BytesIO()
+        values = np.ascontiguousarray(values)
+        np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(values))
+        in_place = system.type_name in ("s3", "gcs", "abfs")  # an object is seen only once it is complete
+        draft_path = path if in_place else f"{name}/.{block}.{uuid.uuid4().hex}.npy"
+        system.create_dir(f"{folder}/{name}", recursive=True)
+        with system.open_output_stream(f"{folder}/{draft_path}") as stream:
+            stream.write(header.getvalue())
+            stream.write(values.tobytes())
+        if not in_place:
+            system.move(f"{folder}/{draft_path}", f"{folder}/{path}")
+
+    def get(self, block: int, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """The array, or its rows from start to stop; read-only."""
+        if self._is_local:
+            path = Path(self.folder, name, f"{block}.npy")
+            array = np.load(path, mmap_mode="r" if path.stat().st_size > 1 << 20 else None, allow_pickle=False)
+            return np.asarray(array[start:stop])
+        system, folder = self._opened()
+        with system.open_input_file(f"{folder}/{name}/{block}.npy") as stream:
+            np.lib.format.read_magic(stream)
+            shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+            start, stop, _ = slice(start, stop).indices(shape[0])
+            row_bytes = dtype.itemsize * int(np.prod(shape[1:]))
+            stream.seek(stream.tell() + start * row_bytes)
+            return np.frombuffer(stream.read_buffer(max(0, stop - start) * row_bytes), dtype).reshape(-1, *shape[1:])
+
+    def drop(self, *names: str) -> None:
+        for name in names:
+            if self._is_local:
+                shutil.rmtree(Path(self.folder, name), ignore_errors=True)
+            else:
+                system, folder = self._opened()
+                system.delete_dir_contents(f"{folder}/{name}", missing_dir_ok=True)
+
+    def remove(self) -> None:
+        if self._is_local:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        else:
+            system, folder = self._opened()
+            system.delete_dir_contents(folder, missing_dir_ok=True)
+
+    @property
+    def _is_local(self) -> bool:
+        return "://" not in self.folder and not self.folder.startswith("file:")
+
+    def _opened(self) -> tuple[Any, str]:
+        from pyarrow.fs import FileSystem
+
+        address = self.folder.replace("s3a://", "s3://", 1).replace("s3n://", "s3://", 1)
+        try:
+            return FileSystem.from_uri(address)
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"refinement keeps its blocks' vectors under {self.folder!r}, which pyarrow cannot open ({error}); set "
+                "spark.checkpoint.dir to a folder all executors reach: a shared mount, s3, gs, abfs or hdfs") from None

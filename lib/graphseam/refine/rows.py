@@ -1,0 +1,96 @@
+"""A block of the graph for refinement: its nodes' rows over its own nodes and its halo, and what its peers need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import scipy.sparse as sp
+
+from graphseam.blocks.layout import rows_to_send
+from graphseam.blocks.store import Store
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of one block's nodes.
+
+    node_ids: int64[m], ascending. indptr: int64[m + 1]; neighbours: int32, below m a row of this block, else m + a
+    place in the halo; weights: float32, or empty where each is 1. degrees: float64[m], weighted. peers: int64, the
+    blocks that own the halo, ascending; the halo lies in the order of (peer, node id). To peers[i] go the rows
+    send_rows[send_starts[i]:send_starts[i + 1]], in the order of the peer's own halo.
+    """
+
+    node_ids: np.ndarray
+    indptr: np.ndarray
+    neighbours: np.ndarray
+    weights: np.ndarray
+    degrees: np.ndarray
+    halo_size: np.ndarray
+    peers: np.ndarray
+    send_rows: np.ndarray
+    send_starts: np.ndarray
+
+    @property
+    def num_rows(self) -> int:
+        return len(self.node_ids)
+
+    @property
+    def num_halo(self) -> int:
+        return int(self.halo_size[0])
+
+    @staticmethod
+    def build(block: int, node_ids: np.ndarray, src: np.ndarray, dst: np.ndarray, dst_block: np.ndarray,
+              weight: np.ndarray) -> Rows:
+        """From the entries whose src lies in the block, in any order; entries of the same pair are added up."""
+        node_ids = np.unique(node_ids)
+        num_rows, own = len(node_ids), dst_block == block
+        halo_blocks, halo_ids, places = _distinct_pairs(dst_block[~own], dst[~own])
+        columns = np.empty(len(src), np.int64)
+        columns[own] = np.searchsorted(node_ids, dst[own])
+        columns[~own] = num_rows + places
+        rows = np.searchsorted(node_ids, src)
+        order = np.lexsort((weight, columns, rows))  # a sum's last bit must not depend on the order the rows came in
+        matrix = sp.coo_matrix((weight[order], (rows[order], columns[order])),
+                               shape=(num_rows, num_rows + len(halo_ids))).tocsr()
+        matrix.sort_indices()
+        peers = np.unique(halo_blocks)
+        send_rows, send_starts = rows_to_send(matrix, num_rows, np.searchsorted(peers, halo_blocks), len(peers))
+        data = matrix.data.astype(np.float32)
+        return Rows(
+            node_ids=node_ids, indptr=matrix.indptr.astype(np.int64), neighbours=matrix.indices.astype(np.int32),
+            weights=np.zeros(0, np.float32) if (data == 1).all() else data,
+            degrees=np.asarray(matrix.sum(axis=1), np.float64).reshape(-1),
+            halo_size=np.array([len(halo_ids)]), peers=peers, send_rows=send_rows, send_starts=send_starts)
+
+    def keep(self, block: int, store: Store) -> None:
+        for field in fields(self):
+            store.put(block, f"rows.{field.name}", getattr(self, field.name))
+
+    @staticmethod
+    def kept(block: int, store: Store) -> Rows:
+        return Rows(**{field.name: store.get(block, f"rows.{field.name}") for field in fields(Rows)})
+
+    def tell(self, block: int, store: Store, name: str, values: np.ndarray) -> None:
+        """Leave the rows that other blocks see where they find them. values: [m], or [m, width]."""
+        store.put(block, f"told.{name}", values[self.send_rows])
+
+    def hear(self, block: int, store: Store, name: str) -> np.ndarray:
+        """The halo's rows of what the peers told under that name, in the halo's order."""
+        parts = []
+        for peer in self.peers.tolist():
+            peers, starts = store.get(peer, "rows.peers"), store.get(peer, "rows.send_starts")
+            at = int(np.searchsorted(peers, block))
+            parts.append(store.get(peer, f"told.{name}", int(starts[at]), int(starts[at + 1])))
+        return np.concatenate(parts) if parts else store.get(block, f"told.{name}", 0, 0)
+
+
+def _distinct_pairs(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The distinct pairs in order, as two arrays, and for each pair its place among them."""
+    order = np.lexsort((second, first))
+    first, second = first[order].astype(np.int64), second[order]
+    is_new = np.ones(len(order), bool)
+    is_new[1:] = (np.diff(first) != 0) | (np.diff(second) != 0)
+    places = np.empty(len(order), np.int64)
+    places[order] = np.cumsum(is_new) - 1
+    return first[is_new], second[is_new], places

@@ -1,0 +1,193 @@
+"""What each block does in a round of refinement: it reads its own arrays and its peers' halo rows, writes its new ones,
+and returns sums over its nodes.
+
+Sums are taken in float64 and vectors rounded to float32 once a round, so that neither the number of blocks nor the
+order of rows shows in the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from graphseam.blocks.store import Store
+from graphseam.embed.executor import limit_threads, task_device
+from graphseam.partition.sweeps import mix
+from graphseam.refine.columns import chunks, gram, make_unit_views, turned, unit, unit_views
+from graphseam.refine.iteration import Turn
+from graphseam.refine.product import product
+from graphseam.refine.rows import Rows
+
+NO_SUMS = np.zeros(0)
+
+
+@dataclass(frozen=True)
+class View:
+    """One regularised matrix M_t = D_t^-1/2 A D_t^-1/2, D_t = D + t · (mean degree), and its part in the result.
+
+    A small t sees fine, local structure; a large one sees dense cores and degrees.
+    """
+
+    regularisation: float  # t
+    share: float           # of the columns
+    weight: float          # of its rows' length beside the other views'
+
+
+@dataclass(frozen=True)
+class Task:
+    """What every round is told. device: None for what Spark gave the task."""
+
+    store: Store
+    views: tuple[View, ...]
+    threads: int
+    device: str | None = None
+    mean_degree: float = 0.0
+    mean_weight: float = 0.0
+
+    def place(self) -> str:
+        """The device, with this process's threads bound to the task's share."""
+        limit_threads(self.threads)
+        return task_device() if self.device is None else self.device
+
+    def view_scales(self, degrees: np.ndarray) -> np.ndarray:
+        """D_t^-1/2 of each view, float32[n, views]; 0 for a node without edges."""
+        live = degrees > 0
+        return np.stack([np.where(live, 1 / np.sqrt(degrees + view.regularisation * self.mean_degree + ~live), 0)
+                         for view in self.views], axis=1).astype(np.float32)
+
+
+def begin(block: int, task: Task) -> np.ndarray:
+    """Tell degrees. Sums: nodes with an edge, their degrees, entries, their weights; the start's Gram matrix."""
+    task.place()
+    rows, store = Rows.kept(block, task.store), task.store
+    rows.tell(block, store, "degrees", rows.degrees)
+    rooted = store.get(block, "start") * np.sqrt(rows.degrees)[:, None].astype(np.float32)
+    store.put(block, "rooted", rooted)
+    weights = float(rows.weights.sum(dtype=np.float64)) if len(rows.weights) else float(len(rows.neighbours))
+    counts = np.array([(rows.degrees > 0).sum(), rows.degrees.sum(), len(rows.neighbours), weights], np.float64)
+    return np.concatenate([counts, gram(rooted, rooted).ravel()])
+
+
+def first(block: int, task: Task, turn: np.ndarray, noise: np.ndarray, seed: int) -> np.ndarray:
+    """The start's leading directions. turn: [dim, width]; noise: columns that are filled with noise instead."""
+    task.place()
+    rows, store = Rows.kept(block, task.store), task.store
+    store.put(block, "degrees", np.concatenate([rows.degrees, rows.hear(block, store, "degrees")]))
+    raw = turned([(store.get(block, "rooted"), turn)])
+    if len(noise):
+        raw[:, noise] = _noise(rows.node_ids, len(noise), seed) * (rows.degrees > 0)[:, None]
+    store.put(block, "raw.0", raw)
+    rows.tell(block, store, "raw.0", raw)
+    return gram(raw, raw).ravel()
+
+
+def advance(block: int, task: Task, step: int, turn: Turn, widths: list[int]) -> np.ndarray:
+    """The next basis B from the last product, and its product W = M B. Sums: BᵀW and WᵀW. widths: of the views.
+
+    The halo's part of B is computed here as its owners do, from their last product, so that a round needs one
+    exchange and no waiting in between.
+    """
+    device = task.place()
+    rows, store = Rows.kept(block, task.store), task.store
+    basis = _next_basis(block, store, step, turn, store.get(block, f"raw.{step}"), "basis")
+    halo = _next_basis(block, store, step, turn, rows.hear(block, store, f"raw.{step}"), "halo")
+    raw = product(rows, basis, halo, task.view_scales(store.get(block, "degrees")), widths, 0.0, device, task.threads)
+    store.put(block, f"basis.{step}", basis)
+    store.put(block, f"halo.{step}", halo)
+    store.put(block, f"raw.{step + 1}", raw)
+    rows.tell(block, store, f"raw.{step + 1}", raw)
+    return np.concatenate([gram(basis, raw).ravel(), gram(raw, raw).ravel()])
+
+
+@dataclass(frozen=True)
+class Span:
+    """Vectors as a combination of what an iteration has: the bases from number `start`, the newest of which is still
+    to be turned from the last product. coefficients: of each basis, None where it has no part."""
+
+    start: int
+    turn: Turn
+    coefficients: list[np.ndarray | None]
+
+    @property
+    def newest(self) -> int:
+        return self.start + len(self.coefficients) - 1
+
+    def vectors(self, block: int, store: Store) -> np.ndarray:
+        """float32[m, w] of the block's rows."""
+        bases = []
+        for number, matrix in enumerate(self.coefficients, start=self.start):
+            if matrix is not None:
+                bases.append((_next_basis(block, store, number, self.turn, store.get(block, f"raw.{number}"), "basis")
+                              if number == self.newest else store.get(block, f"basis.{number}"), matrix))
+        return turned(bases)
+
+
+def restart(block: int, task: Task, span: Span) -> np.ndarray:
+    """The Ritz vectors as the first block of another iteration. Sums: their Gram matrix."""
+    task.place()
+    rows, store, name = Rows.kept(block, task.store), task.store, f"raw.{span.newest + 1}"
+    raw = span.vectors(block, store)
+    store.put(block, name, raw)
+    rows.tell(block, store, name, raw)
+    return gram(raw, raw).ravel()
+
+
+def combine(block: int, task: Task, span: Span, widths: list[int]) -> np.ndarray:
+    """The Ritz vectors, each view's rows of length 1: what the filter starts from."""
+    task.place()
+    rows, store = Rows.kept(block, task.store), task.store
+    vectors = span.vectors(block, store)
+    make_unit_views(vectors, widths)
+    store.put(block, "hop.0", vectors)
+    rows.tell(block, store, "hop.0", vectors)
+    return NO_SUMS
+
+
+def hop(block: int, task: Task, step: int) -> np.ndarray:
+    """One more power of P = (D + cI)^-1/2 (A + cI) (D + cI)^-1/2, c the mean weight of an edge: an exchange round."""
+    device = task.place()
+    rows, store = Rows.kept(block, task.store), task.store
+    scale = (1 / np.sqrt(store.get(block, "degrees") + task.mean_weight))[:, None].astype(np.float32)
+    own, halo = store.get(block, f"hop.{step}"), rows.hear(block, store, f"hop.{step}")
+    spread = product(rows, own, halo, scale, [own.shape[1]], task.mean_weight, device, task.threads)
+    store.put(block, f"hop.{step + 1}", spread)
+    rows.tell(block, store, f"hop.{step + 1}", spread)
+    return NO_SUMS
+
+
+def filtered(block: int, task: Task, weights: list[float]) -> np.ndarray:
+    """X + P X + …, each power with its weight. Sums: its Gram matrix."""
+    task.place()
+    powers = [task.store.get(block, f"hop.{step}") for step in range(len(weights))]
+    total = np.float32(weights[0]) * powers[0]
+    for power, weight in zip(powers[1:], weights[1:], strict=True):
+        total += np.float32(weight) * power
+    task.store.put(block, "filtered", total)
+    return gram(total, total).ravel()
+
+
+def finished(rows: Rows, total: np.ndarray, turn: np.ndarray, widths: list[int], weights: list[float], dim: int,
+             length: float) -> Iterator[tuple[slice, np.ndarray]]:
+    """The vectors, float32[m, dim], chunk by chunk: turned, each view's rows of its weight, whole rows of `length`."""
+    for part in chunks(rows.num_rows, dim):
+        views = unit_views(total[part].astype(np.float64) @ turn, widths)
+        columns = np.concatenate([weight * view for weight, view in zip(weights, views, strict=True)], axis=1)
+        vectors = np.zeros((part.stop - part.start, dim), np.float32)
+        vectors[:, :sum(widths)] = length * (rows.degrees[part] > 0)[:, None] * unit(columns)
+        yield part, vectors
+
+
+def _next_basis(block: int, store: Store, step: int, turn: Turn, raw: np.ndarray, kind: str) -> np.ndarray:
+    """float32[n, width]: the next basis on the rows of `raw`, the block's own or the halo's."""
+    earlier = [(store.get(block, f"{kind}.{step - back}"), -matrix)
+               for back, matrix in ((1, turn.last), (2, turn.before)) if matrix is not None]
+    return turned([(raw, turn.raw), *earlier])
+
+
+def _noise(node_ids: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """float64[n, count] of about unit variance, made of the node's id, so the same in any block."""
+    base = mix(node_ids.astype(np.uint64) + np.uint64(seed % (1 << 63)))
+    numbers = mix(base[:, None] ^ mix(np.arange(1, count + 1, dtype=np.uint64))[None, :])
+    return (numbers >> np.uint64(11)).astype(np.float64) * (np.sqrt(12) / (1 << 53)) - np.sqrt(3)
