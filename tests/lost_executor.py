@@ -48,12 +48,12 @@ def main() -> None:
         .config("spark.driver.host", "127.0.0.1").config("spark.driver.bindAddress", "127.0.0.1") \
         .config("spark.executorEnv.PYTHONPATH", f"{Path(__file__).parent}").getOrCreate()
     graph = in_memory(SmallGraph("communities", communities(6, 40, seed=9)))
-    start = random_start(graph, 16)
-    expected = refined(SpectralRefiner(), graph, start, 6, MemoryStore())
+    start, refiner = random_start(graph, 16), SpectralRefiner(rounds=1, hops=1)
+    expected = refined(refiner, graph, start, 6, MemoryStore())
     with tempfile.TemporaryDirectory() as folder:
         stages = FragileStages(spark, 6)
         stages.mark = f"{folder}/killed"
-        found = refined(SpectralRefiner(), graph, start, 6, FileStore(f"{folder}/blocks"), stages)
+        found = refined(refiner, graph, start, 6, FileStore(f"{folder}/blocks"), stages)
         assert Path(stages.mark).exists(), "no executor was killed"
     executors = spark.sparkContext._jsc.sc().statusStore()
     assert executors.executorList(False).size() > executors.executorList(True).size(), "Spark has lost none"

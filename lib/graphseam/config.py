@@ -137,9 +137,9 @@ class FuseConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RefineConfig:
-    method: str = "krylov"    # or subspace: as many products, a third of the memory on disk, a little worse
-    rounds: int = 2           # over all edges, at most, 2 products each; 0 keeps the fused vectors' span
-    tolerance: float = 0.0    # a round that changes the leading Ritz values by a smaller share is the last; 0: none is
+    method: str = "krylov"    # or subspace: as many products, a third of the disk, slower to converge
+    rounds: int = 6           # over all edges, at most, 2 products each; 0 keeps the fused vectors' span
+    tolerance: float = 0.001  # a round that changes the leading Ritz values by a smaller share is the last
     filter: str = "hops"      # or chebyshev: ProNE's band-pass filter, for comparison
     hops: int = 3             # products of the filter over all edges; rounds = hops = 0 skips the step
     num_blocks: int = 0       # 0: 1 where the graph fits one task, else as many as the budget of a task needs

@@ -13,7 +13,8 @@ import scipy.sparse as sp
 
 from graphseam.blocks.layout import ROW_BITS, ROW_MASK, WEIGHTED_EDGE, Block, pack_by_block
 from graphseam.blocks.packets import Inbox, Packet
-from graphseam.partition.sweeps import NO_LABEL, cluster_sweep, label_weights, mix, refine_sweep
+from graphseam.compiled import mix
+from graphseam.partition.sweeps import NO_LABEL, cluster_sweep, label_weights, refine_sweep
 
 Packets = Iterator[Packet]
 

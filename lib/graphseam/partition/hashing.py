@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from graphseam.compiled import mix
 from graphseam.graph import Graph
-from graphseam.partition.sweeps import mix
 
 
 @dataclass(frozen=True)

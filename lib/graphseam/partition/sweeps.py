@@ -5,21 +5,11 @@ Labels are places in a list of the labels that occur in the block or its halo; t
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from graphseam.compiled import compiled
+from graphseam.compiled import compiled, mix
 
 NO_LABEL = -1
-
-
-@compiled
-def mix(number: Any) -> Any:
-    """splitmix64's finaliser: a hash of 64 bits, for one uint64 or an array of them."""
-    number = (number ^ (number >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    number = (number ^ (number >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return number ^ (number >> np.uint64(31))
 
 
 def label_weights(labels: np.ndarray, weights: np.ndarray, num_labels: int) -> np.ndarray:

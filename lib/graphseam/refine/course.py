@@ -12,10 +12,9 @@ import numpy as np
 from scipy.linalg import block_diag
 
 from graphseam.refine import steps
-from graphseam.refine.iteration import ITERATIONS, NOTHING, Iteration, Turn
+from graphseam.refine.iteration import ITERATIONS, NOTHING, ROUNDS_A_SPAN, Iteration, Turn
 from graphseam.refine.steps import Span, Task
 
-ROUNDS_A_SPAN = 2       # then the iteration begins anew from its Ritz vectors
 GRAM_GRID = 2.0 ** -32  # finer than what float32 vectors tell, coarser than what adding up in another order changes
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 WEAK = 3e-3     # of a block's size: a direction below it is one the basis has already, give or take float32
 NOTHING = 1e-300
+ROUNDS_A_SPAN = 2  # then the iteration begins anew from its Ritz vectors
 
 
 @dataclass(frozen=True)

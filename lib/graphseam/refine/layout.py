@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from graphseam.errors import MemoryBudgetError
+from graphseam.refine.iteration import ROUNDS_A_SPAN
 
 if TYPE_CHECKING:
     from graphseam.runs import Run
@@ -69,7 +70,7 @@ class Size:
 
 def whole_bytes(num_nodes: int, num_edges: int, dim: int, rounds: int) -> int:
     """Peak of the one task that refines the whole graph: the edges, and every basis."""
-    return WHOLE_EDGE_BYTES * num_edges + num_nodes * dim * 4 * (2 * rounds + 2 + STATES)
+    return WHOLE_EDGE_BYTES * num_edges + num_nodes * dim * 4 * (2 * min(rounds, ROUNDS_A_SPAN) + 2 + STATES)
 
 
 def block_bytes(num_nodes: int, num_edges: int, num_halo: int, dim: int) -> int:

@@ -37,8 +37,8 @@ class SpectralRefiner:
     """
 
     iteration: str = "krylov"
-    rounds: int = 2
-    tolerance: float = 0.0
+    rounds: int = 6
+    tolerance: float = 0.001
     filter: str = "hops"
     hops: int = 3
     views: tuple[View, ...] = (View(1.5, 0.875, 1.0), View(0.1, 0.125, 0.5))

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from graphseam.blocks.store import Store
+from graphseam.compiled import mix
 from graphseam.embed.executor import limit_threads, task_device
-from graphseam.partition.sweeps import mix
 from graphseam.refine.columns import chunks, gram, make_unit_views, turned, unit, unit_views
 from graphseam.refine.iteration import Turn
 from graphseam.refine.product import product
