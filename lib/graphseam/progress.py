@@ -19,7 +19,7 @@ TOLD = {
     "partition": "{subgraphs:,} subgraphs in {levels} levels, {left_over_edges:,} edges left over",
     "embed": "{vectors:,} vectors in {subgraphs:,} subgraphs",
     "fuse": "{nodes:,} nodes in one frame",
-    "refine": "{vectors:,} vectors, {rounds} rounds, blocks: {blocks:,}",
+    "refine": "{vectors:,} vectors, blocks: {blocks:,}",
     "predict_links": "{links:,} links",
     "predict_nodes": "{predictions:,} labels",
     "evaluate": "{metrics_total} numbers",

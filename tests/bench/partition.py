@@ -14,17 +14,17 @@ import os
 import shutil
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pyarrow.parquet as pq
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from watch import told, watched_memory
 
 from conftest import SHARED, make_config, run_steps
 from graphseam.graph import Graph
@@ -131,19 +131,6 @@ def scale(names: list[str], millions: list[float]) -> None:
 
 def large(name: str) -> None:
     os.environ["GRAPHSEAM_DRIVER_MEMORY"] = LARGE_HEAP
-    peak, stop = {"java": 0, "python": 0}, threading.Event()
-
-    def watch() -> None:
-        while not stop.wait(0.3):
-            for process in psutil.Process().children(recursive=True):
-                try:
-                    kind = process.name().rstrip("0123456789.")
-                    if kind in peak:  # the JVM's helpers share its memory for a moment, under other names
-                        peak[kind] = max(peak[kind], process.memory_info().rss)
-                except psutil.Error:
-                    continue
-
-    threading.Thread(target=watch, daemon=True).start()
     root = Path(tempfile.mkdtemp(prefix="graphseam-bench-"))
     config = make_config({"edges": str(SHARED / "data" / name / "edges.parquet")}, root,
                          refine={"rounds": 0, "hops": 0}, run={"task_memory_mb": LARGE_TASK_MB},
@@ -151,24 +138,22 @@ def large(name: str) -> None:
     spark = build_session("partition bench", local=True)
     run_steps(spark, config, "large", last="ingest")
     spark.stop()
-    peak.update(java=0, python=0)
-    started = time.monotonic()
-    spark = build_session("partition bench", local=True)
-    from graphseam.pipeline import run_step
-    from graphseam.progress import StepProgress
-    from graphseam.runs import open_run
+    with watched_memory() as peak:
+        started = time.monotonic()
+        spark = build_session("partition bench", local=True)
+        from graphseam.pipeline import run_step
+        from graphseam.progress import StepProgress
+        from graphseam.runs import open_run
 
-    run = open_run(spark, config, "large")
-    run_step(run, "partition", StepProgress(total=1))
-    seconds = time.monotonic() - started
-    stop.set()
+        run = open_run(spark, config, "large")
+        run_step(run, "partition", StepProgress(total=1))
+        seconds = time.monotonic() - started
     from rich.console import Console
 
     from graphseam.partition.report import print_levels
 
     print_levels(run.tables.read("partition_levels").sort("level").collect(), Console(width=150))
-    print(f"{name}: partition with the session {seconds:.0f} s; heap {LARGE_HEAP}; largest java process "
-          f"{peak['java'] >> 20:,} MB, largest Python worker {peak['python'] >> 20:,} MB (resident)")
+    print(f"{name}: partition with the session {seconds:.0f} s; heap {LARGE_HEAP}; {told(peak)}")
     shutil.rmtree(root)
 
 

@@ -15,18 +15,18 @@ import os
 import shutil
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import scipy.sparse as sp
 from pyspark.sql import functions as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from watch import told, watched_memory
 
 from conftest import SHARED, make_config, run_steps
 from graphseam.arrow import vector_column
@@ -36,10 +36,10 @@ from graphseam.refine.steps import _noise
 from graphseam.session import build_session, size_shuffles
 
 DIM, LARGE_TASK_MB, LARGE_HEAP = 128, 2000, "2g"
+PASSES = [0]
 
 
 def measure(name: str, num_subgraphs: int, sections: dict[str, dict[str, int]]) -> None:
-    peak, stop = {"java": 0, "python": 0}, threading.Event()
     root = Path(tempfile.mkdtemp(prefix="graphseam-bench-"))
     config = make_config({"edges": str(SHARED / "data" / name / "edges.parquet")}, root,
                          partition={"num_subgraphs": num_subgraphs}, **sections)
@@ -48,18 +48,17 @@ def measure(name: str, num_subgraphs: int, sections: dict[str, dict[str, int]]) 
     run.tables.write("fused_embeddings", drawn_start(run))
     size_shuffles(spark, run.details("ingest")["edges"])
     watch_rounds()
-    threading.Thread(target=watch_memory, args=(peak, stop), daemon=True).start()
-    for attempt in ("first run, functions compiled and workers started", "second run"):
-        print(f"{name}: {attempt}", flush=True)
-        started = time.monotonic()
-        told = refine(run)
-        seconds = time.monotonic() - started
-        print(f"{name}: refine {seconds:.1f} s in {told['blocks']} blocks; largest java process "
-              f"{peak['java'] >> 20:,} MB, largest Python worker {peak['python'] >> 20:,} MB (resident)", flush=True)
-        if sections.get("run"):
-            break  # a large graph shows it once
-    stop.set()
-    passes = 2 * config.refine.rounds + 1 + config.refine.hops
+    with watched_memory() as peak:
+        for attempt in ("first run, functions compiled and workers started", "second run"):
+            print(f"{name}: {attempt}", flush=True)
+            PASSES[0], started = 0, time.monotonic()
+            details = refine(run)
+            seconds = time.monotonic() - started
+            print(f"{name}: refine {seconds:.1f} s, {details['rounds']} rounds in {details['blocks']} blocks; "
+                  f"{told(peak)}", flush=True)
+            if sections.get("run"):
+                break  # a large graph shows it once
+    passes = PASSES[0]
     edges = run.tables.read("edges").select("src", "dst").toArrow()
     spark.stop()
     shutil.rmtree(root)
@@ -82,27 +81,17 @@ def drawn_start(run):
 
 
 def watch_rounds() -> None:
-    """Print the seconds of every round."""
+    """Print the seconds of every round, and count those that pass over the edges."""
     run_round = SparkStages.run
 
     def timed(self, step):
         started = time.monotonic()
         sums = run_round(self, step)
+        PASSES[0] += step.func.__name__ in ("advance", "hop")
         print(f"  {step.func.__name__:<9}{time.monotonic() - started:6.2f} s", flush=True)
         return sums
 
     SparkStages.run = timed
-
-
-def watch_memory(peak: dict[str, int], stop: threading.Event) -> None:
-    while not stop.wait(0.3):
-        for process in psutil.Process().children(recursive=True):
-            try:
-                kind = process.name().rstrip("0123456789.")
-                if kind in peak:  # the JVM's helpers share its memory for a moment, under other names
-                    peak[kind] = max(peak[kind], process.memory_info().rss)
-            except psutil.Error:
-                continue
 
 
 def scipy_product_s(src: np.ndarray, dst: np.ndarray) -> float:
@@ -124,14 +113,17 @@ def main() -> None:
     parser.add_argument("what", choices=("rounds", "large"))
     parser.add_argument("graph", nargs="?")
     parser.add_argument("--blocks", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=2)
     chosen = parser.parse_args()
     if not SHARED.is_dir():
         sys.exit("this benchmark needs the graphs of ../shared, which is not beside this checkout")
     os.environ["GRAPHSEAM_DRIVER_MEMORY"] = LARGE_HEAP
+    refine_section = {"rounds": chosen.rounds}
     if chosen.what == "rounds":
-        measure(chosen.graph or "dblp_2010", chosen.blocks, {"refine": {"num_blocks": chosen.blocks}})
+        measure(chosen.graph or "dblp_2010", chosen.blocks, {"refine": {"num_blocks": chosen.blocks, **refine_section}})
     else:
-        measure(chosen.graph or "debian_files", 64, {"run": {"task_memory_mb": LARGE_TASK_MB}})
+        measure(chosen.graph or "debian_files", 64,
+                {"run": {"task_memory_mb": LARGE_TASK_MB}, "refine": refine_section})
 
 
 if __name__ == "__main__":

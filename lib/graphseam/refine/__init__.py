@@ -26,7 +26,7 @@ def refine(run: Run) -> dict[str, Any]:
         nodes, fused = run.tables.read("nodes"), run.tables.read("fused_embeddings").select("node_id", "vector")
         zeros = F.array_repeat(F.lit(0.0).cast("float"), dim)
         vectors = nodes.join(fused, on="node_id", how="left").withColumn("vector", F.coalesce("vector", zeros))
-        return {"vectors": run.tables.write("embeddings", vectors), "blocks": 0, "rounds": 0}
+        return {"vectors": run.tables.write("embeddings", vectors), "blocks": 0}
     from graphseam.refine.layout import plan_blocks
 
     blocks = plan_blocks(run)
@@ -41,7 +41,7 @@ def _in_one_task(run: Run) -> dict[str, Any]:
     vectors = refine_in_one_block(run.tables.read("edges"), nodes, fused, _refiner(run), run.config.embed.dim,
                                   derive_seed(run.config.run.seed, "refine"), threads)
     num_vectors = run.tables.write("embeddings", vectors.join(nodes, on="node_id", how="inner"))
-    return {"vectors": num_vectors, "blocks": 1, "threads": threads, "rounds": run.config.refine.rounds}
+    return {"vectors": num_vectors, "blocks": 1, "threads": threads}
 
 
 def _in_blocks(run: Run, blocks: Blocks) -> dict[str, Any]:
