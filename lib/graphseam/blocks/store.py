@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import uuid
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -125,12 +126,19 @@ class FileStore:
         return "://" not in self.folder and not self.folder.startswith("file:")
 
     def _opened(self) -> tuple[Any, str]:
-        from pyarrow.fs import FileSystem
+        return _opened(self.folder)
 
-        address = self.folder.replace("s3a://", "s3://", 1).replace("s3n://", "s3://", 1)
-        try:
-            return FileSystem.from_uri(address)
-        except (OSError, ValueError) as error:
-            raise ConfigError(
-                f"refinement keeps its blocks' vectors under {self.folder!r}, which pyarrow cannot open ({error}); set "
-                "spark.checkpoint.dir to a folder all executors reach: a shared mount, s3, gs, abfs or hdfs") from None
+
+@cache
+def _opened(folder: str) -> tuple[Any, str]:
+    """(file system, path in it); a client is made once a process."""
+    from pyarrow.fs import FileSystem
+
+    address = folder.replace("s3a://", "s3://", 1).replace("s3n://", "s3://", 1)
+    try:
+        system, path = FileSystem.from_uri(address)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"refinement keeps its blocks' vectors under {folder!r}, which pyarrow cannot open ({error}); set "
+            "spark.checkpoint.dir to a folder all executors reach: a shared mount, s3, gs, abfs or hdfs") from None
+    return system, path
