@@ -20,10 +20,13 @@ from graphseam.partition import PARTITIONERS
 from graphseam.runs import STEPS, is_current, open_run, require_before
 from graphseam.tables import table_names
 
+# Through tables these three show nothing that the others don't; algorithms meet all of the zoo in memory.
+LEFT_OUT = ("path", "two_cliques_and_a_bridge", "two_components")
+THROUGH_TABLES = [graph for graph in ZOO if graph.name not in LEFT_OUT]
 SMALL = {"embed": {"dim": 8}, "predict": {"links": {"top_k": 2}}, "partition": {"num_subgraphs": 3}}
 
 
-@pytest.fixture(scope="module", params=ZOO, ids=lambda graph: graph.name)
+@pytest.fixture(scope="module", params=THROUGH_TABLES, ids=lambda graph: graph.name)
 def zoo_run(request, spark, tmp_path_factory):
     """(graph, run) of each graph of the zoo, published."""
     folder = tmp_path_factory.mktemp(request.param.name)
