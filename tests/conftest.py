@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -44,6 +45,14 @@ def evalkit():
     import evalkit
 
     return evalkit
+
+
+def last_line_of(script: str) -> str:
+    """What a script beside the tests ends with, run in a process (and so a Spark session) of its own."""
+    path = Path(__file__).with_name(script)
+    told = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, timeout=600, check=False)
+    assert told.returncode == 0, told.stderr[-3000:]
+    return told.stdout.strip().splitlines()[-1]
 
 
 def write_graph(graph: SmallGraph, folder: Path) -> dict[str, object]:

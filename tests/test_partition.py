@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from functools import partial
-from pathlib import Path
 
 import networkx as nx
 import numpy as np
@@ -17,7 +14,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 from typer.testing import CliRunner
 
-from conftest import make_config, run_steps
+from conftest import last_line_of, make_config, run_steps
 from graphs import ZOO, clique, in_memory
 from graphseam.blocks.engine import LocalEngine
 from graphseam.cli import app
@@ -240,10 +237,7 @@ def test_the_same_assignment_for_2_8_and_50_partitions_with_and_without_adaptive
 @pytest.mark.slow
 def test_a_retried_task_changes_nothing():
     """In a session of its own, whose tasks may fail once: under the tests' own master a failure is final."""
-    script = Path(__file__).with_name("retried_task.py")
-    told = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=600, check=False)
-    assert told.returncode == 0, told.stderr[-3000:]
-    assert told.stdout.strip().splitlines()[-1] == "the same assignment, with a task that failed once"
+    assert last_line_of("retried_task.py") == "the same assignment, with a task that failed once"
 
 
 def recovered_share(parts: np.ndarray, community: np.ndarray) -> float:

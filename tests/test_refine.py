@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import networkx as nx
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from conftest import make_config, run_steps, write_graph
+from conftest import last_line_of, make_config, run_steps, write_graph
 from graphs import ZOO, SmallGraph, communities, in_memory
 from graphseam.blocks.stages import LocalStages, SparkStages
 from graphseam.blocks.store import FileStore, MemoryStore, Store
@@ -303,7 +300,4 @@ def test_as_many_blocks_as_the_budget_needs_and_a_refusal_before_anything_is_emb
 @pytest.mark.slow
 def test_a_lost_executor_changes_nothing():
     """Two executors, one of which is killed in the middle of a round: in a session of its own."""
-    script = Path(__file__).with_name("lost_executor.py")
-    told = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=600, check=False)
-    assert told.returncode == 0, told.stderr[-3000:]
-    assert told.stdout.strip().splitlines()[-1] == "the same vectors, with an executor lost in a round"
+    assert last_line_of("lost_executor.py") == "the same vectors, with an executor lost in a round"

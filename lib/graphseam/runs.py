@@ -23,7 +23,7 @@ from graphseam import __version__
 from graphseam.config import Config
 from graphseam.errors import RunError
 from graphseam.ingest.sources import inputs, is_remote, local_files
-from graphseam.session import memory_of_a_task
+from graphseam.session import in_one_process, memory_of_a_task
 from graphseam.tables import Tables
 
 MANY_TASKS = 1 << 20  # more than run at once
@@ -62,7 +62,7 @@ class Run:
 
         `spark.checkpoint.dir` where the cluster sets it, else a folder of the run under output.root.
         """
-        if str(self.spark.sparkContext.master).startswith("local["):
+        if in_one_process(self.spark):
             return None
         configured = self.spark.sparkContext.getConf().get("spark.checkpoint.dir")
         if configured or self.config.output.root:

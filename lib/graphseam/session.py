@@ -86,6 +86,11 @@ def size_shuffles(spark: SparkSession, num_rows: int) -> None:
     spark.conf.set("spark.sql.codegen.factoryMode", "FALLBACK" if compiled else "NO_CODEGEN")
 
 
+def in_one_process(spark: SparkSession) -> bool:
+    """Whether executors are threads of the driver's JVM: one machine, one file system."""
+    return str(spark.sparkContext.master).startswith("local[")
+
+
 def cores_of_a_task(spark: SparkSession, num_tasks: int) -> int:
     """Threads for each task of a stage: its share of an executor's cores, all of them when it runs alone."""
     conf = spark.sparkContext.getConf()
@@ -102,7 +107,7 @@ def memory_of_a_task(spark: SparkSession, configured_mb: int, num_tasks: int) ->
     """
     if configured_mb:
         return configured_mb
-    if not str(spark.sparkContext.master).startswith("local["):
+    if not in_one_process(spark):
         return CLUSTER_TASK_MB
     heap = re.fullmatch(r"(\d+)([gm])b?", spark.conf.get("spark.driver.memory", "1g") or "1g", re.IGNORECASE)
     heap_mb = int(heap[1]) * (1024 if heap[2].lower() == "g" else 1) if heap else 1024

@@ -106,9 +106,10 @@ class Tables:
         self.ensure(name)
         return self.spark.table(self.identifier(name))
 
-    def read(self, name: str) -> DataFrame:
-        """This run's rows, without the run_id."""
-        return self.all_runs(name).where(F.col("run_id") == F.lit(self.run_id)).drop("run_id")
+    def read(self, name: str, level: int | None = None) -> DataFrame:
+        """This run's rows, or those of one level, without the run_id."""
+        rows = self.all_runs(name).where(F.col("run_id") == F.lit(self.run_id)).drop("run_id")
+        return rows if level is None else rows.where(F.col("level") == level)
 
     def schema(self, name: str) -> StructType:
         """The columns of the table, less run_id; what a transformation that fills it has to return."""

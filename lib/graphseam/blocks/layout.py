@@ -134,11 +134,16 @@ def rows_to_send(matrix: sp.csr_matrix, num_rows: int, peer_of_halo: np.ndarray,
     return (pairs % width).astype(np.int32), starts.astype(np.int64)
 
 
-def pack_by_block(addresses: np.ndarray, records: np.ndarray, name: str) -> Iterator[Packet]:
-    """`records` cut by the block of `addresses`, one packet a block."""
-    blocks = (addresses >> ROW_BITS).astype(np.int32)
+def rows_by_block(blocks: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """(block, places of its rows, ascending) for each that occurs. blocks: of every row."""
     order = np.argsort(blocks, kind="stable")
-    blocks, records = blocks[order], records[order]
-    cuts = np.flatnonzero(np.diff(blocks, prepend=-1, append=np.iinfo(np.int32).max))
-    for start, stop in zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True):
-        yield Packet(int(blocks[start]), name, records[start:stop])
+    found, first = np.unique(blocks[order], return_index=True)
+    ends = np.append(first, len(order))
+    for block, start, stop in zip(found.tolist(), ends[:-1], ends[1:], strict=True):
+        yield block, order[start:stop]
+
+
+def pack_by_block(blocks: np.ndarray, records: np.ndarray, name: str) -> Iterator[Packet]:
+    """`records` cut by their blocks, one packet a block."""
+    for block, rows in rows_by_block(blocks):
+        yield Packet(block, name, records[rows])

@@ -8,7 +8,7 @@ most the round it was in.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -45,7 +45,7 @@ class SparkStages:
             share = -(-self.num_blocks // MOST_SUMS)
             rows = rows.withColumn("leader", F.floor(F.col("block") / share)).groupBy("leader") \
                 .applyInArrow(_add_group, SUMS)
-        return _added((row["block"], row["sums"]) for row in rows.collect())  # at most MOST_SUMS rows
+        return _added((row["block"], _decoded(row["sums"])) for row in rows.collect())  # at most MOST_SUMS rows
 
 
 class LocalStages:
@@ -55,7 +55,7 @@ class LocalStages:
         self.num_blocks = num_blocks
 
     def run(self, step: Step) -> np.ndarray:
-        return _added((block, step(block).tobytes()) for block in range(self.num_blocks))
+        return _added((block, step(block)) for block in range(self.num_blocks))
 
 
 def _row(block: int, sums: np.ndarray) -> pa.RecordBatch:
@@ -64,10 +64,14 @@ def _row(block: int, sums: np.ndarray) -> pa.RecordBatch:
 
 def _add_group(rows: pa.Table) -> pa.Table:
     blocks = rows["block"].to_pylist()
-    sums = _added(zip(blocks, rows["sums"].to_pylist(), strict=True))
+    sums = _added(zip(blocks, map(_decoded, rows["sums"].to_pylist()), strict=True))
     return pa.Table.from_batches([_row(min(blocks), sums)])
 
 
-def _added(parts: Iterator[tuple[int, bytes]] | zip[tuple[int, bytes]]) -> np.ndarray:
+def _decoded(sums: bytes) -> np.ndarray:
+    return np.frombuffer(sums, np.float64)
+
+
+def _added(parts: Iterable[tuple[int, np.ndarray]]) -> np.ndarray:
     """In the order of the blocks: the last bit of a sum hangs on it."""
-    return np.sum([np.frombuffer(sums, np.float64) for _, sums in sorted(parts)], axis=0)
+    return np.sum([sums for _, sums in sorted(parts, key=lambda part: part[0])], axis=0)

@@ -38,21 +38,13 @@ def orthonormal(columns: torch.Tensor) -> torch.Tensor:
     return columns
 
 
-def thin_svd(blocks: list[torch.Tensor], rank: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """(U float32[n, k], s float32[k]) of the tall matrix [B1 B2 …], k <= rank, largest first; by its Gram matrix.
-
-    The blocks are never put side by side: the matrix would be the largest thing in memory.
-    """
-    gram = torch.cat([torch.cat([(left.T @ right).double() for right in blocks], dim=1) for left in blocks])
-    values, vectors = torch.linalg.eigh(gram)
+def thin_svd(matrix: torch.Tensor, rank: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """(U float32[n, k], s float32[k]) of a tall matrix, k <= rank, largest first; by its Gram matrix."""
+    values, vectors = torch.linalg.eigh((matrix.T @ matrix).double())
     values, vectors = values.flip(0)[:rank].clamp_min(0), fix_signs(vectors.flip(1)[:, :rank])
     keep = values > max(values.max().item(), 1e-30) * 1e-12
     singular = values[keep].sqrt()
-    turns = (vectors[:, keep] / singular).to(blocks[0].dtype).split([block.shape[1] for block in blocks])
-    left = blocks[0] @ turns[0]
-    for block, turn in zip(blocks[1:], turns[1:], strict=True):
-        left += block @ turn
-    return left, singular.to(left.dtype)
+    return matrix @ (vectors[:, keep] / singular).to(matrix.dtype), singular.to(matrix.dtype)
 
 
 def fix_signs(vectors: torch.Tensor) -> torch.Tensor:
@@ -87,8 +79,3 @@ def unit_rows(vectors: torch.Tensor) -> torch.Tensor:
 def pad_columns(vectors: torch.Tensor, dim: int) -> torch.Tensor:
     """Zero columns added (or the last ones dropped) so that there are `dim`."""
     return torch.nn.functional.pad(vectors[:, :dim], (0, max(0, dim - vectors.shape[1])))
-
-
-def derived(seed: int, place: int) -> int:
-    """A seed for one of several draws within a task; torch takes 63 bits."""
-    return (seed + 0x9E3779B97F4A7C15 * (place + 1)) % (1 << 63)

@@ -45,7 +45,7 @@ class ProneEmbedder:
             min(self.dim, graph.num_nodes), self.svd_rounds, seed)
         start = linalg.unit_rows(left * singular.sqrt())
         enhanced = self._propagate(graph, start)
-        left, singular = linalg.thin_svd([enhanced], self.dim)
+        left, singular = linalg.thin_svd(enhanced, self.dim)
         vectors = linalg.pad_columns(linalg.unit_rows(left * singular.sqrt()), self.dim)
         vectors[torch.from_numpy(graph.degrees == 0).to(place)] = 0
         return vectors.cpu().numpy()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import DataFrame
@@ -36,8 +35,7 @@ def fuse_by_procrustes(run: Run, levels: list[int]) -> dict[str, Any]:
     frame = run.spark.createDataFrame([], fused)
     kept: list[DataFrame] = []
     columns = ["node_id", "subgraph_id", "degree", "vector"]
-    homes = first_level_homes(run)
-    result = frame.select(columns)
+    at_home = homeless = frame
     for level in reversed(levels):
         placed = place_level(vectors.where(F.col("level") == level), frame, schema, to_arrow_schema(schema))
         kept.append(placed.persist(StorageLevel.MEMORY_AND_DISK))
@@ -48,9 +46,12 @@ def fuse_by_procrustes(run: Run, levels: list[int]) -> dict[str, Any]:
         run.tables.write("alignments", statistics.select(*STATISTICS), level)
         rest = left_in_frame(placed, frame)
         frame = placed.select(rest.columns).union(rest)
-        top = [placed.select(columns)] if level == 1 else []  # its nodes are at home where they were placed
-        result = reduce(DataFrame.union, [*top, (rest if top else frame).join(homes, on="node_id").select(columns)])
-    num_nodes = run.tables.write("fused_embeddings", result)
+        if level == 1:  # its nodes are at home where they were placed
+            at_home, homeless = placed, rest
+        else:
+            homeless = frame
+    homed = homeless.drop("subgraph_id").join(first_level_homes(run), on="node_id").select(columns)
+    num_nodes = run.tables.write("fused_embeddings", at_home.select(columns).union(homed))
     for placed in kept:
         placed.unpersist()
     statuses = run.tables.read("alignments").groupBy("status").agg(F.count("*"), F.avg("fit_error")).collect()
@@ -68,7 +69,7 @@ def _name_frame(statistics: DataFrame) -> DataFrame:
 
 def first_level_homes(run: Run) -> DataFrame:
     """(node_id, subgraph_id) of every node: refinement finds a node's block by it."""
-    return run.tables.read("assignments").where(F.col("level") == 1).select("node_id", "subgraph_id")
+    return run.tables.read("assignments", level=1).select("node_id", "subgraph_id")
 
 
 def fuse_by_concat(run: Run, levels: list[int]) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def _budget(run: Run, num_edges: int) -> Budget:
 def _level(run: Run, budget: Budget, before: list[Level], num_nodes: int, num_edges: int) -> Level:
     """Write one level's assignments and edges; cut once more where a subgraph came out over the budget."""
     started, settings, number = time.monotonic(), run.config.partition, len(before) + 1
-    edges = run.tables.read("border_edges").where(F.col("level") == number - 1) if before else run.tables.read("edges")
+    edges = run.tables.read("border_edges", level=number - 1) if before else run.tables.read("edges")
     edges = edges.select("src", "dst", "weight")
     cut = budget.cut(number, num_nodes, num_edges)
     level = Level(number, "cut", "", cut.num_subgraphs, num_nodes, num_edges, 0.0)
@@ -120,7 +120,7 @@ def _whole_level(run: Run, level: Level, edges: DataFrame, subgraph_id: int) -> 
     place = [F.lit(level.level).alias("level"), F.lit(subgraph_id).alias("subgraph_id")]
     captured = run.tables.write("subgraph_edges", edges.select(*place, "src", "dst", "weight"), level.level)
     nodes = run.tables.read("nodes").select("node_id") if level.level == 1 else \
-        run.tables.read("subgraph_edges").where(F.col("level") == level.level) \
+        run.tables.read("subgraph_edges", level=level.level) \
         .select(F.explode(F.array("src", "dst")).alias("node_id")).distinct()
     num_nodes = run.tables.write("assignments", nodes.select(*place, "node_id"), level.level)
     return replace(level, method="none", num_subgraphs=1, num_nodes=num_nodes, captured=captured,
@@ -131,13 +131,13 @@ def _cut_level(run: Run, level: Level, cut: Cut, edges: DataFrame, first_id: int
     """Nodes to subgraphs, then the edges inside and those between: two joins of the level's edges."""
     with _assigned(run, level, cut, edges, first_id) as (method, assignments):
         num_nodes = run.tables.write("assignments", assignments, level.level)
-    assignments = run.tables.read("assignments").where(F.col("level") == level.level)
+    assignments = run.tables.read("assignments", level=level.level)
     nodes_of = {row["subgraph_id"]: row["count"] for row in assignments.groupBy("subgraph_id").count().collect()}
     with persisted(placed_edges(edges, assignments)) as placed:
         sizes = level_sizes(placed)
         run.tables.write("subgraph_edges", captured_edges(placed, level.level), level.level)
         border = run.tables.write("border_edges", border_edges(placed, level.level), level.level)
-    cut_edges = run.tables.read("border_edges").where(F.col("level") == level.level)
+    cut_edges = run.tables.read("border_edges", level=level.level)
     border_nodes = cut_edges.select(F.explode(F.array("src", "dst")).alias("node_id")).distinct().count()
     inside = sum(edges_inside for _, edges_inside in sizes.values())
     if inside + border != level.num_edges:

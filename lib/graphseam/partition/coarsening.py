@@ -76,7 +76,7 @@ def _claims(block: int, known: np.ndarray, labels: np.ndarray, node_weights: np.
     yield Packet(block, "slots", slots.astype(np.int32))
     clusters = known[used]  # ascending, so that the answers of the owners, one after another, are in this order
     claims = np.stack([clusters, label_weights(slots, node_weights, len(used))], axis=1)
-    yield from pack_by_block(clusters, claims, "claims")
+    yield from pack_by_block(clusters >> ROW_BITS, claims, "claims")
 
 
 def number_clusters(block: int, inbox: Inbox, max_weight: int) -> Packets:
@@ -126,7 +126,7 @@ def contract(block: int, inbox: Inbox) -> Packets:
     summed = sp.coo_matrix((data, (rows[between], columns[between])), shape=(len(known), len(known))).tocsr().tocoo()
     entries = np.empty(summed.nnz, WEIGHTED_EDGE)
     entries["row"], entries["column"], entries["weight"] = known[summed.row] & ROW_MASK, known[summed.col], summed.data
-    yield from pack_by_block(known[summed.row], entries, "entries")
+    yield from pack_by_block(known[summed.row] >> ROW_BITS, entries, "entries")
 
 
 def build(block: int, inbox: Inbox) -> Packets:

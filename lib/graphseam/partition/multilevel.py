@@ -162,14 +162,14 @@ def pack_edges(batches: Iterator[dict[str, np.ndarray]], job: Job) -> Iterator[P
         entries["row"], entries["column"] = rows & ROW_MASK, others
         if job.weight_scale:
             entries["weight"] = np.tile(scaled(columns["weight"], job.weight_scale), 2)
-        yield from pack_by_block(rows, entries, "entries")
+        yield from pack_by_block(rows >> ROW_BITS, entries, "entries")
 
 
 def pack_nodes(batches: Iterator[dict[str, np.ndarray]], job: Job) -> Iterator[Packet]:
     """Nodes (node_id) that are to be named even without an edge, packed by block."""
     for columns in _chunks(batches):
         rows = job.ranges.addresses(columns["node_id"])
-        yield from pack_by_block(rows, (rows & ROW_MASK).astype(np.uint32), "nodes")
+        yield from pack_by_block(rows >> ROW_BITS, (rows & ROW_MASK).astype(np.uint32), "nodes")
 
 
 def _chunks(batches: Iterator[dict[str, np.ndarray]]) -> Iterator[dict[str, np.ndarray]]:

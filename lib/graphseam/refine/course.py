@@ -69,7 +69,7 @@ class Course:
     def _begin(self, gram: np.ndarray, widths: list[int]) -> None:
         self._iterations = [ITERATIONS[self.method](width) for width in self.widths]
         self._turns = [iteration.begin(part) for iteration, part in
-                       zip(self._iterations, diagonal(to_grid(gram, GRAM_GRID), widths), strict=True)]
+                       zip(self._iterations, diagonal(to_grid(gram), widths), strict=True)]
         self._products = 0
 
     def _product(self) -> None:
@@ -79,7 +79,7 @@ class Course:
         number = self._start + self._products
         sums = self.stages.run(partial(steps.advance, task=self.task, step=number, turn=side_by_side(self._turns),
                                        widths=widths))
-        crossed, squared = (diagonal(to_grid(part, GRAM_GRID), widths) for part in np.split(sums, 2))
+        crossed, squared = (diagonal(to_grid(part), widths) for part in np.split(sums, 2))
         self._turns = [iteration.advance(cross, square)
                        for iteration, cross, square in zip(self._iterations, crossed, squared, strict=True)]
         self._products += 1
@@ -107,7 +107,7 @@ def _change(now: np.ndarray, before: np.ndarray) -> float:
                  / max(now.sum(), NOTHING))
 
 
-def to_grid(sums: np.ndarray, grid: float) -> np.ndarray:
+def to_grid(sums: np.ndarray, grid: float = GRAM_GRID) -> np.ndarray:
     """Rounded to multiples of `grid` times the largest: the order in which blocks were added up, and so their number,
     no longer shows. Where eigenvalues coincide it would decide on the vectors."""
     unit = grid * 2.0 ** np.ceil(np.log2(max(float(np.abs(sums).max(initial=0)), NOTHING)))

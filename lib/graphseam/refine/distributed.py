@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 
 from graphseam.arrow import vector_column, vector_matrix
 from graphseam.blocks.engine import SparkEngine
+from graphseam.blocks.layout import pack_by_block, rows_by_block
 from graphseam.blocks.packets import Inbox, Packet
 from graphseam.blocks.stages import SparkStages
 from graphseam.blocks.store import FileStore
@@ -22,7 +23,7 @@ from graphseam.refine.layout import Blocks
 from graphseam.refine.rows import Rows
 from graphseam.refine.spectral import Ending, SpectralRefiner
 from graphseam.refine.steps import Task
-from graphseam.session import cores_of_a_task
+from graphseam.session import cores_of_a_task, in_one_process
 
 if TYPE_CHECKING:
     from graphseam.runs import Run
@@ -59,7 +60,7 @@ def refined_by_blocks(run: Run, refiner: SpectralRefiner, blocks: Blocks, seed: 
 
 
 def _store(run: Run) -> FileStore:
-    if str(run.spark.sparkContext.master).startswith("local["):
+    if in_one_process(run.spark):
         return FileStore.temporary()
     folder = run.checkpoint_dir()
     if folder is None:
@@ -70,15 +71,13 @@ def _store(run: Run) -> FileStore:
 
 def _inputs(run: Run) -> Iterator[tuple[DataFrame, Callable[..., Iterator[Packet]]]]:
     """The tables a block is built of, each with the function that packs it by block."""
-    def first_level(table: str) -> DataFrame:
-        return run.tables.read(table).where(F.col("level") == 1)
-
-    inside = first_level("subgraph_edges").select("src", "dst", "weight", F.col("subgraph_id").alias("src_subgraph"),
-                                                  F.col("subgraph_id").alias("dst_subgraph"))
-    cut = first_level("border_edges").select("src", "dst", "weight", "src_subgraph", "dst_subgraph")
+    home = F.col("subgraph_id")
+    inside = run.tables.read("subgraph_edges", level=1).select("src", "dst", "weight", home.alias("src_subgraph"),
+                                                               home.alias("dst_subgraph"))
+    cut = run.tables.read("border_edges", level=1).select("src", "dst", "weight", "src_subgraph", "dst_subgraph")
     yield inside, pack_entries
     yield cut, pack_entries
-    nodes = first_level("assignments").select("node_id", "subgraph_id")
+    nodes = run.tables.read("assignments", level=1).select("node_id", "subgraph_id")
     yield run.tables.read("nodes").join(nodes, on="node_id", how="inner").select("node_id", "subgraph_id", "id"), \
         pack_nodes
     yield run.tables.read("fused_embeddings").select("node_id", "subgraph_id", "vector"), pack_start
@@ -94,14 +93,14 @@ def pack_entries(batches: Batches, blocks: Blocks) -> Iterator[Packet]:
         entries["src"], entries["dst"] = np.concatenate(ends), np.concatenate(ends[::-1])
         entries["dst_block"] = np.concatenate(places[::-1])
         entries["weight"] = np.tile(batch["weight"].to_numpy(), 2)
-        yield from _by_block(np.concatenate(places), entries, "entries")
+        yield from pack_by_block(np.concatenate(places), entries, "entries")
 
 
 def pack_nodes(batches: Batches, blocks: Blocks) -> Iterator[Packet]:
     """Nodes (node_id, subgraph_id, id) as small Arrow files: ids are texts of any length."""
     for batch in batches:
         places = blocks.of(batch["subgraph_id"].to_numpy(), batch["node_id"].to_numpy())
-        for block, rows in _groups(places):
+        for block, rows in rows_by_block(places):
             yield from _arrow_packets(block, batch.select(["node_id", "id"]).take(pa.array(rows)))
 
 
@@ -112,10 +111,18 @@ def _arrow_packets(block: int, rows: pa.RecordBatch) -> Iterator[Packet]:
         yield from _arrow_packets(block, rows.slice(0, half))
         yield from _arrow_packets(block, rows.slice(half))
         return
+    yield Packet(block, "nodes", _arrow_bytes(rows))
+
+
+def _arrow_bytes(rows: pa.RecordBatch | pa.Table) -> np.ndarray:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, rows.schema) as writer:
-        writer.write_batch(rows)
-    yield Packet(block, "nodes", np.frombuffer(sink.getvalue(), np.uint8))
+        writer.write(rows)
+    return np.frombuffer(sink.getvalue(), np.uint8)
+
+
+def _arrow_table(values: np.ndarray) -> pa.Table:
+    return pa.ipc.open_stream(values).read_all()
 
 
 def pack_start(batches: Batches, blocks: Blocks) -> Iterator[Packet]:
@@ -126,36 +133,22 @@ def pack_start(batches: Batches, blocks: Blocks) -> Iterator[Packet]:
         vectors, ids = vector_matrix(batch["vector"]), batch["node_id"].to_numpy()
         records = np.empty(batch.num_rows, _start_type(vectors.shape[1]))
         records["node_id"], records["vector"] = ids, vectors
-        yield from _by_block(blocks.of(batch["subgraph_id"].to_numpy(), ids), records, "start")
+        yield from pack_by_block(blocks.of(batch["subgraph_id"].to_numpy(), ids), records, "start")
 
 
 def _start_type(dim: int) -> np.dtype[Any]:
     return np.dtype([("node_id", "<i8"), ("vector", "<f4", (dim,))])
 
 
-def _by_block(places: np.ndarray, records: np.ndarray, name: str) -> Iterator[Packet]:
-    for block, rows in _groups(places):
-        yield Packet(block, name, records[rows])
-
-
-def _groups(places: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    order = np.argsort(places, kind="stable")
-    blocks, first = np.unique(places[order], return_index=True)
-    yield from zip(blocks.tolist(), np.split(order, first[1:]), strict=True)
-
-
 def build(block: int, inbox: Inbox, store: FileStore, dim: int) -> Iterator[Packet]:
     """Put the block's rows, ids and start in the store."""
-    parts = [pa.ipc.open_stream(values).read_all() for _, values in inbox.all("nodes", np.uint8)]
+    parts = [_arrow_table(values) for _, values in inbox.all("nodes", np.uint8)]
     nodes = pa.concat_tables(parts).sort_by("node_id").combine_chunks()
     entries = inbox.joined("entries", ENTRY)
     rows = Rows.build(block, nodes["node_id"].to_numpy(), entries["src"], entries["dst"], entries["dst_block"],
                       entries["weight"])
     rows.keep(block, store)
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, nodes.schema) as writer:
-        writer.write_table(nodes)
-    store.put(block, "nodes", np.frombuffer(sink.getvalue(), np.uint8))
+    store.put(block, "nodes", _arrow_bytes(nodes))
     start = np.zeros((rows.num_rows, dim), np.float32)
     for _, records in inbox.all("start", _start_type(dim)):
         start[np.searchsorted(rows.node_ids, records["node_id"])] = records["vector"]
@@ -169,7 +162,7 @@ def _written(ending: Ending, task: Task, schema: pa.Schema) -> Callable[[Batches
         for batch in batches:
             for block in batch["id"].to_pylist():
                 task.place()
-                nodes = pa.ipc.open_stream(task.store.get(block, "nodes")).read_all().combine_chunks()
+                nodes = _arrow_table(task.store.get(block, "nodes")).combine_chunks()
                 for part, vectors in ending.vectors(block, task):
                     rows = nodes.slice(part.start, part.stop - part.start)
                     columns = {"node_id": rows["node_id"].combine_chunks(), "id": rows["id"].combine_chunks(),

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from graphseam.errors import MemoryBudgetError
@@ -110,16 +109,14 @@ def plan_blocks(run: Run) -> Blocks | None:
 
 def _sizes(run: Run, dim: int) -> list[Size]:
     """Of each subgraph of the first level; its halo, the nodes at the other ends of its cut edges, within 5 %."""
-    def first_level(table: str) -> DataFrame:
-        return run.tables.read(table).where(F.col("level") == 1)
-
-    nodes = first_level("assignments").groupBy("subgraph_id") \
+    nodes = run.tables.read("assignments", level=1).groupBy("subgraph_id") \
         .agg(F.min("node_id"), F.max("node_id"), F.count("*")).collect()
-    edges = {row[0]: row[1] for row in first_level("subgraph_edges").groupBy("subgraph_id").count().collect()}
+    inside = run.tables.read("subgraph_edges", level=1).groupBy("subgraph_id").count().collect()
+    edges = {row[0]: row[1] for row in inside}
     ends = [F.struct(F.col(f"{one}_subgraph").alias("subgraph"), F.col(other).alias("node"))
             for one, other in (("src", "dst"), ("dst", "src"))]
-    cut = first_level("border_edges").select(F.explode(F.array(*ends)).alias("end")).groupBy("end.subgraph") \
-        .agg(F.count("*"), F.approx_count_distinct("end.node")).collect()
+    cut = run.tables.read("border_edges", level=1).select(F.explode(F.array(*ends)).alias("end")) \
+        .groupBy("end.subgraph").agg(F.count("*"), F.approx_count_distinct("end.node")).collect()
     seen = {row[0]: (row[1], row[2]) for row in cut}
     found = []
     for subgraph, lowest, highest, count in sorted(nodes):

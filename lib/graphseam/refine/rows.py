@@ -71,6 +71,11 @@ class Rows:
     def kept(block: int, store: Store) -> Rows:
         return Rows(**{field.name: store.get(block, f"rows.{field.name}") for field in fields(Rows)})
 
+    def keep_and_tell(self, block: int, store: Store, name: str, values: np.ndarray) -> None:
+        """Keep the block's values, and `tell` them."""
+        store.put(block, name, values)
+        self.tell(block, store, name, values)
+
     def tell(self, block: int, store: Store, name: str, values: np.ndarray) -> None:
         """Leave the rows that other blocks see where they find them. values: [m], or [m, width]."""
         store.put(block, f"told.{name}", values[self.send_rows])

@@ -14,7 +14,7 @@ from graphseam.blocks.stages import LocalStages
 from graphseam.blocks.store import MemoryStore
 from graphseam.graph import Graph
 from graphseam.refine import steps
-from graphseam.refine.course import GRAM_GRID, Course, diagonal, to_grid
+from graphseam.refine.course import Course, diagonal, to_grid
 from graphseam.refine.filters import FILTERS
 from graphseam.refine.iteration import NOTHING, fixed_signs
 from graphseam.refine.rows import Rows
@@ -80,7 +80,7 @@ class SpectralRefiner:
         if not live:
             return Ending(dim=dim)
         task = replace(task, mean_degree=degrees / live, mean_weight=weights / entries)
-        turn, noise = _start(to_grid(sums[4:], GRAM_GRID).reshape(dim, dim), widths)
+        turn, noise = _start(to_grid(sums[4:]).reshape(dim, dim), widths)
         gram = stages.run(partial(steps.first, task=task, turn=turn, noise=noise, seed=seed))
         task.store.drop("start", "rooted")
         course = Course(stages, task, widths, self.iteration)
@@ -96,7 +96,7 @@ class SpectralRefiner:
         weights = FILTERS[self.filter](self.hops)
         for step in range(len(weights) - 1):
             stages.run(partial(steps.hop, task=task, step=step))
-        gram = to_grid(stages.run(partial(steps.filtered, task=task, weights=weights)), GRAM_GRID)
+        gram = to_grid(stages.run(partial(steps.filtered, task=task, weights=weights)))
         turns = [_softening(part, self.whiten) for part in diagonal(gram, widths)]
         return Ending(dim, block_diag(*turns), widths, [view.weight for view in task.views], self.length,
                       course.changes)

@@ -78,8 +78,7 @@ def first(block: int, task: Task, turn: np.ndarray, noise: np.ndarray, seed: int
     raw = turned([(store.get(block, "rooted"), turn)])
     if len(noise):
         raw[:, noise] = _noise(rows.node_ids, len(noise), seed) * (rows.degrees > 0)[:, None]
-    store.put(block, "raw.0", raw)
-    rows.tell(block, store, "raw.0", raw)
+    rows.keep_and_tell(block, store, "raw.0", raw)
     return gram(raw, raw).ravel()
 
 
@@ -96,8 +95,7 @@ def advance(block: int, task: Task, step: int, turn: Turn, widths: list[int]) ->
     raw = product(rows, basis, halo, task.view_scales(store.get(block, "degrees")), widths, 0.0, device, task.threads)
     store.put(block, f"basis.{step}", basis)
     store.put(block, f"halo.{step}", halo)
-    store.put(block, f"raw.{step + 1}", raw)
-    rows.tell(block, store, f"raw.{step + 1}", raw)
+    rows.keep_and_tell(block, store, f"raw.{step + 1}", raw)
     return np.concatenate([gram(basis, raw).ravel(), gram(raw, raw).ravel()])
 
 
@@ -129,8 +127,7 @@ def restart(block: int, task: Task, span: Span) -> np.ndarray:
     task.place()
     rows, store, name = Rows.kept(block, task.store), task.store, f"raw.{span.newest + 1}"
     raw = span.vectors(block, store)
-    store.put(block, name, raw)
-    rows.tell(block, store, name, raw)
+    rows.keep_and_tell(block, store, name, raw)
     return gram(raw, raw).ravel()
 
 
@@ -140,8 +137,7 @@ def combine(block: int, task: Task, span: Span, widths: list[int]) -> np.ndarray
     rows, store = Rows.kept(block, task.store), task.store
     vectors = span.vectors(block, store)
     make_unit_views(vectors, widths)
-    store.put(block, "hop.0", vectors)
-    rows.tell(block, store, "hop.0", vectors)
+    rows.keep_and_tell(block, store, "hop.0", vectors)
     return NO_SUMS
 
 
@@ -152,8 +148,7 @@ def hop(block: int, task: Task, step: int) -> np.ndarray:
     scale = (1 / np.sqrt(store.get(block, "degrees") + task.mean_weight))[:, None].astype(np.float32)
     own, halo = store.get(block, f"hop.{step}"), rows.hear(block, store, f"hop.{step}")
     spread = product(rows, own, halo, scale, [own.shape[1]], task.mean_weight, device, task.threads)
-    store.put(block, f"hop.{step + 1}", spread)
-    rows.tell(block, store, f"hop.{step + 1}", spread)
+    rows.keep_and_tell(block, store, f"hop.{step + 1}", spread)
     return NO_SUMS
 
 
