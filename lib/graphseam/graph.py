@@ -15,10 +15,17 @@ class Graph:
 
     node_ids: int64[n], ascending; row i of every result belongs to node_ids[i]. adjacency: float64 CSR [n, n],
     columns sorted, no diagonal; entry (i, j) is the weight of edge {i, j}, those of both directions added up.
+    directed: where directions count, the same with entry (i, j) for the edge from i to j alone.
     """
 
     node_ids: np.ndarray
     adjacency: sp.csr_matrix
+    directed: sp.csr_matrix | None = None
+
+    @property
+    def arcs(self) -> sp.csr_matrix:
+        """Where a walk may go: along the directions, or both ways where there are none."""
+        return self.adjacency if self.directed is None else self.directed
 
     @property
     def num_nodes(self) -> int:
@@ -35,7 +42,7 @@ class Graph:
 
     @staticmethod
     def from_edges(src: np.ndarray, dst: np.ndarray, weight: np.ndarray,
-                   extra_nodes: np.ndarray | None = None) -> Graph:
+                   extra_nodes: np.ndarray | None = None, directed: bool = False) -> Graph:
         """The graph of edges in any order; `extra_nodes` are those that may have none.
 
         Cost: one sort of the edges. Twice-given and two-way edges are added up.
@@ -49,10 +56,12 @@ class Graph:
         half = sp.coo_matrix((weight.astype(np.float64), (rows, columns)), shape=shape).tocsr()
         adjacency = sp.csr_matrix(half + half.T)
         adjacency.sort_indices()
-        return Graph(node_ids, adjacency)
+        half.sort_indices()
+        return Graph(node_ids, adjacency, half if directed else None)
 
     @staticmethod
-    def from_arrow(edges: pa.Table, nodes: pa.Table | None = None) -> Graph:
+    def from_arrow(edges: pa.Table, nodes: pa.Table | None = None, directed: bool = False) -> Graph:
         """The graph of a table with columns src, dst, weight (and of nodes with column node_id), rows in any order."""
         src, dst, weight = (edges[name].to_numpy() for name in ("src", "dst", "weight"))
-        return Graph.from_edges(src, dst, weight, None if nodes is None else nodes["node_id"].to_numpy())
+        return Graph.from_edges(src, dst, weight, None if nodes is None else nodes["node_id"].to_numpy(),
+                                directed)

@@ -31,6 +31,8 @@ def orthonormal(columns: torch.Tensor) -> torch.Tensor:
     directions below 1e-6 of the largest to noise, so those are dropped.
     """
     for _ in range(2):
+        if columns.shape[1] == 0:
+            return columns
         gram = (columns.T @ columns).double()
         values, vectors = torch.linalg.eigh(gram)
         keep = values > max(values.max().item(), 1e-30) * 1e-10
@@ -55,14 +57,19 @@ def fix_signs(vectors: torch.Tensor) -> torch.Tensor:
     return vectors * torch.where(largest < 0, -1.0, 1.0).to(vectors.dtype)
 
 
-def randomized_svd(matrix: torch.Tensor, transposed: torch.Tensor, rank: int, rounds: int,
-                   seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """(U, s) of the `rank` largest singular values of a sparse matrix, approximately.
+def randomized_svd(matrix: torch.Tensor, transposed: torch.Tensor, rank: int, rounds: int, seed: int,
+                   start: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """(U, s) of the `rank` largest singular values of a sparse or dense matrix, approximately.
 
+    start: float32[n, k], vectors that are thought to span the answer; they take the place of as many random ones.
     Cost: 2 * rounds + 2 products of nnz * (rank + 10). Source: Halko, Martinsson and Tropp, SIAM Review 2011.
     """
     width = min(rank + 10, min(matrix.shape))
-    basis = orthonormal(matrix @ gaussian(matrix.shape[1], width, seed, matrix.device))
+    first = gaussian(matrix.shape[1], width, seed, matrix.device)
+    if start is not None:
+        known = orthonormal(start[:, :width])
+        first[:, :known.shape[1]] = known * first.norm(dim=0).mean()
+    basis = orthonormal(matrix @ first)
     for _ in range(rounds):
         basis = orthonormal(matrix @ orthonormal(transposed @ basis))
     small = transposed @ basis  # matrix.T @ basis: its left vectors are the matrix's right ones

@@ -30,7 +30,9 @@ class ProneEmbedder:
     power: float = 0.75   # of the context distribution for negative samples
     svd_rounds: int = 2   # power iterations of the randomised SVD
 
-    def embed(self, graph: Graph, seed: int, device: str) -> np.ndarray:
+    warm = True
+
+    def embed(self, graph: Graph, seed: int, device: str, start: np.ndarray | None = None) -> np.ndarray:
         """float32[n, dim], rows of length 1; a node without edges gets a zero row. Deterministic on a CPU."""
         import torch  # takes seconds to import, and the driver never needs it
 
@@ -40,11 +42,11 @@ class ProneEmbedder:
             return np.zeros((graph.num_nodes, self.dim), np.float32)
         place = torch.device(device)
         proximity = log_proximity(graph, self.power)
+        begin = None if start is None else torch.from_numpy(start).to(place)
         left, singular = linalg.randomized_svd(
             linalg.to_torch(proximity, place), linalg.to_torch(proximity.T.tocsr(), place),
-            min(self.dim, graph.num_nodes), self.svd_rounds, seed)
-        start = linalg.unit_rows(left * singular.sqrt())
-        enhanced = self._propagate(graph, start)
+            min(self.dim, graph.num_nodes), self.svd_rounds, seed, begin)
+        enhanced = self._propagate(graph, linalg.unit_rows(left * singular.sqrt()))
         left, singular = linalg.thin_svd(enhanced, self.dim)
         vectors = linalg.pad_columns(linalg.unit_rows(left * singular.sqrt()), self.dim)
         vectors[torch.from_numpy(graph.degrees == 0).to(place)] = 0
@@ -66,8 +68,9 @@ class ProneEmbedder:
         return walk @ (start - filtered)
 
     def predict_bytes(self, num_nodes: int, num_edges: int) -> int:
-        """Peak of `embed`: three sparse matrices (16 bytes an entry, two entries an edge) and eight dense ones."""
-        return 3 * 2 * num_edges * 20 + 8 * num_nodes * (self.dim + 10) * 4
+        """Peak of `embed`: scipy's matrices and torch's (20 bytes an entry, five of two entries an edge), and eleven
+        dense ones."""
+        return 5 * 2 * num_edges * 20 + 11 * num_nodes * (self.dim + 10) * 4
 
 
 def log_proximity(graph: Graph, power: float) -> sp.csr_matrix:

@@ -1,0 +1,68 @@
+"""Negative sampling in batches of pairs, by torch: what node2vec and LINE run on a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True)
+class PairTrainer:
+    """Stochastic gradient descent over batches whose pairs share a pool of negatives, so that a step is three dense
+    products, which is what a GPU does best; under `mixed` they are taken in bfloat16, with float32 vectors.
+
+    Source: the pool, as in Lerer et al., PyTorch-BigGraph, MLSys 2019.
+    """
+
+    negatives: int = 5         # a pair's share of the pool's pull
+    pool: int = 256            # negatives drawn a batch
+    alpha: float = 0.025       # learning rate a pair, falling in a straight line
+    max_batch: int = 1 << 17   # pairs of a step, where the graph is large enough for it
+    repeats: float = 8.0       # pairs that may move one row with their full rate in a step; more share it
+    mixed: bool = False
+
+    def train(self, vectors: torch.Tensor, contexts: torch.Tensor, weights: np.ndarray, seed: int,
+              chunks: Iterable[tuple[float, torch.Tensor, torch.Tensor]]) -> None:
+        """Train float32[n, dim] vectors and contexts (which may be the same) in place.
+
+        weights: float64[n], what negatives are drawn by. chunks: (share done, rows, targets), int64 on the device.
+        Cost: a pair takes pool * dim * 6 operations. On a GPU sums come in any order, so bytes may differ by 1e-3.
+        """
+        chances = torch.from_numpy(np.cumsum(weights / weights.sum()))
+        draws = torch.Generator().manual_seed(seed)
+        size = min(self.max_batch, max(256, 4 * len(vectors)))
+        for done, rows, targets in chunks:
+            alpha = self.alpha * max(1 - done, 0.004)
+            order = torch.randperm(len(rows), generator=draws).to(rows.device)
+            for batch in order.split(size):
+                drawn = torch.searchsorted(chances, torch.rand(self.pool, generator=draws, dtype=torch.float64))
+                pool = drawn.clamp_max(len(weights) - 1).to(rows.device)
+                self._step(vectors, contexts, rows[batch], targets[batch], pool, alpha)
+
+    def _step(self, vectors: torch.Tensor, contexts: torch.Tensor, rows: torch.Tensor, targets: torch.Tensor,
+              pool: torch.Tensor, alpha: float) -> None:
+        left, right, away = vectors[rows], contexts[targets], contexts[pool]
+        near = alpha * (1 - torch.sigmoid((left * right).sum(dim=1, keepdim=True)))
+        with torch.autocast(left.device.type, dtype=torch.bfloat16, enabled=self.mixed):
+            far = torch.sigmoid(left @ away.T) * (-alpha * self.negatives / self.pool)
+            pull, push = far @ away, far.T @ left
+        self._add(vectors, rows, near * right + pull.float())
+        self._add(contexts, torch.cat([targets, pool]), torch.cat([near * left, push.float()]))
+
+    def _add(self, matrix: torch.Tensor, places: torch.Tensor, changes: torch.Tensor) -> None:
+        """Add each row's changes; one that many pairs of the batch move is moved by fewer, or it would overshoot."""
+        counts = torch.bincount(places, minlength=len(matrix)).to(matrix.dtype)
+        share = (self.repeats / counts.clamp_min(self.repeats))[places]
+        matrix.index_add_(0, places, changes * share[:, None])
+
+
+def batch_trainer(negatives: int, alpha: float, device: torch.device, precision: str) -> PairTrainer:
+    """A trainer for the device: mixed precision where it pays, larger batches where the memory is large."""
+    if device.type != "cuda":
+        return PairTrainer(negatives, alpha=alpha, mixed=precision == "mixed", pool=64, max_batch=1 << 13)
+    memory = torch.cuda.get_device_properties(device).total_memory
+    return PairTrainer(negatives, alpha=alpha, mixed=precision != "float32",
+                       max_batch=1 << (16 if memory < 8 << 30 else 18))

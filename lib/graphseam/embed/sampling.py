@@ -1,0 +1,72 @@
+"""Drawing in constant time from given weights, and the generator behind it; compiled, the same on every machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from graphseam.compiled import compiled, mix
+
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+TO_UNIT = 1.0 / (1 << 53)
+
+
+@compiled
+def alias_table(weights: Any) -> Any:
+    """(chance float32[n], other int32[n]) to draw i with probability weights[i] / sum: take a place at random, keep it
+    with its chance, else take its other. Cost: O(n). Source: Vose, A linear algorithm for generating random numbers
+    with a given distribution, 1991."""
+    count = len(weights)
+    chance, other = np.ones(count, np.float32), np.arange(count).astype(np.int32)
+    scaled = weights * (count / weights.sum())
+    small, large = np.empty(count, np.int64), np.empty(count, np.int64)
+    num_small = num_large = 0
+    for at in range(count):
+        if scaled[at] < 1.0:
+            small[num_small] = at
+            num_small += 1
+        else:
+            large[num_large] = at
+            num_large += 1
+    while num_small > 0 and num_large > 0:
+        num_small -= 1
+        low, high = small[num_small], large[num_large - 1]
+        chance[low], other[low] = scaled[low], high
+        scaled[high] -= 1.0 - scaled[low]
+        if scaled[high] < 1.0:
+            num_large -= 1
+            small[num_small] = high
+            num_small += 1
+    return chance, other
+
+
+@compiled
+def row_alias_tables(indptr: Any, weights: Any) -> Any:
+    """An alias table for each row of a CSR matrix, in its layout; `other` counts from the row's first entry."""
+    chance, other = np.empty(len(weights), np.float32), np.empty(len(weights), np.int32)
+    for row in range(len(indptr) - 1):
+        first, last = indptr[row], indptr[row + 1]
+        if last > first:
+            chance[first:last], other[first:last] = alias_table(weights[first:last])
+    return chance, other
+
+
+@compiled
+def uniform(state: Any) -> Any:
+    """The next number in [0, 1) of the generator whose state is uint64[1] (splitmix64)."""
+    state[0] += GOLDEN
+    return (mix(state[0]) >> np.uint64(11)) * TO_UNIT
+
+
+@compiled
+def draw(chance: Any, other: Any, state: Any) -> Any:
+    """An index drawn by its alias table, with one random number: its whole part is the place, the rest the chance."""
+    scaled = uniform(state) * len(chance)
+    place = int(scaled)
+    return place if scaled - place < chance[place] else other[place]
+
+
+def generator(seed: int) -> np.ndarray:
+    """uint64[1]: the state of a generator of its own for `seed`."""
+    return np.array([seed & ((1 << 64) - 1)], np.uint64)
