@@ -115,14 +115,41 @@ class PartitionConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class EmbedConfig:
-    method: str = "prone"
+    method: str = "prone"    # or netmf, deepwalk, node2vec, line, fastrp
     dim: int = 128
+    warm_start: str = ""     # begin from the vectors of an earlier run (its id), or of the deepest "border"; "": random
+    device: str = "auto"     # the GPU that Spark gives a task, or the CPU where it gives none; "cpu": never a GPU
+    precision: str = "auto"  # deepwalk, node2vec, line on a GPU: bfloat16 products; float32; or mixed anywhere
+    gpu_memory_mb: int = 0   # of one GPU; subgraphs that fit a share of it then share one. 0: as the job's settings say
+    gpu_share: float = 0.25  # of a GPU, for those small subgraphs
+    num_walks: int = 10      # deepwalk, node2vec: walks from each node
+    walk_length: int = 80    # nodes of a walk
+    window: int = 10         # contexts each way; netmf: powers of the walk
+    p: float = 1.0           # node2vec: small returns to the last node,
+    q: float = 0.5           # small goes further away
+    samples: int = 100       # line: of each edge on the mean, in each direction and order
 
     def __post_init__(self) -> None:
-        from graphseam.embed import EMBEDDERS
+        from graphseam.embed import BORDER, EMBEDDERS
 
         _require_name(self.method, "embed.method", tuple(EMBEDDERS))
         _require(2 <= self.dim <= 2048, "embed.dim", self.dim, "give a number from 2 to 2048")
+        _require_name(self.device, "embed.device", ("auto", "cpu"))
+        _require_name(self.precision, "embed.precision", ("auto", "float32", "mixed"))
+        _require(self.gpu_memory_mb >= 0, "embed.gpu_memory_mb", self.gpu_memory_mb, "give 0 (not known) or more")
+        _require(0 < self.gpu_share <= 0.5, "embed.gpu_share", self.gpu_share, "give a share above 0, at most 0.5")
+        for name, most in (("num_walks", 1000), ("walk_length", 10_000), ("window", 100), ("samples", 100_000)):
+            value = getattr(self, name)
+            _require(1 <= value <= most, f"embed.{name}", value, f"give a number from 1 to {most:,}")
+        for name in ("p", "q"):
+            _require(0.01 <= getattr(self, name) <= 100, f"embed.{name}", getattr(self, name),
+                     "give a number from 0.01 to 100")
+        if self.warm_start and self.warm_start != BORDER:
+            check_run_id(self.warm_start)
+        if self.warm_start and not EMBEDDERS[self.method].warm:
+            can = ", ".join(name for name, kind in EMBEDDERS.items() if kind.warm)
+            raise ConfigError(f"embed.warm_start is {self.warm_start!r}, and {self.method} begins from nothing; "
+                              f"leave it out, or use one of: {can}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,10 +23,8 @@ from graphseam import __version__
 from graphseam.config import Config
 from graphseam.errors import RunError
 from graphseam.ingest.sources import inputs, is_remote, local_files
-from graphseam.session import in_one_process, memory_of_a_task
+from graphseam.session import MANY_TASKS, in_one_process, memory_of_a_task
 from graphseam.tables import Tables
-
-MANY_TASKS = 1 << 20  # more than run at once
 
 # The steps in order; each lists what its result hangs on, over what the steps it follows hang on.
 STEPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {

@@ -41,6 +41,7 @@ LOCAL = {
 }
 QUIET_LOG = Path(__file__).with_name("log4j2-quiet.properties")
 CLUSTER_TASK_MB = 4096
+MANY_TASKS = 1 << 20  # more than run at once
 ROWS_PER_SHUFFLE_PARTITION = 500_000
 COMPILE_FROM_ROWS = 200_000
 

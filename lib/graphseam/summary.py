@@ -24,6 +24,7 @@ def print_summary(run: Run, console: Console | None = None) -> None:
     _print_graph(run, console)
     print_levels(run.tables.read("partition_levels").sort("level").collect(), console)  # one row a level
     console.print(_steps(run))
+    _print_memory(run, console)
     _print_quality(run, console)
     _print_links(run, console)
     _print_places(run, console)
@@ -65,6 +66,14 @@ def _steps(run: Run) -> Table:
     peak = max((record["peak_memory_mb"] for record in records), default=0)
     table.add_row("all", f"{total:.1f}", "", f"{peak:,.0f} MB")
     return table
+
+
+def _print_memory(run: Run, console: Console) -> None:
+    told = run.details("embed")
+    if told.get("subgraphs"):
+        console.print(f"[bold]Memory[/bold] of a subgraph: at most {told['predicted_mb']:,.0f} MB predicted, "
+                      f"{told['peak_mb']:,.0f} MB measured, in workers of {told['worker_mb']:,.0f} MB; on "
+                      f"{', '.join(told['devices'])}; each in subgraph_stats")
 
 
 def _print_quality(run: Run, console: Console) -> None:

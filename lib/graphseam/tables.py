@@ -26,7 +26,7 @@ else:
     from importlib.abc import Traversable
 
 PUBLIC_TABLES = ("nodes", "embeddings", "link_predictions", "node_predictions", "metrics", "runs", "rejected_rows",
-                 "partition_levels", "alignments", "run_steps")
+                 "partition_levels", "subgraph_stats", "alignments", "run_steps")
 # A float32 vector neither repeats nor compresses: a dictionary would only cost time and memory.
 WRITE_OPTIONS = {"parquet.enable.dictionary": "false", "compression": "snappy"}
 
@@ -124,17 +124,24 @@ class Tables:
 
         rows: the table's columns less run_id, in any order; NULL where the table says NOT NULL fails the write.
         """
+        mine = f"run_id = '{self.run_id}'" + (f" AND level = {int(level)}" if level is not None else "")
+        replaced = None if self._holds_nothing(name, mine) else mine  # an append is a quarter of a replacement's cost
+        return self._save(name, rows, replaced)
+
+    def append(self, name: str, rows: DataFrame) -> int:
+        """Add rows to this run's, for a step that writes a table in several commits and has dropped its old ones."""
+        return self._save(name, rows, None)
+
+    def _save(self, name: str, rows: DataFrame, replaced: str | None) -> int:
+        """Write rows in one commit, in place of those that `replaced` chooses; returns how many were written."""
         table = self.all_runs(name)
         wanted = [F.lit(self.run_id).alias("run_id") if field.name == "run_id"
                   else F.col(field.name).cast(field.dataType).alias(field.name) for field in table.schema.fields]
-        mine = f"run_id = '{self.run_id}'" + (f" AND level = {int(level)}" if level is not None else "")
         counted = Observation()
         observed = rows.select(*wanted).observe(counted, F.count(F.lit(1)).alias("rows"))
         writer = observed.write.format("delta").options(**WRITE_OPTIONS)
-        if self._holds_nothing(name, mine):  # an append is a quarter of the cost of a replacement
-            writer = writer.mode("append")
-        else:
-            writer = writer.mode("overwrite").option("replaceWhere", mine)
+        writer = writer.mode("append") if replaced is None else \
+            writer.mode("overwrite").option("replaceWhere", replaced)
         if self.output.catalog:
             writer.saveAsTable(self.identifier(name))
         else:

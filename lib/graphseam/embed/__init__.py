@@ -1,42 +1,141 @@
-"""embed: subgraph_edges -> subgraph_embeddings."""
+"""embed: subgraph_edges -> subgraph_embeddings, subgraph_stats."""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from graphseam.embed.executor import check_memory, embed_subgraphs
+from graphseam.embed.executor import Embedder, Gathered, Stage, embed_subgraphs
+from graphseam.embed.fastrp import FastrpEmbedder
+from graphseam.embed.gpus import gpu_shares, has_gpus, task_profile
+from graphseam.embed.line import LineEmbedder
+from graphseam.embed.memory import check_memory, subgraph_bytes
+from graphseam.embed.netmf import NetmfEmbedder
+from graphseam.embed.node2vec import DeepWalkEmbedder, Node2vecEmbedder
 from graphseam.embed.prone import ProneEmbedder
-from graphseam.session import cores_of_a_task
+from graphseam.errors import RunError
+from graphseam.session import MANY_TASKS, cores_of_a_task
 
 if TYPE_CHECKING:
+    from graphseam.config import EmbedConfig
     from graphseam.runs import Run
 
 EMBEDDERS: dict[str, Any] = {
     "prone": ProneEmbedder,
+    "netmf": NetmfEmbedder,
+    "deepwalk": DeepWalkEmbedder,
+    "node2vec": Node2vecEmbedder,
+    "line": LineEmbedder,
+    "fastrp": FastrpEmbedder,
 }
+BORDER, NO_START = "border", ""
+
+
+def build_embedder(settings: EmbedConfig) -> Embedder:
+    """The embedder of `embed.method`, with those of the section's settings that it has."""
+    kind = EMBEDDERS[settings.method]
+    wanted = {option.name for option in dataclasses.fields(kind)}
+    given = dataclasses.asdict(settings)
+    return kind(**{name: given[name] for name in wanted & set(given)})
 
 
 def embed(run: Run) -> dict[str, Any]:
     """Embed every subgraph that has an edge, each on its own, in parallel.
 
-    Errors: MemoryBudgetError before the work starts, EmbeddingError in it; both name the subgraph.
+    With embed.warm_start = "border" the deepest subgraph goes first and the others begin from its vectors.
+    Errors: MemoryBudgetError before the work starts, EmbeddingError in it; both name the subgraph. RunError where the
+    run to begin from has no embeddings of this width.
     """
-    settings = run.config.embed
-    embedder = EMBEDDERS[settings.method](dim=settings.dim)
-    edges = run.tables.read("subgraph_edges")
-    counts = edges.groupBy("subgraph_id").count().collect()  # one row a subgraph
-    nodes = {row["subgraph_id"]: row["count"] for row in
-             run.tables.read("assignments").groupBy("subgraph_id").agg(F.count("*").alias("count")).collect()}
-    sizes = {row["subgraph_id"]: (nodes[row["subgraph_id"]], row["count"]) for row in counts}
-    check_memory(embedder, settings.method, sizes, run.task_memory_mb(len(sizes)))
-    num_edges = {subgraph: size[1] for subgraph, size in sizes.items()}
-    threads = cores_of_a_task(run.spark, len(sizes))
+    settings, embedder = run.config.embed, build_embedder(run.config.embed)
+    sizes = subgraph_sizes(run)
+    check_memory(embedder, settings.method, sizes, memory_of_a_subgraph_mb(run, len(sizes)))
+    starts = _starts(run)
     run.tables.drop_run("subgraph_embeddings")
+    run.tables.drop_run("subgraph_stats")
+    records: list[dict[str, Any]] = []
     vectors = 0
-    if sizes:
-        vectors = run.tables.write("subgraph_embeddings", embed_subgraphs(
-            edges, embedder, run.config.run.seed, num_edges, threads, run.tables.schema("subgraph_embeddings"),
-            run.tables.arrow_schema("subgraph_embeddings")))
-    return {"subgraphs": len(sizes), "vectors": vectors, "threads": threads}
+    for deepest, chosen in _batches(run, sizes):
+        start = _border_vectors(run) if settings.warm_start == BORDER and not deepest else starts
+        for share in gpu_shares({at: subgraph_bytes(embedder, *chosen[at]) / 2**20 for at in chosen},
+                                settings.gpu_memory_mb if _on_gpus(run) else 0, settings.gpu_share):
+            stage = _stage(run, embedder, {at: chosen[at] for at in share.subgraphs}, share.gpus)
+            vectors += _embed_stage(run, stage, start)
+            records += stage.gathered.value.values()
+    run.tables.write_rows("subgraph_stats", [{"method": settings.method, **record} for record in records])
+    return {"subgraphs": len(sizes), "vectors": vectors, **_peaks(records)}
+
+
+def subgraph_sizes(run: Run) -> dict[int, tuple[int, int]]:
+    """{subgraph: (nodes, edges)} of those that have an edge; one row a subgraph reaches the driver."""
+    edges = run.tables.read("subgraph_edges").groupBy("subgraph_id").agg(F.count("*").alias("count")).collect()
+    nodes = run.tables.read("assignments").groupBy("subgraph_id").agg(F.count("*").alias("count")).collect()
+    nodes_of = {row["subgraph_id"]: row["count"] for row in nodes}
+    return {row["subgraph_id"]: (nodes_of[row["subgraph_id"]], row["count"]) for row in edges}
+
+
+def memory_of_a_subgraph_mb(run: Run, num_tasks: int = MANY_TASKS) -> int:
+    """MB that a subgraph may take: the task's, and no more than the GPU has where it is known."""
+    task_mb, gpu_mb = run.task_memory_mb(num_tasks), run.config.embed.gpu_memory_mb
+    return min(task_mb, gpu_mb) if gpu_mb and _on_gpus(run) else task_mb
+
+
+def _on_gpus(run: Run) -> bool:
+    return run.config.embed.device != "cpu" and has_gpus(run.spark)
+
+
+def _batches(run: Run, sizes: dict[int, tuple[int, int]]) -> list[tuple[bool, dict[int, tuple[int, int]]]]:
+    """(whether it is the deepest level, sizes): all at once, or the deepest first where the others begin from it."""
+    if run.config.embed.warm_start != BORDER or not sizes:
+        return [(False, sizes)] if sizes else []
+    deepest = {at: size for at, size in sizes.items() if at == max(sizes)}  # ids grow with the levels
+    others = {at: size for at, size in sizes.items() if at not in deepest}
+    return [(True, deepest), (False, others)] if others else [(True, deepest)]
+
+
+def _stage(run: Run, embedder: Embedder, sizes: dict[int, tuple[int, int]], gpus: float) -> Stage:
+    return Stage(embedder, run.config.run.seed, sizes, cores_of_a_task(run.spark, len(sizes)),
+                 run.tables.schema("subgraph_embeddings"), run.tables.arrow_schema("subgraph_embeddings"),
+                 directed=run.config.input.directed, on_cpu=run.config.embed.device == "cpu",
+                 profile=task_profile(run.spark, gpus), gathered=run.spark.sparkContext.accumulator({}, Gathered()))
+
+
+def _embed_stage(run: Run, stage: Stage, start: DataFrame | None) -> int:
+    """Write the stage's vectors beside those of the stages before it."""
+    edges = run.tables.read("subgraph_edges")
+    if start is not None:
+        start = run.tables.read("assignments").join(start, on="node_id", how="inner") \
+            .select("subgraph_id", "node_id", "vector")
+    return run.tables.append("subgraph_embeddings", embed_subgraphs(edges, stage, start))
+
+
+def _starts(run: Run) -> DataFrame | None:
+    """(node_id, vector) of the run that embed.warm_start names; None where nothing is to begin from."""
+    settings = run.config.embed
+    if settings.warm_start in (NO_START, BORDER):
+        return None
+    found = run.tables.all_runs("embeddings").where(F.col("run_id") == F.lit(settings.warm_start))
+    widths = {row["width"] for row in found.select(F.size("vector").alias("width")).distinct().collect()}
+    if widths != {settings.dim}:
+        came = f"its vectors have {sorted(widths)} numbers" if widths else "it has no embeddings under this root"
+        raise RunError(f"embed.warm_start names the run {settings.warm_start!r}, and {came}; give a published run of "
+                       f"dim {settings.dim}, \"border\", or \"\" to begin at random")
+    return found.select("node_id", "vector")
+
+
+def _border_vectors(run: Run) -> DataFrame:
+    """(node_id, vector) of the deepest level: what the others may begin from, and so come out near its frame."""
+    return run.tables.read("subgraph_embeddings").select("node_id", "vector")
+
+
+def _peaks(records: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the summary tells of memory and of the time of one subgraph."""
+    if not records:
+        return {}
+    return {"threads": records[0]["threads"], "devices": sorted({record["device"] for record in records}),
+            "predicted_mb": round(max(record["predicted_mb"] for record in records), 1),
+            "peak_mb": round(max(record["peak_mb"] for record in records), 1),
+            "worker_mb": round(max(record["worker_mb"] for record in records), 1),
+            "longest_s": round(max(record["seconds"] for record in records), 2)}

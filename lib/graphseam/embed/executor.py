@@ -3,30 +3,72 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import pyarrow as pa
-from pyspark import TaskContext
+import pyarrow.compute as pc
+from pyspark import AccumulatorParam, TaskContext
+from pyspark.resource import ResourceProfile
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
-from graphseam.arrow import groups_of, slices, vector_column
-from graphseam.errors import EmbeddingError, MemoryBudgetError
+from graphseam.arrow import groups_of, slices, vector_column, vector_matrix
+from graphseam.embed.memory import PeakMemory, subgraph_bytes
+from graphseam.errors import EmbeddingError
 from graphseam.graph import Graph
 from graphseam.seeds import derive_seed
+from graphseam.session import empty_list
+
+COLUMNS = ["level", "subgraph_id", "src", "dst", "weight"]
 
 
 class Embedder(Protocol):
-    """Embeds a graph in one task's memory; algorithms know nothing of Spark."""
+    """Embeds a graph in one task's memory; algorithms know nothing of Spark. docs/embedders.md shows a whole one."""
 
     dim: int
+    warm: ClassVar[bool]  # whether `start` is used
 
-    def embed(self, graph: Graph, seed: int, device: str) -> np.ndarray: ...
+    def embed(self, graph: Graph, seed: int, device: str, start: np.ndarray | None = None) -> np.ndarray: ...
 
     def predict_bytes(self, num_nodes: int, num_edges: int) -> int: ...
+
+
+class Gathered(AccumulatorParam[dict[int, dict[str, Any]]]):
+    """One record a subgraph on its way to the driver; a repeated task's record takes the place of the first."""
+
+    def zero(self, value: dict[int, dict[str, Any]]) -> dict[int, dict[str, Any]]:
+        return {}
+
+    def addInPlace(self, value1: dict[int, dict[str, Any]],  # noqa: N802, Spark's name
+                   value2: dict[int, dict[str, Any]]) -> dict[int, dict[str, Any]]:
+        value1.update(value2)
+        return value1
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How some of the subgraphs are embedded.
+
+    sizes: {subgraph_id: (nodes, edges)}, of all that are to be embedded. threads: of each task. on_cpu: leave GPUs
+    alone. profile: what a task asks of Spark, None for the job's own. schema: SUBGRAPH_EMBEDDINGS', in Spark and Arrow.
+    """
+
+    embedder: Embedder
+    seed: int
+    sizes: dict[int, tuple[int, int]]
+    threads: int
+    schema: StructType
+    arrow_schema: pa.Schema
+    directed: bool = False
+    on_cpu: bool = False
+    profile: ResourceProfile | None = None
+    gathered: Any = field(default=None, compare=False)
 
 
 def task_device() -> str:
@@ -35,11 +77,17 @@ def task_device() -> str:
     Workers are reused between GPUs and see all of them, so the address is asked for in every task. Where the cluster
     manager has narrowed CUDA_VISIBLE_DEVICES to the executor's own devices, they are numbered from 0.
     """
+    addresses = task_gpus()
+    if not addresses:
+        return "cpu"
+    return "cuda:0" if os.environ.get("CUDA_VISIBLE_DEVICES") else f"cuda:{addresses[0]}"
+
+
+def task_gpus() -> list[str]:
+    """The addresses of the GPUs that Spark assigned to this task."""
     context = TaskContext.get()
     gpus = context.resources().get("gpu") if context is not None else None
-    if gpus is None:
-        return "cpu"
-    return "cuda:0" if os.environ.get("CUDA_VISIBLE_DEVICES") else f"cuda:{gpus.addresses[0]}"
+    return [] if gpus is None else list(gpus.addresses)
 
 
 def limit_threads(threads: int) -> None:
@@ -51,39 +99,64 @@ def limit_threads(threads: int) -> None:
     threadpool_limits(threads)
 
 
-def embed_subgraphs(subgraph_edges: DataFrame, embedder: Embedder, seed: int, sizes: dict[int, int], threads: int,
-                    schema: StructType, arrow_schema: pa.Schema) -> DataFrame:
+def embed_subgraphs(subgraph_edges: DataFrame, stage: Stage, starts: DataFrame | None = None) -> DataFrame:
     """One vector a node of each subgraph.
 
-    subgraph_edges: SUBGRAPH_EDGES. sizes: {subgraph_id: edges}, of all that are to be embedded. schema: that of
-    SUBGRAPH_EMBEDDINGS. Returns SUBGRAPH_EMBEDDINGS. Cost: one shuffle of the edges; one task a subgraph, largest
-    first, so that the last task does not hold up the stage. Errors: EmbeddingError names the subgraph.
+    subgraph_edges: SUBGRAPH_EDGES. starts: (subgraph_id, node_id, vector) to begin from, or None. Returns
+    SUBGRAPH_EMBEDDINGS. Cost: one shuffle of the edges (and starts); one task a subgraph, largest first, so that the
+    last task does not hold up the stage. Errors: EmbeddingError names the subgraph.
     """
-    order = {subgraph: place for place, subgraph in enumerate(sorted(sizes, key=lambda s: (-sizes[s], s)))}
+    order = {subgraph: place for place, subgraph in
+             enumerate(sorted(stage.sizes, key=lambda subgraph: (-stage.sizes[subgraph][1], subgraph)))}
     session = subgraph_edges.sparkSession
     places = session.createDataFrame(list(order.items()), "subgraph_id INT, place INT")
-    placed = subgraph_edges.join(F.broadcast(places), on="subgraph_id", how="inner")
-    sorted_edges = placed.repartitionById(len(order), F.col("place")).sortWithinPartitions("subgraph_id")
-    columns = ["level", "subgraph_id", "src", "dst", "weight"]
-    return sorted_edges.select(*columns).mapInArrow(_embed_stream(embedder, seed, threads, arrow_schema), schema)
+    rows = subgraph_edges.select(*COLUMNS)
+    if starts is not None:
+        begin = starts.select(F.lit(0).alias("level"), F.col("subgraph_id"), F.col("node_id").alias("src"),
+                              F.lit(-1).cast("long").alias("dst"), F.lit(0.0).alias("weight"), F.col("vector"))
+        rows = rows.withColumn("vector", empty_list("float")).unionByName(begin)
+    placed = rows.join(F.broadcast(places), on="subgraph_id", how="inner")
+    sorted_rows = placed.repartitionById(len(order), F.col("place")).sortWithinPartitions("subgraph_id")
+    return sorted_rows.drop("place").mapInArrow(_embed_stream(replace(stage, profile=None)), stage.schema,
+                                               profile=stage.profile)
 
 
-def _embed_stream(embedder: Embedder, seed: int, threads: int,
-                  schema: pa.Schema) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def _embed_stream(stage: Stage) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def embed_stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        limit_threads(threads)
-        for subgraph_id, edges in groups_of(batches, "subgraph_id"):
-            graph = Graph.from_arrow(edges)
+        limit_threads(stage.threads)
+        peak = PeakMemory(stage.embedder)
+        for subgraph_id, rows in groups_of(batches, "subgraph_id"):
+            started = datetime.now(timezone.utc)
+            device = "cpu" if stage.on_cpu else task_device()
+            graph, start = _graph_and_start(rows, stage)
+            level = rows["level"][0].as_py() if start is None else pc.max(rows["level"]).as_py()
+            del rows  # a gigabyte may hang on it
             try:
-                vectors = embedder.embed(graph, derive_seed(seed, "embed", subgraph_id), task_device())
+                vectors = stage.embedder.embed(graph, derive_seed(stage.seed, "embed", subgraph_id), device, start)
             except Exception as error:
                 raise EmbeddingError(
                     f"subgraph {subgraph_id} ({graph.num_nodes} nodes, {graph.num_edges} edges): {error}") from error
             if not np.isfinite(vectors).all():
                 raise EmbeddingError(f"subgraph {subgraph_id}: the vectors hold NaN or infinite numbers")
-            yield from _rows(edges["level"][0].as_py(), subgraph_id, graph, vectors, schema)
+            yield from _rows(level, subgraph_id, graph, vectors, stage.arrow_schema)
+            if stage.gathered is not None:
+                stage.gathered.add({subgraph_id: _record(stage, level, subgraph_id, graph, device, started, peak)})
+            peak.begin()
 
     return embed_stream
+
+
+def _graph_and_start(rows: pa.Table, stage: Stage) -> tuple[Graph, np.ndarray | None]:
+    """The graph, and float32[n, dim] to begin from, zero where nothing is known; None without a warm start."""
+    if "vector" not in rows.column_names:
+        return Graph.from_arrow(rows, directed=stage.directed), None
+    is_start = pc.equal(rows["dst"], -1)
+    graph = Graph.from_arrow(rows.filter(pc.invert(is_start)), directed=stage.directed)
+    known = rows.filter(is_start)
+    start = np.zeros((graph.num_nodes, stage.embedder.dim), np.float32)
+    places = np.searchsorted(graph.node_ids, known["src"].to_numpy())
+    start[places] = vector_matrix(known["vector"], stage.embedder.dim)
+    return graph, start
 
 
 def _rows(level: int, subgraph_id: int, graph: Graph, vectors: np.ndarray,
@@ -102,12 +175,15 @@ def _rows(level: int, subgraph_id: int, graph: Graph, vectors: np.ndarray,
                                           for name in schema.names], schema=schema)
 
 
-def check_memory(embedder: Embedder, method: str, sizes: dict[int, tuple[int, int]], task_memory_mb: int) -> None:
-    """MemoryBudgetError where a subgraph is predicted not to fit its task. sizes: {subgraph: (nodes, edges)}."""
-    for subgraph, (num_nodes, num_edges) in sorted(sizes.items()):
-        needed_mb = embedder.predict_bytes(num_nodes, num_edges) >> 20
-        if needed_mb > task_memory_mb:
-            raise MemoryBudgetError(
-                f"subgraph {subgraph} ({num_nodes:,} nodes, {num_edges:,} edges) is predicted to need {needed_mb:,} MB "
-                f"in embed.method {method!r}, and run.task_memory_mb is {task_memory_mb:,}; lower "
-                "partition.max_subgraph_edges, or raise run.task_memory_mb if the executors have that much")
+def _record(stage: Stage, level: int, subgraph_id: int, graph: Graph, device: str, started: datetime,
+            peak: PeakMemory) -> dict[str, Any]:
+    """A row of SUBGRAPH_STATS."""
+    used, resident = peak.peak_bytes()
+    finished = datetime.now(timezone.utc)
+    return {
+        "level": level, "subgraph_id": subgraph_id, "num_nodes": graph.num_nodes, "num_edges": graph.num_edges,
+        "device": device, "gpu": ",".join(task_gpus()) or None, "threads": stage.threads,
+        "predicted_mb": subgraph_bytes(stage.embedder, graph.num_nodes, graph.num_edges) / 2**20,
+        "peak_mb": used / 2**20, "worker_mb": resident / 2**20, "started_at": started,
+        "seconds": (finished - started).total_seconds(), "host": socket.gethostname(), "process": os.getpid(),
+    }

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+
+from graphseam.errors import MemoryBudgetError
 
 DEFAULT_MAX_EDGES = 5_000_000  # of a subgraph, where memory would allow more: there is work for many tasks then
 EDGES_BIND = 1.5               # times as many subgraphs for the edges' sake as for the bytes': edges are balanced
@@ -24,8 +27,8 @@ class Cut:
 class Budget:
     """What a subgraph may hold, and how the level is cut to keep to it.
 
-    max_bytes: of a task that runs beside others; lone_bytes: of a task that runs alone. bytes_of: the embedder's
-    forecast for (nodes, edges), linear in both.
+    max_bytes: of a task that runs beside others; lone_bytes: of a task that runs alone. bytes_of: the forecast for a
+    subgraph of (nodes, edges), growing with both.
     """
 
     num_subgraphs: int  # of level 1; 0: as few as fit
@@ -53,18 +56,44 @@ class Budget:
             by_edges = max(by_edges, self.num_subgraphs)
         alone = level == 1 and by_edges == 1
         by_bytes = 1 if needed <= (self.lone_bytes if alone else self.max_bytes) \
-            else self._with_slack(needed, self.max_bytes)
-        return Cut(max(by_edges, by_bytes), 0 if by_bytes == 1 or by_edges >= EDGES_BIND * by_bytes else self.node_cost)
+            else self._fewest_that_fit(num_nodes, num_edges)
+        count = max(by_edges, by_bytes)
+        bytes_bind = by_bytes > 1 and by_edges < EDGES_BIND * by_bytes
+        return Cut(count, self.node_cost(num_nodes // count, num_edges // count) if bytes_bind else 0)
+
+    def _fewest_that_fit(self, num_nodes: int, num_edges: int) -> int:
+        """The smallest number of subgraphs of which each, at its allowed largest, fits a task; by bisection.
+
+        MemoryBudgetError where not even two nodes and their edge would.
+        """
+        if self.bytes_of(2, 1) > self.max_bytes:
+            raise MemoryBudgetError(
+                f"a task may hold {self.max_bytes >> 20:,} MB, and a subgraph of one edge is predicted to need "
+                f"{self.bytes_of(2, 1) >> 20:,}; raise run.task_memory_mb (on a GPU embed.gpu_memory_mb), or lower "
+                "embed.dim")
+
+        def fits(count: int) -> bool:
+            slack = (1 + self.imbalance) / count
+            return self.bytes_of(math.ceil(num_nodes * slack), math.ceil(num_edges * slack)) <= self.max_bytes
+
+        low, high = 1, 2
+        while not fits(high):
+            low, high = high, 2 * high
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if fits(middle) else (middle, high)
+        return high
 
     def _with_slack(self, amount: float, most: float) -> int:
         return max(1, int(np.ceil(amount * (1 + self.imbalance) / most)))
 
-    @property
-    def node_cost(self) -> int:
-        """Edge ends that weigh as much memory as a node."""
-        million = 1_000_000
-        an_end = max(1, self.bytes_of(0, million) - self.bytes_of(0, 0)) / (2 * million)
-        return max(1, round((self.bytes_of(million, 0) - self.bytes_of(0, 0)) / million / an_end))
+    def node_cost(self, num_nodes: int, num_edges: int) -> int:
+        """Edge ends that weigh as much memory as a node, in a subgraph of such a size."""
+        nodes, edges = max(1000, num_nodes), max(1000, num_edges)
+        here = self.bytes_of(nodes, edges)
+        a_node = (self.bytes_of(2 * nodes, edges) - here) / nodes
+        an_end = max(1.0, (self.bytes_of(nodes, 2 * edges) - here) / (2 * edges))
+        return max(1, round(a_node / an_end))
 
     def better_cut(self, cut: Cut, sizes: list[tuple[int, int]]) -> Cut | None:
         """More subgraphs where one of `sizes`, (nodes, edges) each, is over the budget; None where all fit."""
@@ -74,7 +103,8 @@ class Budget:
             return None
         over = max(over_edges, over_bytes if cut.node_cost else 0.0)
         count = self._with_slack(cut.num_subgraphs * over, 1) if over > 1 else cut.num_subgraphs
-        return Cut(count, self.node_cost if over_bytes > 1 else cut.node_cost)
+        worst = max(sizes, key=lambda size: self.bytes_of(*size))
+        return Cut(count, self.node_cost(*worst) if over_bytes > 1 else cut.node_cost)
 
 
 def balanced_weights(neighbours: np.ndarray, node_cost: int, max_ends: int) -> np.ndarray:

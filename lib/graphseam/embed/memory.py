@@ -1,0 +1,87 @@
+"""What a subgraph is predicted to take of its task's memory, and what it was seen to take."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import psutil
+import pyarrow as pa
+
+from graphseam.errors import MemoryBudgetError
+from graphseam.graph import Graph
+
+if TYPE_CHECKING:
+    from graphseam.embed.executor import Embedder
+
+ARROW_BYTES_AN_EDGE = 40   # five columns, and what Spark's batches round up to
+BUILD_BYTES_AN_EDGE = 130  # while rows become a matrix: ids, their order, both ends' places, the matrix each way
+BUILD_BYTES_A_NODE = 48
+FIXED_BYTES = 32 << 20     # buffers of the size of a batch, whatever the subgraph
+TRIAL_NODES = 50
+
+
+def subgraph_bytes(embedder: Embedder, num_nodes: int, num_edges: int) -> int:
+    """Peak bytes of a task that embeds a subgraph, beside the interpreter and its libraries (some 400 MB).
+
+    The rows as they came in, then the larger of what the graph takes to be built and what the embedder takes, and the
+    vectors on their way out.
+    """
+    build = BUILD_BYTES_AN_EDGE * num_edges + BUILD_BYTES_A_NODE * num_nodes
+    rows_out = 2 * min(num_nodes * embedder.dim * 4, 64 << 20)
+    return ARROW_BYTES_AN_EDGE * num_edges + max(build, embedder.predict_bytes(num_nodes, num_edges)) + rows_out \
+        + FIXED_BYTES
+
+
+class PeakMemory:
+    """The largest resident memory of this process since `begin`, over what it was when it began.
+
+    By the kernel's own mark, which is reset (Linux; anywhere else the memory at the end stands for the peak). The
+    embedder's libraries are loaded first: they are the worker's, not the subgraph's.
+    """
+
+    def __init__(self, embedder: Embedder) -> None:
+        nodes = np.arange(TRIAL_NODES)
+        ring = pa.table({"src": nodes, "dst": np.roll(nodes, 1), "weight": np.ones(TRIAL_NODES)})
+        embedder.embed(Graph.from_arrow(ring), 0, "cpu")
+        self._process = psutil.Process()
+        self._before = 0
+        self.begin()
+
+    def begin(self) -> None:
+        """Give back what is free, and start to measure anew."""
+        gc.collect(0)
+        pa.default_memory_pool().release_unused()
+        if sys.platform == "linux":
+            ctypes.CDLL(None).malloc_trim(0)
+            # a container may forbid it: the mark then is the process's own largest, never too small
+            with contextlib.suppress(OSError):
+                Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        self._before = self._process.memory_info().rss
+
+    def peak_bytes(self) -> tuple[int, int]:
+        """(bytes over the beginning, bytes of the whole process)."""
+        peak = self._process.memory_info().rss
+        status = Path("/proc/self/status")
+        if status.exists():
+            marks = [line.split() for line in status.read_text(encoding="ascii").splitlines()
+                     if line.startswith("VmHWM:")]
+            peak = max([peak, *(int(mark[1]) << 10 for mark in marks)])
+        return max(0, peak - self._before), peak
+
+
+def check_memory(embedder: Embedder, method: str, sizes: dict[int, tuple[int, int]], task_memory_mb: int) -> None:
+    """MemoryBudgetError where a subgraph is predicted not to fit its task. sizes: {subgraph: (nodes, edges)}."""
+    for subgraph, (num_nodes, num_edges) in sorted(sizes.items()):
+        needed_mb = subgraph_bytes(embedder, num_nodes, num_edges) >> 20
+        if needed_mb > task_memory_mb:
+            raise MemoryBudgetError(
+                f"subgraph {subgraph} ({num_nodes:,} nodes, {num_edges:,} edges) is predicted to need {needed_mb:,} MB "
+                f"in embed.method {method!r}, and a task may hold {task_memory_mb:,} (run.task_memory_mb, on a GPU "
+                "embed.gpu_memory_mb); lower partition.max_subgraph_edges and repeat the partition, or raise the limit "
+                "if the executors have that much")
