@@ -19,10 +19,10 @@ from graphseam.graph import Graph
 if TYPE_CHECKING:
     from graphseam.embed.executor import Embedder
 
-ARROW_BYTES_AN_EDGE = 40   # five columns, and what Spark's batches round up to
+ARROW_BYTES_AN_EDGE = 80   # five columns as Spark's batches hold them, and once more as they are put together
 BUILD_BYTES_AN_EDGE = 130  # while rows become a matrix: ids, their order, both ends' places, the matrix each way
 BUILD_BYTES_A_NODE = 48
-FIXED_BYTES = 32 << 20     # buffers of the size of a batch, whatever the subgraph
+FIXED_BYTES = 48 << 20     # buffers of batches and of the allocators, whatever the subgraph
 TRIAL_NODES = 50
 
 

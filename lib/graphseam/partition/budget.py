@@ -92,7 +92,7 @@ class Budget:
         nodes, edges = max(1000, num_nodes), max(1000, num_edges)
         here = self.bytes_of(nodes, edges)
         a_node = (self.bytes_of(2 * nodes, edges) - here) / nodes
-        an_end = max(1.0, (self.bytes_of(nodes, 2 * edges) - here) / (2 * edges))
+        an_end = max(1, self.bytes_of(nodes, 2 * edges) - here) / (2 * edges)
         return max(1, round(a_node / an_end))
 
     def better_cut(self, cut: Cut, sizes: list[tuple[int, int]]) -> Cut | None:
