@@ -107,8 +107,9 @@ def main() -> None:
     assert found == expected
 
     (share,) = gpu_shares(dict.fromkeys(graphs, 100.0), gpu_memory_mb=1000, share=0.5)
-    found, stats = embedded(spark, {number: graphs[number] for number in share.subgraphs}, share.gpus,
-                            pause_s=4)  # longer than a second worker takes to start
+    shared = {number: graphs[number] for number in share.subgraphs}
+    embedded(spark, shared, share.gpus, pause_s=0.4)  # a second worker an executor starts, which may take long
+    found, stats = embedded(spark, shared, share.gpus, pause_s=2)
     assert {row["gpu"] for row in stats} <= {"0", "1"}, stats
     assert overlapping(stats) > 0, stats
     assert found == expected
