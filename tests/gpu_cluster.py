@@ -113,6 +113,17 @@ def main() -> None:
     assert {row["gpu"] for row in stats} <= {"0", "1"}, stats
     assert overlapping(stats) > 0, stats
     assert found == expected
+
+    def devices(rows):
+        import time
+
+        from graphseam.embed.executor import task_device
+
+        time.sleep(0.5)
+        yield task_device()
+
+    found = spark.sparkContext.parallelize(range(8), 8).mapPartitions(devices).collect()
+    assert set(found) == {"cuda:0", "cuda:1"}, found
     spark.stop()
     print("one GPU a task, shared when asked, the same vectors as on the CPU")
 

@@ -99,8 +99,7 @@ def test_fastrp_is_the_papers_formula():
 def test_training_in_batches_as_on_a_gpu_tells_communities_apart(method, precision, monkeypatch):
     """The torch path, on the CPU: what a GPU runs."""
     kind = EMBEDDERS[method]
-    for name in ("_train_on_cpu",):
-        monkeypatch.setattr(kind, name, kind.train_in_batches)
+    monkeypatch.setattr(kind, "_train_on_cpu", kind.train_in_batches)
     vectors = kind(dim=16, precision=precision).embed(planted(), seed=3, device="cpu")
     assert np.isfinite(vectors).all()
     assert mean_cosine(vectors, same=True) > mean_cosine(vectors, same=False) + 0.3

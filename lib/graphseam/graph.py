@@ -40,6 +40,11 @@ class Graph:
         """float64[n]: weighted degree of each node."""
         return np.asarray(self.adjacency.sum(axis=1)).ravel()
 
+    @property
+    def walk(self) -> sp.csr_matrix:
+        """float64 CSR [n, n]: the chances of a random walk's step, D^-1 A; no entry in the row of a node without edges."""
+        return sp.csr_matrix(sp.diags(1.0 / np.maximum(self.degrees, 1e-300)) @ self.adjacency)
+
     @staticmethod
     def from_edges(src: np.ndarray, dst: np.ndarray, weight: np.ndarray,
                    extra_nodes: np.ndarray | None = None, directed: bool = False) -> Graph:
@@ -56,8 +61,10 @@ class Graph:
         half = sp.coo_matrix((weight.astype(np.float64), (rows, columns)), shape=shape).tocsr()
         adjacency = sp.csr_matrix(half + half.T)
         adjacency.sort_indices()
+        if not directed:
+            return Graph(node_ids, adjacency)
         half.sort_indices()
-        return Graph(node_ids, adjacency, half if directed else None)
+        return Graph(node_ids, adjacency, half)
 
     @staticmethod
     def from_arrow(edges: pa.Table, nodes: pa.Table | None = None, directed: bool = False) -> Graph:

@@ -90,9 +90,10 @@ def _batches(run: Run, sizes: dict[int, tuple[int, int]]) -> list[tuple[bool, di
     """(whether it is the deepest level, sizes): all at once, or the deepest first where the others begin from it."""
     if run.config.embed.warm_start != BORDER or not sizes:
         return [(False, sizes)] if sizes else []
-    deepest = {at: size for at, size in sizes.items() if at == max(sizes)}  # ids grow with the levels
-    others = {at: size for at, size in sizes.items() if at not in deepest}
-    return [(True, deepest), (False, others)] if others else [(True, deepest)]
+    last = max(sizes)  # ids grow with the levels
+    others = {at: size for at, size in sizes.items() if at != last}
+    deepest = (True, {last: sizes[last]})
+    return [deepest, (False, others)] if others else [deepest]
 
 
 def _stage(run: Run, embedder: Embedder, sizes: dict[int, tuple[int, int]], gpus: float) -> Stage:

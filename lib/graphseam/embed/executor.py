@@ -129,7 +129,7 @@ def _embed_stream(stage: Stage) -> Callable[[Iterator[pa.RecordBatch]], Iterator
             started = datetime.now(timezone.utc)
             device = "cpu" if stage.on_cpu else task_device()
             graph, start = _graph_and_start(rows, stage)
-            level = rows["level"][0].as_py() if start is None else pc.max(rows["level"]).as_py()
+            level = pc.max(rows["level"]).as_py()  # a start's rows say 0
             del rows  # a gigabyte may hang on it
             try:
                 vectors = stage.embedder.embed(graph, derive_seed(stage.seed, "embed", subgraph_id), device, start)

@@ -37,8 +37,7 @@ class FastrpEmbedder:
             return np.zeros((graph.num_nodes, self.dim), np.float32)
         place, degrees = torch.device(device), graph.degrees
         reached = degrees > 0
-        walk = linalg.to_torch((sp.diags(np.where(reached, 1 / np.maximum(degrees, 1e-300), 0)) @ graph.adjacency)
-                               .tocsr(), place)
+        walk = linalg.to_torch(graph.walk, place)
         projection = SparseRandomProjection(self.dim, random_state=seed % (1 << 32))
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The number of components is higher")  # a graph may be tiny

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.sparse as sp
 
 from graphseam.graph import Graph
 
@@ -57,7 +56,7 @@ class NetmfEmbedder:
 
         degrees, place = graph.degrees, torch.device(device)
         inverse = np.where(degrees > 0, 1 / np.maximum(degrees, 1e-300), 0)
-        walk = linalg.to_torch((sp.diags(inverse) @ graph.adjacency).tocsr(), place)
+        walk = linalg.to_torch(graph.walk, place)
         factor = torch.from_numpy(inverse * (degrees.sum() / (self.negatives * self.window))).float().to(place)
         proximity = torch.empty(graph.num_nodes, graph.num_nodes, device=place)
         step = max(1, graph.num_nodes // 30)

@@ -75,8 +75,7 @@ class ProneEmbedder:
 
 def log_proximity(graph: Graph, power: float) -> sp.csr_matrix:
     """log(P_ij) - log(Q_j) on the edges, where positive: P the random walk, Q the contexts' distribution^power."""
-    degrees = np.maximum(graph.degrees, 1e-300)
-    walk = sp.csr_matrix(sp.diags(1.0 / degrees) @ graph.adjacency)
+    walk = graph.walk
     contexts = np.asarray(walk.sum(axis=0)).ravel() ** power
     contexts /= contexts.sum()
     logs = np.log(walk.data) - np.log(contexts[walk.indices])
