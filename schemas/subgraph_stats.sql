@@ -12,6 +12,8 @@ CREATE TABLE IF NOT EXISTS ${table} (
   started_at   TIMESTAMP NOT NULL COMMENT 'when it began',
   device       STRING NOT NULL    COMMENT 'what it was computed on: cpu or cuda:n',
   gpu          STRING             COMMENT 'address of the GPU that Spark gave the task, null where it gave none',
+  gpu_predicted_mb DOUBLE         COMMENT 'memory of the GPU that was predicted, CUDA included; null on a CPU',
+  gpu_peak_mb  DOUBLE             COMMENT 'most of the GPU that torch held for it, CUDA left out; null on a CPU',
   threads      INT NOT NULL       COMMENT 'threads that torch and BLAS might use',
   host         STRING NOT NULL    COMMENT 'machine or pod it ran on',
   process      BIGINT NOT NULL    COMMENT 'process id of the Python worker'

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from graphs import ZOO, in_memory
 from graphseam.embed import EMBEDDERS
+from graphseam.embed.memory import gpu_bytes, gpu_peak_bytes, watch_gpu
 from graphseam.embed.prone import log_proximity
 from graphseam.fuse.concat import level_widths
 from graphseam.fuse.procrustes import align
@@ -113,8 +114,11 @@ def test_an_embedding_on_a_gpu_is_near_the_one_on_a_cpu(method, gpu, monkeypatch
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("method", EMBEDDERS)
-def test_an_embedding_on_a_gpu_tells_communities_apart(method, gpu):
-    vectors = EMBEDDERS[method](dim=16).embed(planted(), seed=3, device=gpu)
+def test_an_embedding_on_a_gpu_tells_communities_apart_in_the_memory_it_said(method, gpu):
+    graph, embedder = planted(), EMBEDDERS[method](dim=16)
+    watch_gpu(gpu)
+    vectors = embedder.embed(graph, seed=3, device=gpu)
+    assert 0 < gpu_peak_bytes(gpu) <= gpu_bytes(embedder, graph.num_nodes, graph.num_edges)
     assert mean_cosine(vectors, same=True) > mean_cosine(vectors, same=False) + 0.3
 
 

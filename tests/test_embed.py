@@ -12,15 +12,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import scipy.sparse as sp
+import torch
 from sklearn.random_projection import SparseRandomProjection
 
 from conftest import REPOSITORY, last_line_of, make_config, run_steps
 from graphs import communities
-from graphseam.embed import EMBEDDERS, embed
+from graphseam.embed import EMBEDDERS, embed, forecast_of_a_subgraph
 from graphseam.embed.gpus import gpu_shares
+from graphseam.embed.memory import gpu_bytes, subgraph_bytes
 from graphseam.embed.sampling import alias_table, draw, generator
+from graphseam.embed.skipgram import PAIRS_PER_CHUNK, SkipGram, pair_chunks, visits_of, walks_of_a_chunk
 from graphseam.embed.walks import WalkGraph, walks_from
-from graphseam.errors import ConfigError, RunError
+from graphseam.errors import ConfigError, MemoryBudgetError, RunError
 from graphseam.graph import Graph
 from graphseam.runs import open_run
 from graphseam.seeds import derive_seed
@@ -195,6 +198,30 @@ def test_a_start_that_does_not_exist_or_does_not_suit_is_named(cut_run):
         embed(cut_run(warm_start="gone"))
     with pytest.raises(ConfigError, match=r"fastrp begins from nothing; leave it out, or use one of: prone, netmf"):
         cut_run(method="fastrp", warm_start="border")
+
+
+def test_the_memory_of_a_known_gpu_bounds_subgraphs_too(cut_run, monkeypatch):
+    """The session has no GPU; what Spark would be asked is all that is put in its place."""
+    monkeypatch.setattr("graphseam.embed.has_gpus", lambda _: True)
+    line, wide = EMBEDDERS["line"](dim=8), cut_run(method="line", gpu_memory_mb=1 << 20)
+    assert forecast_of_a_subgraph(wide)(1000, 9000) == subgraph_bytes(line, 1000, 9000)
+    tight = cut_run(method="line", gpu_memory_mb=640)
+    task_bytes = tight.task_memory_mb() << 20
+    assert forecast_of_a_subgraph(tight)(1000, 9000) / task_bytes == pytest.approx(
+        gpu_bytes(line, 1000, 9000) / (640 << 20), rel=1e-6)
+    with pytest.raises(MemoryBudgetError, match=r"subgraph 0 .* and a GPU holds 640 \(embed.gpu_memory_mb\); lower"):
+        embed(tight)
+
+
+def test_chunks_of_pairs_keep_to_what_is_forecast_for_them():
+    """Long walks with a wide window make no larger chunks, and the pairs are those of the window."""
+    settings = SkipGram(num_walks=2, walk_length=500, window=100)
+    graph = planted()
+    chunks = list(pair_chunks(settings, WalkGraph.of(graph.arcs, 1.0, 1.0), visits_of(graph.arcs), 1,
+                              torch.device("cpu")))
+    assert len(chunks) == -(-2 * graph.num_nodes // walks_of_a_chunk(settings)) > 1
+    assert all(len(rows) == len(targets) <= 1.1 * PAIRS_PER_CHUNK for _, rows, targets in chunks)
+    assert sum(len(rows) for _, rows, _ in chunks) > PAIRS_PER_CHUNK
 
 
 @pytest.mark.slow

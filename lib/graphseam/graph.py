@@ -42,7 +42,7 @@ class Graph:
 
     @property
     def walk(self) -> sp.csr_matrix:
-        """float64 CSR [n, n]: the chances of a random walk's step, D^-1 A; no entry in the row of a node without edges."""
+        """float64 CSR [n, n]: the chances of a random walk's step, D^-1 A; the row of a node without edges is empty."""
         return sp.csr_matrix(sp.diags(1.0 / np.maximum(self.degrees, 1e-300)) @ self.adjacency)
 
     @staticmethod

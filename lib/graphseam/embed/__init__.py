@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import DataFrame
@@ -12,12 +15,12 @@ from graphseam.embed.executor import Embedder, Gathered, Stage, embed_subgraphs
 from graphseam.embed.fastrp import FastrpEmbedder
 from graphseam.embed.gpus import gpu_shares, has_gpus, task_profile
 from graphseam.embed.line import LineEmbedder
-from graphseam.embed.memory import check_memory, subgraph_bytes
+from graphseam.embed.memory import check_memory, gpu_bytes, subgraph_bytes
 from graphseam.embed.netmf import NetmfEmbedder
 from graphseam.embed.node2vec import DeepWalkEmbedder, Node2vecEmbedder
 from graphseam.embed.prone import ProneEmbedder
 from graphseam.errors import RunError
-from graphseam.session import MANY_TASKS, cores_of_a_task
+from graphseam.session import cores_of_a_task
 
 if TYPE_CHECKING:
     from graphseam.config import EmbedConfig
@@ -51,7 +54,8 @@ def embed(run: Run) -> dict[str, Any]:
     """
     settings, embedder = run.config.embed, build_embedder(run.config.embed)
     sizes = subgraph_sizes(run)
-    check_memory(embedder, settings.method, sizes, memory_of_a_subgraph_mb(run, len(sizes)))
+    gpu_memory_mb = _gpu_memory_mb(run)
+    check_memory(embedder, settings.method, sizes, run.task_memory_mb(len(sizes)), gpu_memory_mb)
     starts = _starts(run)
     run.tables.drop_run("subgraph_embeddings")
     run.tables.drop_run("subgraph_stats")
@@ -59,8 +63,8 @@ def embed(run: Run) -> dict[str, Any]:
     vectors = 0
     for deepest, chosen in _batches(run, sizes):
         start = _border_vectors(run) if settings.warm_start == BORDER and not deepest else starts
-        for share in gpu_shares({at: subgraph_bytes(embedder, *chosen[at]) / 2**20 for at in chosen},
-                                settings.gpu_memory_mb if _on_gpus(run) else 0, settings.gpu_share):
+        needed_mb = {at: gpu_bytes(embedder, *chosen[at]) / 2**20 for at in chosen}
+        for share in gpu_shares(needed_mb, gpu_memory_mb, settings.gpu_share):
             stage = _stage(run, embedder, {at: chosen[at] for at in share.subgraphs}, share.gpus)
             vectors += _embed_stage(run, stage, start)
             records += stage.gathered.value.values()
@@ -76,14 +80,24 @@ def subgraph_sizes(run: Run) -> dict[int, tuple[int, int]]:
     return {row["subgraph_id"]: (nodes_of[row["subgraph_id"]], row["count"]) for row in edges}
 
 
-def memory_of_a_subgraph_mb(run: Run, num_tasks: int = MANY_TASKS) -> int:
-    """MB that a subgraph may take: the task's, and no more than the GPU has where it is known."""
-    task_mb, gpu_mb = run.task_memory_mb(num_tasks), run.config.embed.gpu_memory_mb
-    return min(task_mb, gpu_mb) if gpu_mb and _on_gpus(run) else task_mb
+def forecast_of_a_subgraph(run: Run) -> Callable[[int, int], int]:
+    """bytes_of(nodes, edges), to compare with what a task may hold.
+
+    Where a GPU's memory is known and is the tighter bound, what is needed there counts, scaled as the task's memory is
+    to the GPU's: a subgraph of which the GPU would be full then fills the task too.
+    """
+    embedder, gpu_memory_mb = build_embedder(run.config.embed), _gpu_memory_mb(run)
+    if not gpu_memory_mb:
+        return partial(subgraph_bytes, embedder)
+    scale = run.task_memory_mb() / gpu_memory_mb
+    return lambda nodes, edges: max(subgraph_bytes(embedder, nodes, edges),
+                                    math.ceil(scale * gpu_bytes(embedder, nodes, edges)))
 
 
-def _on_gpus(run: Run) -> bool:
-    return run.config.embed.device != "cpu" and has_gpus(run.spark)
+def _gpu_memory_mb(run: Run) -> int:
+    """MB of the GPU that embedding runs on; 0 where it runs on none, or its memory is not known."""
+    on_gpus = run.config.embed.device != "cpu" and has_gpus(run.spark)
+    return run.config.embed.gpu_memory_mb if on_gpus else 0
 
 
 def _batches(run: Run, sizes: dict[int, tuple[int, int]]) -> list[tuple[bool, dict[int, tuple[int, int]]]]:

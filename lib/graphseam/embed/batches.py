@@ -20,7 +20,7 @@ class PairTrainer:
     negatives: int = 5         # a pair's share of the pool's pull
     pool: int = 256            # negatives drawn a batch
     alpha: float = 0.025       # learning rate a pair, falling in a straight line
-    max_batch: int = 1 << 17   # pairs of a step, where the graph is large enough for it
+    max_batch: int = 1 << 16   # pairs of a step, where the graph is large enough for it
     repeats: float = 8.0       # pairs that may move one row with their full rate in a step; more share it
     mixed: bool = False
 
@@ -33,7 +33,7 @@ class PairTrainer:
         """
         chances = torch.from_numpy(np.cumsum(weights / weights.sum()))
         draws = torch.Generator().manual_seed(seed)
-        size = min(self.max_batch, max(256, 4 * len(vectors)))
+        size = self.batch_size(len(vectors))
         for done, rows, targets in chunks:
             alpha = self.alpha * max(1 - done, 0.004)
             order = torch.randperm(len(rows), generator=draws).to(rows.device)
@@ -41,6 +41,13 @@ class PairTrainer:
                 drawn = torch.searchsorted(chances, torch.rand(self.pool, generator=draws, dtype=torch.float64))
                 pool = drawn.clamp_max(len(weights) - 1).to(rows.device)
                 self._step(vectors, contexts, rows[batch], targets[batch], pool, alpha)
+
+    def batch_size(self, num_nodes: int) -> int:
+        return min(self.max_batch, max(256, 4 * num_nodes))
+
+    def batch_bytes(self, num_nodes: int, dim: int) -> int:
+        """Work space of a step, beside the vectors, the contexts and the chunk of pairs."""
+        return self.batch_size(num_nodes) * (9 * dim + 3 * self.pool) * 4 + 16 * num_nodes
 
     def _step(self, vectors: torch.Tensor, contexts: torch.Tensor, rows: torch.Tensor, targets: torch.Tensor,
               pool: torch.Tensor, alpha: float) -> None:
@@ -60,9 +67,7 @@ class PairTrainer:
 
 
 def batch_trainer(negatives: int, alpha: float, device: torch.device, precision: str) -> PairTrainer:
-    """A trainer for the device: mixed precision where it pays, larger batches where the memory is large."""
+    """A trainer for the device: on a GPU large batches, and bfloat16 unless float32 is asked for."""
     if device.type != "cuda":
         return PairTrainer(negatives, alpha=alpha, mixed=precision == "mixed", pool=64, max_batch=1 << 13)
-    memory = torch.cuda.get_device_properties(device).total_memory
-    return PairTrainer(negatives, alpha=alpha, mixed=precision != "float32",
-                       max_batch=1 << (16 if memory < 8 << 30 else 18))
+    return PairTrainer(negatives, alpha=alpha, mixed=precision != "float32")

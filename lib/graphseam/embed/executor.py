@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from graphseam.arrow import groups_of, slices, vector_column, vector_matrix
-from graphseam.embed.memory import PeakMemory, subgraph_bytes
+from graphseam.embed.memory import PeakMemory, gpu_bytes, gpu_peak_bytes, subgraph_bytes, watch_gpu
 from graphseam.errors import EmbeddingError
 from graphseam.graph import Graph
 from graphseam.seeds import derive_seed
@@ -131,6 +131,7 @@ def _embed_stream(stage: Stage) -> Callable[[Iterator[pa.RecordBatch]], Iterator
             graph, start = _graph_and_start(rows, stage)
             level = pc.max(rows["level"]).as_py()  # a start's rows say 0
             del rows  # a gigabyte may hang on it
+            watch_gpu(device)
             try:
                 vectors = stage.embedder.embed(graph, derive_seed(stage.seed, "embed", subgraph_id), device, start)
             except Exception as error:
@@ -179,11 +180,15 @@ def _record(stage: Stage, level: int, subgraph_id: int, graph: Graph, device: st
             peak: PeakMemory) -> dict[str, Any]:
     """A row of SUBGRAPH_STATS."""
     used, resident = peak.peak_bytes()
+    on_gpu = gpu_peak_bytes(device)
+    gpu_predicted = None if on_gpu is None else gpu_bytes(stage.embedder, graph.num_nodes, graph.num_edges)
     finished = datetime.now(timezone.utc)
     return {
         "level": level, "subgraph_id": subgraph_id, "num_nodes": graph.num_nodes, "num_edges": graph.num_edges,
         "device": device, "gpu": ",".join(task_gpus()) or None, "threads": stage.threads,
         "predicted_mb": subgraph_bytes(stage.embedder, graph.num_nodes, graph.num_edges) / 2**20,
         "peak_mb": used / 2**20, "worker_mb": resident / 2**20, "started_at": started,
+        "gpu_predicted_mb": None if gpu_predicted is None else gpu_predicted / 2**20,
+        "gpu_peak_mb": None if on_gpu is None else on_gpu / 2**20,
         "seconds": (finished - started).total_seconds(), "host": socket.gethostname(), "process": os.getpid(),
     }

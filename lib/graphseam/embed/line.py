@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from graphseam.compiled import compiled_fast
 from graphseam.embed.sampling import alias_table, draw, generator
-from graphseam.embed.skipgram import train_pair, visits_of
+from graphseam.embed.skipgram import PAIR_BYTES, train_pair, visits_of
 from graphseam.embed.start import random_start
 from graphseam.graph import Graph
 
@@ -91,6 +91,13 @@ class LineEmbedder:
     def predict_bytes(self, num_nodes: int, num_edges: int) -> int:
         """Peak of `embed`: the graph, sources and an alias table of its arcs; vectors, contexts and the other half."""
         return 2 * num_edges * 56 + num_nodes * (4 * self.dim * 4 + 80)
+
+    def predict_gpu_bytes(self, num_nodes: int, num_edges: int) -> int:
+        """Peak on a GPU, where edges are sampled on the CPU: vectors and contexts of one order, a chunk, a batch."""
+        from graphseam.embed.batches import PairTrainer
+
+        half = self.dim - self.dim // 2
+        return 2 * num_nodes * half * 4 + SAMPLES_PER_CHUNK * PAIR_BYTES + PairTrainer().batch_bytes(num_nodes, half)
 
 
 def _sources(arcs: sp.csr_matrix) -> np.ndarray:

@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import gc
 import sys
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +23,9 @@ ARROW_BYTES_AN_EDGE = 80   # five columns as Spark's batches hold them, and once
 BUILD_BYTES_AN_EDGE = 130  # while rows become a matrix: ids, their order, both ends' places, the matrix each way
 BUILD_BYTES_A_NODE = 48
 FIXED_BYTES = 48 << 20     # buffers of batches and of the allocators, whatever the subgraph
+GPU_CONTEXT_BYTES = 600 << 20  # of CUDA in each process that uses a GPU, its libraries' work space included
 TRIAL_NODES = 50
+LOADED: set[type] = set()  # kinds of embedders that this process has tried
 
 
 def subgraph_bytes(embedder: Embedder, num_nodes: int, num_edges: int) -> int:
@@ -39,9 +40,36 @@ def subgraph_bytes(embedder: Embedder, num_nodes: int, num_edges: int) -> int:
         + FIXED_BYTES
 
 
-@cache
+def gpu_bytes(embedder: Embedder, num_nodes: int, num_edges: int) -> int:
+    """Peak bytes of a task on its GPU, CUDA's own included. An embedder that says nothing of GPUs is thought to take
+    there what it takes of a CPU's memory."""
+    predict = getattr(embedder, "predict_gpu_bytes", embedder.predict_bytes)
+    return predict(num_nodes, num_edges) + GPU_CONTEXT_BYTES
+
+
+def watch_gpu(device: str) -> None:
+    """Give back what this process holds of the GPU, and measure its peak from here; nothing on a CPU."""
+    if device.startswith("cuda"):
+        import torch
+
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def gpu_peak_bytes(device: str) -> int | None:
+    """The most of the GPU that torch held since `watch_gpu`, without CUDA's own; None on a CPU."""
+    if not device.startswith("cuda"):
+        return None
+    import torch
+
+    return int(torch.cuda.max_memory_reserved(device))
+
+
 def _load_libraries(embedder: Embedder) -> None:
-    """Embed a ring, once a process: what is imported and compiled for the embedder then is there."""
+    """Embed a ring, once a process and kind of embedder: what is imported and compiled for it then is there."""
+    if type(embedder) in LOADED:
+        return
+    LOADED.add(type(embedder))
     nodes = np.arange(TRIAL_NODES)
     ring = pa.table({"src": nodes, "dst": np.roll(nodes, 1), "weight": np.ones(TRIAL_NODES)})
     embedder.embed(Graph.from_arrow(ring), 0, "cpu")
@@ -82,13 +110,20 @@ class PeakMemory:
         return max(0, peak - self._before), peak
 
 
-def check_memory(embedder: Embedder, method: str, sizes: dict[int, tuple[int, int]], task_memory_mb: int) -> None:
-    """MemoryBudgetError where a subgraph is predicted not to fit its task. sizes: {subgraph: (nodes, edges)}."""
+def check_memory(embedder: Embedder, method: str, sizes: dict[int, tuple[int, int]], task_memory_mb: int,
+                 gpu_memory_mb: int) -> None:
+    """MemoryBudgetError where a subgraph is predicted not to fit its task, or its GPU (0: not known, not checked).
+
+    sizes: {subgraph: (nodes, edges)}.
+    """
+    limits = [(subgraph_bytes, task_memory_mb, "a task may hold", "run.task_memory_mb", "executors have")]
+    if gpu_memory_mb:
+        limits.append((gpu_bytes, gpu_memory_mb, "a GPU holds", "embed.gpu_memory_mb", "GPUs have"))
     for subgraph, (num_nodes, num_edges) in sorted(sizes.items()):
-        needed_mb = subgraph_bytes(embedder, num_nodes, num_edges) >> 20
-        if needed_mb > task_memory_mb:
-            raise MemoryBudgetError(
-                f"subgraph {subgraph} ({num_nodes:,} nodes, {num_edges:,} edges) is predicted to need {needed_mb:,} MB "
-                f"in embed.method {method!r}, and a task may hold {task_memory_mb:,} (run.task_memory_mb, on a GPU "
-                "embed.gpu_memory_mb); lower partition.max_subgraph_edges and repeat the partition, or raise the limit "
-                "if the executors have that much")
+        for forecast, most_mb, holds, key, have in limits:
+            needed_mb = forecast(embedder, num_nodes, num_edges) >> 20
+            if needed_mb > most_mb:
+                raise MemoryBudgetError(
+                    f"subgraph {subgraph} ({num_nodes:,} nodes, {num_edges:,} edges) is predicted to need "
+                    f"{needed_mb:,} MB in embed.method {method!r}, and {holds} {most_mb:,} ({key}); lower partition."
+                    f"max_subgraph_edges and repeat the partition, or raise the limit if the {have} that much")

@@ -73,6 +73,15 @@ class DeepWalkEmbedder:
         """Peak of `embed`: the graph with its alias tables, and vectors, contexts and the start."""
         return 2 * num_edges * 24 + num_nodes * (3 * self.dim * 4 + 80)
 
+    def predict_gpu_bytes(self, num_nodes: int, num_edges: int) -> int:
+        """Peak on a GPU, where walks are made on the CPU: vectors, contexts, a chunk of pairs and a batch of them."""
+        from graphseam.embed.batches import PairTrainer
+
+        settings = self.settings
+        pairs = skipgram.walks_of_a_chunk(settings) * settings.walk_length * (settings.window + 1)
+        return 2 * num_nodes * self.dim * 4 + pairs * skipgram.PAIR_BYTES \
+            + PairTrainer().batch_bytes(num_nodes, self.dim)
+
 
 @dataclass(frozen=True)
 class Node2vecEmbedder(DeepWalkEmbedder):

@@ -15,7 +15,8 @@ from graphseam.embed.walks import WalkGraph, walk_from, walks_from
 if TYPE_CHECKING:
     import torch
 
-WALKS_PER_CHUNK = 4096  # of a GPU's work: walks are made on the CPU and kept only so long
+PAIRS_PER_CHUNK = 1 << 22  # of a GPU's work, about: walks are made on the CPU and kept only so long
+PAIR_BYTES = 64            # of a chunk's pair at its peak: both nodes, put together and put in order
 
 
 class SkipGram(NamedTuple):
@@ -33,6 +34,11 @@ class SkipGram(NamedTuple):
     alpha: float = 0.025     # learning rate, falling in a straight line
     power: float = 0.75      # of the visits a negative is drawn by
     subsample: float = 1e-3  # a node with a larger share of all visits is now and then left out of a walk
+
+
+def walks_of_a_chunk(settings: SkipGram) -> int:
+    """As many walks as make about PAIRS_PER_CHUNK pairs, at least one."""
+    return max(1, PAIRS_PER_CHUNK // (settings.walk_length * (settings.window + 1)))
 
 
 def visits_of(arcs: sp.csr_matrix) -> np.ndarray:
@@ -112,8 +118,9 @@ def pair_chunks(settings: SkipGram, walks: WalkGraph, visits: np.ndarray, seed: 
     shuffle, state, draws = np.random.default_rng(seed), generator(seed), torch.Generator().manual_seed(seed)
     keep = torch.from_numpy(keep_chances(visits, settings.subsample))
     starts = np.concatenate([shuffle.permutation(np.flatnonzero(visits > 0)) for _ in range(settings.num_walks)])
-    for first in range(0, len(starts), WALKS_PER_CHUNK):
-        nodes = torch.from_numpy(walks_from(walks, starts[first:first + WALKS_PER_CHUNK], settings.walk_length, state))
+    step = walks_of_a_chunk(settings)
+    for first in range(0, len(starts), step):
+        nodes = torch.from_numpy(walks_from(walks, starts[first:first + step], settings.walk_length, state))
         kept = (nodes >= 0) & (torch.rand(nodes.shape, generator=draws) < keep[nodes.clamp_min(0).long()])
         order = torch.argsort((~kept).to(torch.int8), dim=1, stable=True)  # what is kept moves together, as in a walk
         nodes = torch.where(kept, nodes, -1).gather(1, order).to(device)

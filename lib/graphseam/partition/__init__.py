@@ -6,14 +6,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from graphseam.embed import build_embedder, memory_of_a_subgraph_mb
-from graphseam.embed.memory import subgraph_bytes
+from graphseam.embed import forecast_of_a_subgraph
 from graphseam.errors import RunError
 from graphseam.partition.budget import TRIES, Budget, Cut
 from graphseam.partition.distributed import assigned_by_blocks
@@ -86,11 +84,9 @@ def partition(run: Run) -> dict[str, Any]:
 
 def _budget(run: Run, num_edges: int) -> Budget:
     settings = run.config.partition
-    bytes_of = partial(subgraph_bytes, build_embedder(run.config.embed))
     return Budget.of(settings.num_subgraphs, settings.max_subgraph_edges, num_edges,
-                     max_bytes=memory_of_a_subgraph_mb(run) << 20,
-                     lone_bytes=memory_of_a_subgraph_mb(run, num_tasks=1) << 20,
-                     bytes_of=bytes_of, imbalance=settings.imbalance)
+                     max_bytes=run.task_memory_mb() << 20, lone_bytes=run.task_memory_mb(num_tasks=1) << 20,
+                     bytes_of=forecast_of_a_subgraph(run), imbalance=settings.imbalance)
 
 
 def _level(run: Run, budget: Budget, before: list[Level], num_nodes: int, num_edges: int) -> Level:
