@@ -186,6 +186,18 @@ def test_a_run_may_begin_from_the_border_or_from_an_earlier_run(cut_run):
     stats = border.tables.read("subgraph_stats").collect()
     ended = next(row["started_at"].timestamp() + row["seconds"] for row in stats if row["subgraph_id"] == deepest)
     assert all(row["started_at"].timestamp() >= ended - 0.01 for row in stats if row["subgraph_id"] != deepest)
+    prone = EMBEDDERS["prone"](dim=8)
+    for row in stats:
+        told = subgraph_bytes(prone, row["num_nodes"], row["num_edges"], started=row["subgraph_id"] != deepest)
+        assert row["peak_mb"] <= row["predicted_mb"] == told / 2**20
+
+
+def test_vectors_to_begin_from_are_in_the_forecast(cut_run):
+    """Twice: the rows of Arrow that they come in, and the matrix in the order of the nodes."""
+    prone, nodes, edges = EMBEDDERS["prone"](dim=8), 10_000, 40_000
+    cold, warm = (forecast_of_a_subgraph(cut_run(warm_start=start))(nodes, edges) for start in ("", "border"))
+    assert cold == subgraph_bytes(prone, nodes, edges)
+    assert warm - cold >= 2 * nodes * 8 * 4
 
 
 def vectors_of(run):

@@ -41,7 +41,7 @@ class InputConfig:
     src: str = "src"        # column of one end; in a file without header, its position from 0
     dst: str = "dst"        # column of the other end
     weight: str = ""        # column of the weight; empty: every edge weighs 1
-    directed: bool = False  # true keeps src -> dst in `edges`; partition and embedding read it as undirected
+    directed: bool = False  # true keeps src -> dst in `edges`; deepwalk, node2vec and line follow it, all else does not
     header: str = "auto"    # csv only: true, false, or auto (a header is a first line that names src and dst)
     comment: str = "#%"     # csv only: a line that begins with one of these characters is left out; empty: none
     delimiter: str = ""     # csv only; empty: found from the first line

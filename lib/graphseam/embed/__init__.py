@@ -55,17 +55,18 @@ def embed(run: Run) -> dict[str, Any]:
     settings, embedder = run.config.embed, build_embedder(run.config.embed)
     sizes = subgraph_sizes(run)
     gpu_memory_mb = _gpu_memory_mb(run)
-    check_memory(embedder, settings.method, sizes, run.task_memory_mb(len(sizes)), gpu_memory_mb)
+    check_memory(embedder, settings.method, sizes, run.task_memory_mb(len(sizes)), gpu_memory_mb,
+                 started=settings.warm_start != NO_START)
     starts = _starts(run)
     run.tables.drop_run("subgraph_embeddings")
     run.tables.drop_run("subgraph_stats")
     records: list[dict[str, Any]] = []
     vectors = 0
     for deepest, chosen in _batches(run, sizes):
-        start = _border_vectors(run) if settings.warm_start == BORDER and not deepest else starts
+        start = _vectors_of(run, max(sizes)) if settings.warm_start == BORDER and not deepest else starts
         needed_mb = {at: gpu_bytes(embedder, *chosen[at]) / 2**20 for at in chosen}
         for share in gpu_shares(needed_mb, gpu_memory_mb, settings.gpu_share):
-            stage = _stage(run, embedder, {at: chosen[at] for at in share.subgraphs}, share.gpus)
+            stage = _stage(run, embedder, {at: chosen[at] for at in share.subgraphs}, share.gpus, start is not None)
             vectors += _embed_stage(run, stage, start)
             records += stage.gathered.value.values()
     run.tables.write_rows("subgraph_stats", [{"method": settings.method, **record} for record in records])
@@ -87,11 +88,11 @@ def forecast_of_a_subgraph(run: Run) -> Callable[[int, int], int]:
     to the GPU's: a subgraph of which the GPU would be full then fills the task too.
     """
     embedder, gpu_memory_mb = build_embedder(run.config.embed), _gpu_memory_mb(run)
+    on_task = partial(subgraph_bytes, embedder, started=run.config.embed.warm_start != NO_START)
     if not gpu_memory_mb:
-        return partial(subgraph_bytes, embedder)
+        return on_task
     scale = run.task_memory_mb() / gpu_memory_mb
-    return lambda nodes, edges: max(subgraph_bytes(embedder, nodes, edges),
-                                    math.ceil(scale * gpu_bytes(embedder, nodes, edges)))
+    return lambda nodes, edges: max(on_task(nodes, edges), math.ceil(scale * gpu_bytes(embedder, nodes, edges)))
 
 
 def _gpu_memory_mb(run: Run) -> int:
@@ -110,10 +111,10 @@ def _batches(run: Run, sizes: dict[int, tuple[int, int]]) -> list[tuple[bool, di
     return [deepest, (False, others)] if others else [deepest]
 
 
-def _stage(run: Run, embedder: Embedder, sizes: dict[int, tuple[int, int]], gpus: float) -> Stage:
+def _stage(run: Run, embedder: Embedder, sizes: dict[int, tuple[int, int]], gpus: float, started: bool) -> Stage:
     return Stage(embedder, run.config.run.seed, sizes, cores_of_a_task(run.spark, len(sizes)),
                  run.tables.schema("subgraph_embeddings"), run.tables.arrow_schema("subgraph_embeddings"),
-                 directed=run.config.input.directed, on_cpu=run.config.embed.device == "cpu",
+                 directed=run.config.input.directed, started=started, on_cpu=run.config.embed.device == "cpu",
                  profile=task_profile(run.spark, gpus), gathered=run.spark.sparkContext.accumulator({}, Gathered()))
 
 
@@ -140,9 +141,9 @@ def _starts(run: Run) -> DataFrame | None:
     return found.select("node_id", "vector")
 
 
-def _border_vectors(run: Run) -> DataFrame:
-    """(node_id, vector) of the deepest level: what the others may begin from, and so come out near its frame."""
-    return run.tables.read("subgraph_embeddings").select("node_id", "vector")
+def _vectors_of(run: Run, subgraph: int) -> DataFrame:
+    """(node_id, vector) of one subgraph: the deepest, from which the others begin and so come out near its frame."""
+    return run.tables.read("subgraph_embeddings").where(F.col("subgraph_id") == subgraph).select("node_id", "vector")
 
 
 def _peaks(records: list[dict[str, Any]]) -> dict[str, Any]:

@@ -55,8 +55,9 @@ class Gathered(AccumulatorParam[dict[int, dict[str, Any]]]):
 class Stage:
     """How some of the subgraphs are embedded.
 
-    sizes: {subgraph_id: (nodes, edges)}, of all that are to be embedded. threads: of each task. on_cpu: leave GPUs
-    alone. profile: what a task asks of Spark, None for the job's own. schema: SUBGRAPH_EMBEDDINGS', in Spark and Arrow.
+    sizes: {subgraph_id: (nodes, edges)}, of all that are to be embedded. threads: of each task. started: vectors to
+    begin from come in with the edges. on_cpu: leave GPUs alone. profile: what a task asks of Spark, None for the
+    job's own. schema: SUBGRAPH_EMBEDDINGS', in Spark and Arrow.
     """
 
     embedder: Embedder
@@ -66,6 +67,7 @@ class Stage:
     schema: StructType
     arrow_schema: pa.Schema
     directed: bool = False
+    started: bool = False
     on_cpu: bool = False
     profile: ResourceProfile | None = None
     gathered: Any = field(default=None, compare=False)
@@ -186,7 +188,7 @@ def _record(stage: Stage, level: int, subgraph_id: int, graph: Graph, device: st
     return {
         "level": level, "subgraph_id": subgraph_id, "num_nodes": graph.num_nodes, "num_edges": graph.num_edges,
         "device": device, "gpu": ",".join(task_gpus()) or None, "threads": stage.threads,
-        "predicted_mb": subgraph_bytes(stage.embedder, graph.num_nodes, graph.num_edges) / 2**20,
+        "predicted_mb": subgraph_bytes(stage.embedder, graph.num_nodes, graph.num_edges, stage.started) / 2**20,
         "peak_mb": used / 2**20, "worker_mb": resident / 2**20, "started_at": started,
         "gpu_predicted_mb": None if gpu_predicted is None else gpu_predicted / 2**20,
         "gpu_peak_mb": None if on_gpu is None else on_gpu / 2**20,

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import gc
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 ARROW_BYTES_AN_EDGE = 80   # five columns as Spark's batches hold them, and once more as they are put together
 BUILD_BYTES_AN_EDGE = 130  # while rows become a matrix: ids, their order, both ends' places, the matrix each way
 BUILD_BYTES_A_NODE = 48
+START_COPIES = 4           # of vectors to begin from: rows as they come, put together, chosen, in order of the nodes
 FIXED_BYTES = 48 << 20     # buffers of batches and of the allocators, whatever the subgraph
 # Arrays below 32 MB leave holes in glibc's heap: the same subgraph took up to half more in one run than in another.
 # Mapping each alone would spare the holes, and made ProNE 1.4 times slower on 20,000 nodes.
@@ -31,16 +33,19 @@ TRIAL_NODES = 50
 LOADED: set[type] = set()  # kinds of embedders that this process has tried
 
 
-def subgraph_bytes(embedder: Embedder, num_nodes: int, num_edges: int) -> int:
+def subgraph_bytes(embedder: Embedder, num_nodes: int, num_edges: int, started: bool = False) -> int:
     """Peak bytes of a task that embeds a subgraph, beside the interpreter and its libraries (some 400 MB).
 
     The rows as they came in, then the larger of what the graph takes to be built and what the embedder takes, a
-    half more for holes between arrays, and the vectors on their way out.
+    half more for holes between arrays, and the vectors on their way out. started: vectors to begin from come in too.
     """
     build = BUILD_BYTES_AN_EDGE * num_edges + BUILD_BYTES_A_NODE * num_nodes
     work = max(build, embedder.predict_bytes(num_nodes, num_edges))
     rows_out = 2 * min(num_nodes * embedder.dim * 4, 64 << 20)
-    return ARROW_BYTES_AN_EDGE * num_edges + work + min(work // 2, MAX_HOLES_BYTES) + rows_out + FIXED_BYTES
+    rows_in = ARROW_BYTES_AN_EDGE * num_edges
+    if started:
+        rows_in += ARROW_BYTES_AN_EDGE // 2 * num_edges + START_COPIES * num_nodes * embedder.dim * 4
+    return rows_in + work + min(work // 2, MAX_HOLES_BYTES) + rows_out + FIXED_BYTES
 
 
 def gpu_bytes(embedder: Embedder, num_nodes: int, num_edges: int) -> int:
@@ -115,17 +120,18 @@ class PeakMemory:
 
 
 def check_memory(embedder: Embedder, method: str, sizes: dict[int, tuple[int, int]], task_memory_mb: int,
-                 gpu_memory_mb: int) -> None:
+                 gpu_memory_mb: int, started: bool = False) -> None:
     """MemoryBudgetError where a subgraph is predicted not to fit its task, or its GPU (0: not known, not checked).
 
-    sizes: {subgraph: (nodes, edges)}.
+    sizes: {subgraph: (nodes, edges)}. started: vectors to begin from come in too.
     """
-    limits = [(subgraph_bytes, task_memory_mb, "a task may hold", "run.task_memory_mb", "executors have")]
+    on_task = partial(subgraph_bytes, embedder, started=started)
+    limits = [(on_task, task_memory_mb, "a task may hold", "run.task_memory_mb", "executors have")]
     if gpu_memory_mb:
-        limits.append((gpu_bytes, gpu_memory_mb, "a GPU holds", "embed.gpu_memory_mb", "GPUs have"))
+        limits.append((partial(gpu_bytes, embedder), gpu_memory_mb, "a GPU holds", "embed.gpu_memory_mb", "GPUs have"))
     for subgraph, (num_nodes, num_edges) in sorted(sizes.items()):
         for forecast, most_mb, holds, key, have in limits:
-            needed_mb = forecast(embedder, num_nodes, num_edges) >> 20
+            needed_mb = forecast(num_nodes, num_edges) >> 20
             if needed_mb > most_mb:
                 raise MemoryBudgetError(
                     f"subgraph {subgraph} ({num_nodes:,} nodes, {num_edges:,} edges) is predicted to need "
