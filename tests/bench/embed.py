@@ -74,8 +74,11 @@ def told(*found: np.ndarray) -> str:
 
 def run_time(arguments: argparse.Namespace) -> None:
     known = references(arguments)
-    for method, graph, name in (("prone", a_million_edges(), ""), ("deepwalk", read("blogcatalog"), "blogcatalog")):
-        for seed in arguments.seeds if method in known else []:
+    for method, name in (("prone", ""), ("deepwalk", "blogcatalog")):
+        if method not in known:
+            continue
+        graph = read(name) if name else a_million_edges()
+        for seed in arguments.seeds:
             (ours, vectors), (theirs, others) = embedded(method, graph, seed), known[method](graph, seed)
             print(f"{method}, {graph.num_edges:,} edges: {ours:.1f} s; the reference {theirs:.1f} s; ratio "
                   f"{ours / theirs:.2f}", flush=True)
@@ -110,7 +113,7 @@ config = make_config({{"edges": {str(SHARED / "data" / "cnr_2000" / "edges.parqu
                      tempfile.mkdtemp(), partition={{"num_subgraphs": 64}},
                      run={{"task_memory_mb": {arguments.budget_mb}}}, embed={{"method": {arguments.methods[0]!r}}})
 run = run_steps(build_session("memory", local=True), config, "memory", last="partition")
-print(json.dumps("partitioned"), flush=True)
+print("partitioned", flush=True)
 embed(run)
 row = run.tables.read("subgraph_stats").selectExpr("count(*)", "max(predicted_mb)", "max(peak_mb)", "max(worker_mb)",
     "min(predicted_mb - peak_mb)").collect()[0]
@@ -119,10 +122,12 @@ print(json.dumps(list(row)), flush=True)
     with watched_memory() as seen, \
             subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout or []:
-            if line.startswith('"partitioned'):
+            if line == "partitioned\n":
                 before, seen["python"] = seen["python"], 0
             elif line.startswith("["):
                 count, predicted, peak, worker, spare = json.loads(line)
+    if process.returncode:
+        raise SystemExit(f"the run that was watched ended with code {process.returncode}")
     print(f"{count} subgraphs, budget {arguments.budget_mb} MB: predicted at most {predicted:.0f} MB, measured "
           f"{peak:.0f}, least to spare {spare:.1f}; worker as it saw itself {worker:.0f}; largest Python worker seen "
           f"from outside while embedding {seen['python'] >> 20} MB, before it {before >> 20}")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import DataFrame
@@ -15,12 +14,12 @@ from graphseam.embed.executor import Embedder, Gathered, Stage, embed_subgraphs
 from graphseam.embed.fastrp import FastrpEmbedder
 from graphseam.embed.gpus import gpu_shares, has_gpus, task_profile
 from graphseam.embed.line import LineEmbedder
-from graphseam.embed.memory import check_memory, gpu_bytes, subgraph_bytes
+from graphseam.embed.memory import Limit, check_memory, gpu_bytes, gpu_limit, task_limit
 from graphseam.embed.netmf import NetmfEmbedder
 from graphseam.embed.node2vec import DeepWalkEmbedder, Node2vecEmbedder
 from graphseam.embed.prone import ProneEmbedder
 from graphseam.errors import RunError
-from graphseam.session import cores_of_a_task
+from graphseam.session import MANY_TASKS, cores_of_a_task
 
 if TYPE_CHECKING:
     from graphseam.config import EmbedConfig
@@ -54,18 +53,15 @@ def embed(run: Run) -> dict[str, Any]:
     """
     settings, embedder = run.config.embed, build_embedder(run.config.embed)
     sizes = subgraph_sizes(run)
-    gpu_memory_mb = _gpu_memory_mb(run)
-    check_memory(embedder, settings.method, sizes, run.task_memory_mb(len(sizes)), gpu_memory_mb,
-                 started=settings.warm_start != NO_START)
+    check_memory(settings.method, sizes, _limits(run, len(sizes)))
     starts = _starts(run)
     run.tables.drop_run("subgraph_embeddings")
     run.tables.drop_run("subgraph_stats")
     records: list[dict[str, Any]] = []
     vectors = 0
-    for deepest, chosen in _batches(run, sizes):
-        start = _vectors_of(run, max(sizes)) if settings.warm_start == BORDER and not deepest else starts
+    for start, chosen in _batches(run, sizes, starts):
         needed_mb = {at: gpu_bytes(embedder, *chosen[at]) / 2**20 for at in chosen}
-        for share in gpu_shares(needed_mb, gpu_memory_mb, settings.gpu_share):
+        for share in gpu_shares(needed_mb, _gpu_memory_mb(run), settings.gpu_share):
             stage = _stage(run, embedder, {at: chosen[at] for at in share.subgraphs}, share.gpus, start is not None)
             vectors += _embed_stage(run, stage, start)
             records += stage.gathered.value.values()
@@ -87,12 +83,16 @@ def forecast_of_a_subgraph(run: Run) -> Callable[[int, int], int]:
     Where a GPU's memory is known and is the tighter bound, what is needed there counts, scaled as the task's memory is
     to the GPU's: a subgraph of which the GPU would be full then fills the task too.
     """
+    limits, task_mb = _limits(run), run.task_memory_mb()
+    return lambda nodes, edges: max(math.ceil(limit.forecast(nodes, edges) * task_mb / limit.most_mb)
+                                    for limit in limits)
+
+
+def _limits(run: Run, num_tasks: int = MANY_TASKS) -> list[Limit]:
+    """What bounds a subgraph: the memory of its task, and that of the GPU where it is known."""
     embedder, gpu_memory_mb = build_embedder(run.config.embed), _gpu_memory_mb(run)
-    on_task = partial(subgraph_bytes, embedder, started=run.config.embed.warm_start != NO_START)
-    if not gpu_memory_mb:
-        return on_task
-    scale = run.task_memory_mb() / gpu_memory_mb
-    return lambda nodes, edges: max(on_task(nodes, edges), math.ceil(scale * gpu_bytes(embedder, nodes, edges)))
+    limits = [task_limit(embedder, run.task_memory_mb(num_tasks), run.config.embed.warm_start != NO_START)]
+    return [*limits, gpu_limit(embedder, gpu_memory_mb)] if gpu_memory_mb else limits
 
 
 def _gpu_memory_mb(run: Run) -> int:
@@ -101,14 +101,17 @@ def _gpu_memory_mb(run: Run) -> int:
     return run.config.embed.gpu_memory_mb if on_gpus else 0
 
 
-def _batches(run: Run, sizes: dict[int, tuple[int, int]]) -> list[tuple[bool, dict[int, tuple[int, int]]]]:
-    """(whether it is the deepest level, sizes): all at once, or the deepest first where the others begin from it."""
-    if run.config.embed.warm_start != BORDER or not sizes:
-        return [(False, sizes)] if sizes else []
-    last = max(sizes)  # ids grow with the levels
-    others = {at: size for at, size in sizes.items() if at != last}
-    deepest = (True, {last: sizes[last]})
-    return [deepest, (False, others)] if others else [deepest]
+def _batches(run: Run, sizes: dict[int, tuple[int, int]],
+             starts: DataFrame | None) -> Iterator[tuple[DataFrame | None, dict[int, tuple[int, int]]]]:
+    """(vectors to begin from, sizes): all at once, or the deepest first and then the others, from its vectors."""
+    others = sizes
+    if sizes and run.config.embed.warm_start == BORDER:
+        deepest = max(sizes)  # ids grow with the levels
+        yield None, {deepest: sizes[deepest]}
+        others = {at: size for at, size in sizes.items() if at != deepest}
+        starts = _vectors_of(run, deepest)
+    if others:
+        yield starts, others
 
 
 def _stage(run: Run, embedder: Embedder, sizes: dict[int, tuple[int, int]], gpus: float, started: bool) -> Stage:

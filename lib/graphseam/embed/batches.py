@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch  # the driver asks for forecasts alone, and need not load it
+
+PAIR_BYTES = 64  # of a chunk's pair at its peak: both nodes, put together and put in order
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,8 @@ class PairTrainer:
         weights: float64[n], what negatives are drawn by. chunks: (share done, rows, targets), int64 on the device.
         Cost: a pair takes pool * dim * 6 operations. On a GPU sums come in any order, so bytes may differ by 1e-3.
         """
+        import torch
+
         chances = torch.from_numpy(np.cumsum(weights / weights.sum()))
         draws = torch.Generator().manual_seed(seed)
         size = self.batch_size(len(vectors))
@@ -45,12 +52,15 @@ class PairTrainer:
     def batch_size(self, num_nodes: int) -> int:
         return min(self.max_batch, max(256, 4 * num_nodes))
 
-    def batch_bytes(self, num_nodes: int, dim: int) -> int:
-        """Work space of a step, beside the vectors, the contexts and the chunk of pairs."""
-        return self.batch_size(num_nodes) * (9 * dim + 3 * self.pool) * 4 + 16 * num_nodes
+    def train_bytes(self, num_nodes: int, dim: int, pairs_of_a_chunk: int) -> int:
+        """Peak of `train` on its device: vectors and contexts, a chunk of pairs, and the work space of a step."""
+        step = self.batch_size(num_nodes) * (9 * dim + 3 * self.pool) * 4 + 16 * num_nodes
+        return 2 * num_nodes * dim * 4 + pairs_of_a_chunk * PAIR_BYTES + step
 
     def _step(self, vectors: torch.Tensor, contexts: torch.Tensor, rows: torch.Tensor, targets: torch.Tensor,
               pool: torch.Tensor, alpha: float) -> None:
+        import torch
+
         left, right, away = vectors[rows], contexts[targets], contexts[pool]
         near = alpha * (1 - torch.sigmoid((left * right).sum(dim=1, keepdim=True)))
         with torch.autocast(left.device.type, dtype=torch.bfloat16, enabled=self.mixed):
@@ -61,6 +71,8 @@ class PairTrainer:
 
     def _add(self, matrix: torch.Tensor, places: torch.Tensor, changes: torch.Tensor) -> None:
         """Add each row's changes; one that many pairs of the batch move is moved by fewer, or it would overshoot."""
+        import torch
+
         counts = torch.bincount(places, minlength=len(matrix)).to(matrix.dtype)
         share = (self.repeats / counts.clamp_min(self.repeats))[places]
         matrix.index_add_(0, places, changes * share[:, None])

@@ -10,8 +10,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from graphseam.compiled import compiled_fast
+from graphseam.embed import batches
 from graphseam.embed.sampling import alias_table, draw, generator
-from graphseam.embed.skipgram import PAIR_BYTES, train_pair, visits_of
+from graphseam.embed.skipgram import train_pair, visits_of
 from graphseam.embed.start import random_start
 from graphseam.graph import Graph
 
@@ -66,12 +67,10 @@ class LineEmbedder:
         """The same training in torch, in batches, on any device; what a GPU does."""
         import torch
 
-        from graphseam.embed.batches import batch_trainer
-
         place = torch.device(device)
         trained = torch.from_numpy(vectors).to(place)
         contexts = trained if order == 1 else torch.zeros_like(trained)
-        batch_trainer(self.negatives, self.alpha, place, self.precision).train(
+        batches.batch_trainer(self.negatives, self.alpha, place, self.precision).train(
             trained, contexts, visits_of(arcs) ** self.power, seed, self._sampled_arcs(arcs, seed, place))
         return trained.cpu().numpy()
 
@@ -93,11 +92,8 @@ class LineEmbedder:
         return 2 * num_edges * 56 + num_nodes * (4 * self.dim * 4 + 80)
 
     def predict_gpu_bytes(self, num_nodes: int, num_edges: int) -> int:
-        """Peak on a GPU, where edges are sampled on the CPU: vectors and contexts of one order, a chunk, a batch."""
-        from graphseam.embed.batches import PairTrainer
-
-        half = self.dim - self.dim // 2
-        return 2 * num_nodes * half * 4 + SAMPLES_PER_CHUNK * PAIR_BYTES + PairTrainer().batch_bytes(num_nodes, half)
+        """Peak on a GPU, where edges are sampled on the CPU: what training of one order takes."""
+        return batches.PairTrainer().train_bytes(num_nodes, self.dim - self.dim // 2, SAMPLES_PER_CHUNK)
 
 
 def _sources(arcs: sp.csr_matrix) -> np.ndarray:

@@ -6,9 +6,10 @@ import contextlib
 import ctypes
 import gc
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import psutil
@@ -119,21 +120,34 @@ class PeakMemory:
         return max(0, peak - self._before), peak
 
 
-def check_memory(embedder: Embedder, method: str, sizes: dict[int, tuple[int, int]], task_memory_mb: int,
-                 gpu_memory_mb: int, started: bool = False) -> None:
-    """MemoryBudgetError where a subgraph is predicted not to fit its task, or its GPU (0: not known, not checked).
+class Limit(NamedTuple):
+    """What a subgraph may take of one kind of memory, and what it is predicted to take."""
 
-    sizes: {subgraph: (nodes, edges)}. started: vectors to begin from come in too.
-    """
-    on_task = partial(subgraph_bytes, embedder, started=started)
-    limits = [(on_task, task_memory_mb, "a task may hold", "run.task_memory_mb", "executors have")]
-    if gpu_memory_mb:
-        limits.append((partial(gpu_bytes, embedder), gpu_memory_mb, "a GPU holds", "embed.gpu_memory_mb", "GPUs have"))
+    most_mb: int
+    forecast: Callable[[int, int], int]  # bytes, of (nodes, edges)
+    words: tuple[str, str, str]          # who holds it, the key that says how much, who may have more
+
+
+def task_limit(embedder: Embedder, most_mb: int, started: bool) -> Limit:
+    """The memory of a task. started: vectors to begin from come in too."""
+    return Limit(most_mb, partial(subgraph_bytes, embedder, started=started),
+                 ("a task may hold", "run.task_memory_mb", "executors have"))
+
+
+def gpu_limit(embedder: Embedder, most_mb: int) -> Limit:
+    """The memory of a GPU."""
+    return Limit(most_mb, partial(gpu_bytes, embedder), ("a GPU holds", "embed.gpu_memory_mb", "GPUs have"))
+
+
+def check_memory(method: str, sizes: dict[int, tuple[int, int]], limits: list[Limit]) -> None:
+    """MemoryBudgetError where a subgraph is predicted to go over a limit. sizes: {subgraph: (nodes, edges)}."""
     for subgraph, (num_nodes, num_edges) in sorted(sizes.items()):
-        for forecast, most_mb, holds, key, have in limits:
-            needed_mb = forecast(num_nodes, num_edges) >> 20
-            if needed_mb > most_mb:
+        for limit in limits:
+            needed_mb = limit.forecast(num_nodes, num_edges) >> 20
+            if needed_mb > limit.most_mb:
+                holds, key, have = limit.words
                 raise MemoryBudgetError(
                     f"subgraph {subgraph} ({num_nodes:,} nodes, {num_edges:,} edges) is predicted to need "
-                    f"{needed_mb:,} MB in embed.method {method!r}, and {holds} {most_mb:,} ({key}); lower partition."
-                    f"max_subgraph_edges and repeat the partition, or raise the limit if the {have} that much")
+                    f"{needed_mb:,} MB in embed.method {method!r}, and {holds} {limit.most_mb:,} ({key}); lower "
+                    "partition.max_subgraph_edges and repeat the partition, or raise the limit if the "
+                    f"{have} that much")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from graphseam.embed import skipgram
+from graphseam.embed import batches, skipgram
 from graphseam.embed.skipgram import SkipGram
 from graphseam.embed.start import random_start
 from graphseam.embed.walks import WalkGraph
@@ -60,11 +60,9 @@ class DeepWalkEmbedder:
         """The same training in torch, in batches, on any device; what a GPU does."""
         import torch
 
-        from graphseam.embed.batches import batch_trainer
-
         place, settings = torch.device(device), self.settings
         trained = torch.from_numpy(vectors).to(place)
-        trainer = batch_trainer(settings.negatives, settings.alpha, place, self.precision)
+        trainer = batches.batch_trainer(settings.negatives, settings.alpha, place, self.precision)
         trainer.train(trained, torch.zeros_like(trained), visits ** settings.power, seed,
                       skipgram.pair_chunks(settings, walks, visits, seed, place))
         return trained.cpu().numpy()
@@ -74,13 +72,9 @@ class DeepWalkEmbedder:
         return 2 * num_edges * 24 + num_nodes * (3 * self.dim * 4 + 80)
 
     def predict_gpu_bytes(self, num_nodes: int, num_edges: int) -> int:
-        """Peak on a GPU, where walks are made on the CPU: vectors, contexts, a chunk of pairs and a batch of them."""
-        from graphseam.embed.batches import PairTrainer
-
-        settings = self.settings
-        pairs = skipgram.walks_of_a_chunk(settings) * settings.walk_length * (settings.window + 1)
-        return 2 * num_nodes * self.dim * 4 + pairs * skipgram.PAIR_BYTES \
-            + PairTrainer().batch_bytes(num_nodes, self.dim)
+        """Peak on a GPU, where walks are made on the CPU: what training takes."""
+        pairs = skipgram.walks_of_a_chunk(self.settings) * self.settings.pairs_of_a_walk
+        return batches.PairTrainer().train_bytes(num_nodes, self.dim, pairs)
 
 
 @dataclass(frozen=True)

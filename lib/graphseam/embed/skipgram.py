@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     import torch
 
 PAIRS_PER_CHUNK = 1 << 22  # of a GPU's work, about: walks are made on the CPU and kept only so long
-PAIR_BYTES = 64            # of a chunk's pair at its peak: both nodes, put together and put in order
 
 
 class SkipGram(NamedTuple):
@@ -35,10 +34,15 @@ class SkipGram(NamedTuple):
     power: float = 0.75      # of the visits a negative is drawn by
     subsample: float = 1e-3  # a node with a larger share of all visits is now and then left out of a walk
 
+    @property
+    def pairs_of_a_walk(self) -> int:
+        """On the mean and before nodes are left out."""
+        return self.walk_length * (self.window + 1)
+
 
 def walks_of_a_chunk(settings: SkipGram) -> int:
     """As many walks as make about PAIRS_PER_CHUNK pairs, at least one."""
-    return max(1, PAIRS_PER_CHUNK // (settings.walk_length * (settings.window + 1)))
+    return max(1, PAIRS_PER_CHUNK // settings.pairs_of_a_walk)
 
 
 def visits_of(arcs: sp.csr_matrix) -> np.ndarray:
