@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graphseam.config import Config, OutputConfig, check_run_id, load_config
+from graphseam.config import Config, check_run_id, load_config
 from graphseam.errors import ConfigError
+from graphseam.sections import OutputConfig
 
 LEAST = '[input]\nedges = "edges.csv"\n[output]\nroot = "tables"\n'
 

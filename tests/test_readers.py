@@ -62,7 +62,7 @@ def test_every_table_keeps_the_oldest_reader_protocol_and_says_what_its_columns_
 
 
 def open_tables(spark, root) -> Tables:
-    from graphseam.config import OutputConfig
+    from graphseam.sections import OutputConfig
 
     return Tables(spark, OutputConfig(root=str(root)))
 

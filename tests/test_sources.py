@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from graphseam.config import InputConfig
 from graphseam.errors import InputError
 from graphseam.ingest.sources import WHITESPACE, Source, check_inputs, inputs, inspect, local_files, positional
+from graphseam.sections import InputConfig
 
 
 @pytest.fixture

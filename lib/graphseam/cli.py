@@ -105,7 +105,7 @@ def _open(root: str) -> Any:
         hint = nearest(there.name, [entry.name for entry in there.parent.glob("*") if entry.is_dir()]) \
             .split(" Known:")[0] if there.parent.is_dir() else ""
         raise InputError(f"{root!r} holds no graphseam tables; give the output.root of a run.{hint}")
-    from graphseam.config import OutputConfig
+    from graphseam.sections import OutputConfig
     from graphseam.session import build_session
     from graphseam.tables import Tables
 

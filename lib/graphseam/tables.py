@@ -17,8 +17,8 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
-from graphseam.config import OutputConfig, check_run_id
 from graphseam.errors import RunError, nearest
+from graphseam.sections import OutputConfig, check_run_id
 
 if sys.version_info >= (3, 11):
     from importlib.resources.abc import Traversable

@@ -22,8 +22,8 @@ from graphseam.errors import RunError
 from graphseam.session import MANY_TASKS, cores_of_a_task
 
 if TYPE_CHECKING:
-    from graphseam.config import EmbedConfig
     from graphseam.runs import Run
+    from graphseam.sections import EmbedConfig
 
 EMBEDDERS: dict[str, Any] = {
     "prone": ProneEmbedder,

@@ -16,7 +16,6 @@ from pyspark.sql.types import (
 )
 from pyspark.sql.utils import AnalysisException
 
-from graphseam.config import InputConfig
 from graphseam.errors import InputError
 from graphseam.ingest.sources import (
     WHITESPACE,
@@ -28,6 +27,7 @@ from graphseam.ingest.sources import (
     positional,
     text_source,
 )
+from graphseam.sections import InputConfig
 
 INTEGERS = (ByteType, ShortType, IntegerType, LongType)
 READABLE = (*INTEGERS, FloatType, DoubleType, DecimalType, StringType)  # as ids and weights

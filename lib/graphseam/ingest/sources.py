@@ -16,8 +16,8 @@ from typing import IO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from graphseam.config import InputConfig
 from graphseam.errors import InputError, nearest
+from graphseam.sections import InputConfig
 
 WHITESPACE = r"\s+"         # as a delimiter: any run of blanks and tabs
 OPENERS: dict[str, Callable[..., IO[str]]] = {".gz": gzip.open, ".bz2": bz2.open}  # what Spark opens too
