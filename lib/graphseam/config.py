@@ -50,6 +50,16 @@ class Config:
         if not (self.output.root or self.output.catalog):
             raise ConfigError("output.root is not set; give the directory for the tables (or output.catalog)")
 
+        links = self.predict.links
+        if (links.candidates == "pairs") != bool(self.input.pairs):
+            raise ConfigError('predict.links.candidates = "pairs" and input.pairs belong together; one of them is '
+                              "not set")
+        if self.input.node_type and not self.input.nodes:
+            raise ConfigError("input.node_type is set, and input.nodes is not; give the table that has the column")
+        if (links.src_type or links.dst_type) and not self.input.node_type:
+            raise ConfigError("predict.links.src_type or dst_type is set, and input.node_type is not; give the column "
+                              "of input.nodes that holds the types")
+
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 

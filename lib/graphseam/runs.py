@@ -222,7 +222,7 @@ def peak_memory(interval_s: float = 0.5) -> Iterator[list[float]]:
 def versions(spark: SparkSession) -> dict[str, str]:
     """graphseam and everything a result can hang on."""
     found = {"graphseam": __version__, "python": platform.python_version(), "spark": spark.version}
-    for package in ("delta-spark", "torch", "numpy", "scipy", "pymetis", "scikit-learn", "faiss-cpu", "pyarrow"):
+    for package in ("delta-spark", "torch", "numpy", "scipy", "pymetis", "scikit-learn", "usearch", "pyarrow"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

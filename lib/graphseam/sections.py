@@ -47,6 +47,8 @@ class InputConfig:
     node: str = "node"      # its id column, and that of `labels`
     labels: str = ""        # optional table of labels: several rows a node where it has several
     label: str = "label"    # its label column
+    node_type: str = ""     # a column of `nodes` that tells kinds of nodes apart, such as user and item
+    pairs: str = ""         # optional table of pairs (columns `src` and `dst`) that links are predicted for
 
     def __post_init__(self) -> None:
         _require_name(self.format, "input.format", FORMATS)
@@ -184,13 +186,32 @@ class RefineConfig:
 @dataclass(frozen=True, kw_only=True)
 class LinksConfig:
     top_k: int = 10           # predicted links a node; 0 skips link prediction
-    candidates: str = "auto"  # exact or ivf; auto is exact up to 50,000 nodes
+    candidates: str = "auto"  # where to look: exact, hnsw, two_hop, or two joined by "+"; pairs: those of input.pairs
+    num_candidates: int = 0   # scored a node, of each kind; 0: twice top_k, at least 20
+    hub_cap: int = 1000       # two_hop: paths through nodes of more edges are left out
+    src_type: str = ""        # links for nodes of this type only (input.node_type); "": all, or one side of two
+    dst_type: str = ""        # links to nodes of this type only
+    model_run: str = ""       # score and calibrate by the model of this earlier run, one that held edges out
+
+    # candidates "auto": exact up to 50,000 nodes, else hnsw, and two_hop with either. A graph that joins two kinds of
+    # nodes, no id of which occurs in both columns, is bipartite: the first column gets links to the second.
 
     def __post_init__(self) -> None:
-        from graphseam.predict import INDEXES
+        from graphseam.predict import CANDIDATES
 
         _require(0 <= self.top_k <= 1000, "predict.links.top_k", self.top_k, "give a number from 0 to 1000")
-        _require_name(self.candidates, "predict.links.candidates", ("auto", *INDEXES))
+        parts = self.candidates.split("+")
+        for part in parts:
+            _require_name(part, "predict.links.candidates", ("auto", "pairs", *CANDIDATES))
+        _require(len(parts) == 1 or not {"auto", "pairs"} & set(parts), "predict.links.candidates", self.candidates,
+                 "give auto or pairs alone")
+        _require(len({"exact", "hnsw"} & set(parts)) < 2, "predict.links.candidates", self.candidates,
+                 "give exact or hnsw, not both")
+        _require(self.num_candidates == 0 or self.top_k <= self.num_candidates <= 5000,
+                 "predict.links.num_candidates", self.num_candidates, "give 0 (automatic) or top_k to 5,000")
+        _require(self.hub_cap >= 2, "predict.links.hub_cap", self.hub_cap, "give 2 or more")
+        if self.model_run:
+            check_run_id(self.model_run)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,16 +16,18 @@ ATTEMPTS = 8  # far ends drawn for one negative; a node joined to nearly all oth
 POSITIVE, UNIFORM, HARD = "positive", "uniform", "hard"
 
 
-def sample_edges(edges: DataFrame, max_pairs: int, seed: int) -> DataFrame:
+def sample_edges(edges: DataFrame, max_pairs: int, seed: int, turned: bool = True) -> DataFrame:
     """At most `max_pairs` of the edges, those of the smallest hash, each turned one way or the other by its hash.
+
+    turned=False leaves them as they are, for edges that join two kinds of nodes.
 
     Returns (src, dst): dst is the end that a negative replaces.
     """
     draw = uniform(seed, F.lit("pair"), "src", "dst")
-    turned = uniform(seed, F.lit("turn"), "src", "dst") < 0.5
+    turn = F.lit(turned) & (uniform(seed, F.lit("turn"), "src", "dst") < 0.5)
     return edges.orderBy(draw, "src", "dst").limit(max_pairs).select(
-        F.when(turned, F.col("dst")).otherwise(F.col("src")).alias("src"),
-        F.when(turned, F.col("src")).otherwise(F.col("dst")).alias("dst"))
+        F.when(turn, F.col("dst")).otherwise(F.col("src")).alias("src"),
+        F.when(turn, F.col("src")).otherwise(F.col("dst")).alias("dst"))
 
 
 def draw_negatives(positives: DataFrame, pool: DataFrame, pool_size: int, known: DataFrame, kind: str,

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from graphseam.errors import InputError
 from graphseam.evaluate import draw_pairs
-from graphseam.ingest.graph import connect, hold_out, mark_free, merge, newest_numbers, number_ids
+from graphseam.ingest.graph import connect, hold_out, mark_free, merge, newest_numbers, number_ids, with_sides
 from graphseam.ingest.reading import id_type_of, read_rows, with_reason
 from graphseam.ingest.sources import inputs, is_remote, local_files
 from graphseam.seeds import derive_seed
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 BYTES_PER_ROW = 4  # of a compressed edge list
 MANY_ROWS = 10_000_000
 KEY_TYPES = {"integer": "BIGINT", "string": "STRING"}
-ID_COLUMNS = {"edges": ["src", "dst"], "nodes": ["node"], "labels": ["node"]}
+ID_COLUMNS = {"edges": ["src", "dst"], "nodes": ["node"], "labels": ["node"], "pairs": ["src", "dst"]}
 
 
 def ingest(run: Run) -> dict[str, Any]:
@@ -49,11 +49,14 @@ def ingest(run: Run) -> dict[str, Any]:
             worst = max(details["rejected"], key=details["rejected"].get, default="no row at all")
             raise InputError(f"no row of {run.config.input.edges!r} can be used ({details['rows']:,} read; most often: "
                              f"{worst}); see the table {run.tables.location('rejected_rows')}")
+        details["bipartite"] = _is_bipartite(run)
         details |= _write_edges(run, checked["edges"].where("reason IS NULL"), nodes)
     details["twins"] = details.pop("usable") - details["loops"] - details["edges"] - details["holdout_edges"]
     draw_pairs(run, details["nodes"], dense)
     if "labels" in checked:
         details |= _write_labels(run, checked["labels"].where("reason IS NULL"), nodes)
+    if "pairs" in checked:
+        details |= _write_pairs(run, checked["pairs"].where("reason IS NULL"), nodes)
     return details
 
 
@@ -89,17 +92,29 @@ def _reject(run: Run, checked: dict[str, DataFrame]) -> dict[str, Any]:
 def _write_nodes(run: Run, checked: dict[str, DataFrame], id_type: str) -> tuple[int, bool]:
     """Number every id of the edges and the nodes; returns how many, and whether their numbers have no gap."""
     edges = checked["edges"].where("reason IS NULL")
-    ids = edges.select(F.explode(F.array("src", "dst")).alias("id"))
-    if "nodes" in checked:
-        ids = ids.union(checked["nodes"].where("reason IS NULL").select(F.col("node").alias("id")))
+    others = checked["nodes"].where("reason IS NULL") if "nodes" in checked else None
     published = run.tables.all_runs("runs").where(F.col("run_id") != run.run_id) \
         .where(F.col("id_type") == id_type).select("run_id", F.struct("published_at", "run_id").alias("age"))
     earlier = run.tables.all_runs("nodes").join(published, on="run_id", how="inner") \
         .select(F.col("id").cast(KEY_TYPES[id_type]).alias("id"), "node_id", "age")
     highest = earlier.agg(F.max("node_id")).head()
     first_free = 0 if highest is None or highest[0] is None else highest[0] + 1
-    numbered_ids = number_ids(ids.distinct(), newest_numbers(earlier), first_free)
+    numbered_ids = number_ids(with_sides(edges, others), newest_numbers(earlier), first_free)
     return run.tables.write("nodes", numbered_ids), first_free == 0
+
+
+def _is_bipartite(run: Run) -> bool:
+    """Whether no id came in both columns of the edges: then edges join two kinds of nodes."""
+    sides = run.tables.read("nodes").agg(F.count_if(F.col("side") == "both"), F.count("side")).head()
+    return sides is not None and sides[0] == 0 and sides[1] > 0
+
+
+def _write_pairs(run: Run, rows: DataFrame, nodes: DataFrame) -> dict[str, Any]:
+    """Write the pairs of two known nodes; the others are counted, as are pairs of a node with itself."""
+    pairs = rows.select("src", "dst").distinct()
+    known = connect(pairs.withColumn("weight", F.lit(1.0)), nodes).where("src <> dst").select("src", "dst")
+    kept = run.tables.write("candidate_pairs", known)
+    return {"pairs": kept, "pairs_left_out": pairs.count() - kept}
 
 
 def _write_edges(run: Run, rows: DataFrame, nodes: DataFrame) -> dict[str, Any]:

@@ -22,14 +22,33 @@ def newest_numbers(earlier: DataFrame) -> DataFrame:
 def number_ids(ids: DataFrame, known: DataFrame, first_free: int) -> DataFrame:
     """Give every id a number: its old one where `known` has it, else the next free ones in the order of the ids.
 
-    ids: (id), distinct. known: (id, node_id), of earlier runs. Returns (node_id BIGINT, id).
+    ids: (id, …), each id once. known: (id, node_id), of earlier runs. Returns (node_id BIGINT, id, …).
     Cost: one join and one sort of the new ids. Write the result once and read it back: it is not cheap to repeat.
     """
     if first_free == 0:
-        return ids.sort("id").zipWithIndex("node_id").select("node_id", "id")
+        return ids.sort("id").zipWithIndex("node_id").select("node_id", *ids.columns)
     new = ids.join(known, on="id", how="left_anti").sort("id").zipWithIndex("place")
-    return ids.join(known, on="id", how="inner").select("node_id", "id") \
-        .union(new.select((F.col("place") + F.lit(first_free)).alias("node_id"), "id"))
+    return ids.join(known, on="id", how="inner").select("node_id", *ids.columns) \
+        .union(new.select((F.col("place") + F.lit(first_free)).alias("node_id"), *ids.columns))
+
+
+def with_sides(edges: DataFrame, others: DataFrame | None) -> DataFrame:
+    """(id, type, side): each id once, and the column of the edges it came in: src, dst, both, or null for neither.
+
+    edges: (src, dst) of ids. others: (node, node_type), or without its second column. A node of several types keeps the
+    first in order. Cost: one aggregation.
+    """
+    typed = others is not None and "node_type" in others.columns
+    nothing = F.lit(None).cast("string")
+    ends = edges.select(F.explode(F.array(F.struct(F.col("src").alias("id"), F.lit(1).alias("bit")),
+                                          F.struct(F.col("dst").alias("id"), F.lit(2).alias("bit")))).alias("end")) \
+        .select("end.id", "end.bit", nothing.alias("type"))
+    if others is not None:
+        kind = F.col("node_type").cast("string") if typed else nothing
+        ends = ends.union(others.select(F.col("node").alias("id"), F.lit(0).alias("bit"), kind.alias("type")))
+    names = F.array(nothing, F.lit("src"), F.lit("dst"), F.lit("both"))
+    return ends.groupBy("id").agg(F.min("type").alias("type"), F.bit_or("bit").alias("bits")) \
+        .select("id", "type", F.get(names, F.col("bits")).alias("side"))
 
 
 def connect(rows: DataFrame, nodes: DataFrame) -> DataFrame:

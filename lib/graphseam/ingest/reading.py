@@ -66,7 +66,7 @@ def _check_types(rows: DataFrame, source: Source, columns: dict[str, str]) -> No
     """InputError where an id or a weight is neither number nor text."""
     for key, column in columns.items():
         kind = rows.schema[column].dataType
-        if key != "label" and not isinstance(kind, READABLE):
+        if key not in ("label", "node_type") and not isinstance(kind, READABLE):
             raise InputError(f"{source.path} has {kind.simpleString()} in column {column!r} (input.{key}); "
                              "give a column of numbers or text")
 

@@ -27,7 +27,7 @@ OPENERS: dict[str, Callable[..., IO[str]]] = {".gz": gzip.open, ".bz2": bz2.open
 class Source:
     """One input, looked at: what Spark needs in order to read it."""
 
-    name: str                # edges, nodes or labels
+    name: str                # edges, nodes, labels or pairs
     path: str
     format: str              # parquet, csv or delta
     columns: tuple[str, ...]  # of a csv: the header's names, or "0", "1", … where there is none
@@ -196,9 +196,12 @@ def inputs(config: InputConfig) -> list[tuple[str, str, dict[str, str]]]:
     ends = {"src": config.src, "dst": config.dst}
     found = [("edges", config.edges, {**ends, "weight": config.weight} if config.weight else ends)]
     if config.nodes:
-        found.append(("nodes", config.nodes, {"node": config.node}))
+        kinds = {"node_type": config.node_type} if config.node_type else {}
+        found.append(("nodes", config.nodes, {"node": config.node, **kinds}))
     if config.labels:
         found.append(("labels", config.labels, {"node": config.node, "label": config.label}))
+    if config.pairs:
+        found.append(("pairs", config.pairs, {"src": config.src, "dst": config.dst}))
     return found
 
 

@@ -8,9 +8,8 @@ import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from graphseam.predict.calibration import fit_calibration, probability
-from graphseam.predict.indexes import INDEXES, choose_index
-from graphseam.predict.links import nearest_strangers
+from graphseam.predict.indexes import INDEXES
+from graphseam.predict.links import predict_links
 from graphseam.predict.nodes import ALL_LABELS, labelled_nodes, predict_labels, train_models
 from graphseam.seeds import derive_seed
 from graphseam.session import cores_of_a_task
@@ -18,45 +17,9 @@ from graphseam.session import cores_of_a_task
 if TYPE_CHECKING:
     from graphseam.runs import Run
 
-__all__ = ["INDEXES", "predict_links", "predict_nodes"]
+__all__ = ["CANDIDATES", "INDEXES", "predict_links", "predict_nodes"]
 
-NODES_PER_BLOCK = 20_000  # below it a block is not worth a task of its own
-INDEX_COPIES = 4          # of the vectors a task holds while it builds an index
-
-
-def predict_links(run: Run) -> dict[str, Any]:
-    """The top_k likeliest missing links of every node, each with a probability."""
-    from graphseam.evaluate.pairs import with_cosine
-
-    run.tables.drop_run("link_predictions")
-    settings = run.config.predict.links
-    if settings.top_k == 0:
-        return {"links": 0}
-    embeddings = run.tables.read("embeddings")
-    intercept, slope, support = fit_calibration(with_cosine(run.tables.read("evaluation_pairs"), embeddings))
-    num_nodes = run.details("ingest")["nodes"]
-    method = choose_index(settings.candidates, num_nodes)
-    num_blocks = _num_blocks(run, num_nodes)
-    found = nearest_strangers(embeddings, run.tables.read("edges"), method, settings.top_k, num_blocks,
-                              derive_seed(run.config.run.seed, "links"), cores_of_a_task(run.spark, num_blocks))
-    ids = run.tables.read("nodes")
-    rows = found.withColumnsRenamed({"src": "src_node_id", "dst": "dst_node_id"}) \
-        .withColumn("probability", probability(F.col("score"), intercept, slope))
-    for end in ("src", "dst"):
-        rows = rows.join(ids.select(F.col("node_id").alias(f"{end}_node_id"), F.col("id").alias(end)),
-                         on=f"{end}_node_id", how="inner")
-    return {"links": run.tables.write("link_predictions", rows), "candidates": method, "blocks": num_blocks,
-            "calibration": {"intercept": intercept, "slope": slope, "pairs": support,
-                            "positives": "held-out edges" if run.config.evaluate.holdout else "embedded edges"}}
-
-
-def _num_blocks(run: Run, num_nodes: int) -> int:
-    """Blocks of vectors: as many as memory asks for, and enough for the cores where the graph is worth it."""
-    vector_bytes = num_nodes * run.config.embed.dim * 4 * INDEX_COPIES
-    task_bytes = run.task_memory_mb() << 20
-    for_memory = -(-vector_bytes // task_bytes)
-    for_cores = min(run.spark.sparkContext.defaultParallelism, num_nodes // NODES_PER_BLOCK)
-    return max(1, for_memory, for_cores)
+CANDIDATES = (*INDEXES, "two_hop")
 
 
 def predict_nodes(run: Run) -> dict[str, Any]:

@@ -1,116 +1,189 @@
-"""Links that are probably missing: for every node the nearest others it is not joined to, with a probability."""
+"""The step predict_links: candidates, two models of what makes an edge, a calibrated probability, the best a node."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from graphseam.arrow import vector_matrix
-from graphseam.embed.executor import limit_threads, task_device
-from graphseam.predict.indexes import INDEXES, Index
-from graphseam.session import empty_list
+from graphseam.errors import RunError
+from graphseam.predict.calibration import ALL, Curves, fit_curves, with_probability
+from graphseam.predict.candidates import Sought, find_candidates, known_features, queries_of, sought
+from graphseam.predict.features import ONE_KIND, TWO_KINDS, Design
+from graphseam.predict.link_model import LinkModel, fit_link_model, with_score
+from graphseam.predict.search import nearest as nearest_vectors
+from graphseam.seeds import derive_seed, uniform
+from graphseam.session import persisted
 
-CANDIDATE_SCHEMA = "src BIGINT, dst BIGINT, score FLOAT"
-ARROW_CANDIDATES = pa.schema([("src", pa.int64()), ("dst", pa.int64()), ("score", pa.float32())])
-BASE, QUERY = 0, 1
+if TYPE_CHECKING:
+    from graphseam.runs import Run
+
+TABLES = ("link_predictions", "link_candidates", "link_models", "link_calibration", "pair_scores", "search_recall")
+LEARNT_PAIRS = 20_000     # edges the model of pairs learns from, with as many pairs of each other kind
+CALIBRATED = 200_000      # predictions that the curves are fitted on, at most
+RECALL_QUERIES = 1000     # nodes that the recall of a search is measured on
+PAIRS, CANDIDATES = "pairs", "candidates"
 
 
-def neighbour_lists(edges: DataFrame) -> DataFrame:
-    """(node_id, known BIGINT[]): the nodes each node is joined to, in no order. Cost: one shuffle of the edges."""
-    return edges.select(F.explode(F.array(
-        F.struct(F.col("src").alias("node_id"), F.col("dst").alias("other")),
-        F.struct(F.col("dst").alias("node_id"), F.col("src").alias("other")))).alias("end")) \
-        .groupBy("end.node_id").agg(F.collect_list("end.other").alias("known"))
+def predict_links(run: Run) -> dict[str, Any]:
+    """The top_k likeliest missing links of every node, each with a probability.
 
-
-def nearest_strangers(embeddings: DataFrame, edges: DataFrame, method: str, top_k: int, num_blocks: int, seed: int,
-                      threads: int) -> DataFrame:
-    """The `top_k` nodes of largest cosine for each node, its neighbours and itself left out.
-
-    embeddings: (node_id, vector); a zero vector neither asks nor is found. Returns (src, dst, score, rank).
-    The vectors are cut into `num_blocks` blocks by a hash; a task indexes one block and answers every query for it.
-    Cost: num_blocks shuffles of the vectors, and the index's own. Memory: one block and one batch a task.
+    Two logistic regressions learn from embedded edges: one tells edges from drawn pairs (evaluation scores pairs by
+    it), one tells neighbours from others among the candidates of some nodes (it ranks). Probabilities are the share of
+    predictions of about the same score that are held-out edges, each half of the nodes by the curve of the other; where
+    nothing is held out, of embedded edges among candidates, which flatters, or by predict.links.model_run.
     """
-    vectors = embeddings.select("node_id", "vector")
-    base = vectors.select(F.lit(BASE).alias("kind"), empty_list("bigint").alias("known"), "node_id",
-                          "vector", F.pmod(F.xxhash64("node_id"), F.lit(num_blocks)).cast("int").alias("block"))
-    queries = vectors.join(neighbour_lists(edges), on="node_id", how="inner") \
-        .select(F.lit(QUERY).alias("kind"), "known", "node_id", "vector",
-                F.explode(F.sequence(F.lit(0), F.lit(num_blocks - 1))).alias("block"))
-    rows = base.union(queries).repartitionById(num_blocks, F.col("block")).sortWithinPartitions("kind", "node_id")
-    found = rows.select("kind", "node_id", "known", "vector") \
-        .mapInArrow(_search_stream(method, top_k, seed, threads), CANDIDATE_SCHEMA)
+    for name in TABLES:
+        run.tables.drop_run(name)
+    links = run.config.predict.links
+    if links.top_k == 0:
+        return {"links": 0}
+    with sought(run) as what:
+        design = TWO_KINDS if what.three else ONE_KIND
+        borrowed = _borrowed(run, design) if links.model_run else None
+        run.tables.write("link_candidates", find_candidates(what, learners=borrowed is None))
+        models = borrowed[0] if borrowed else _fit_models(what, design)
+        if not models:  # hardly an edge: nothing to learn from, and every candidate is as good as another
+            return {"links": 0, "candidates": "+".join(what.methods), "models": "too few edges to learn from"}
+        _score_pairs(what, models[PAIRS])
+        details = {"candidates": "+".join(what.methods), "bipartite": what.three, **_measure_recall(what)}
+    ranker = models.get(CANDIDATES, models[PAIRS])
+    with persisted(_best(run, ranker)) as best:
+        curves, basis = (borrowed[1], f"run {links.model_run}") if borrowed else _calibrate(run, ranker, best)
+        _keep(run, models, curves)
+        count = run.tables.write("link_predictions", _with_ids(run, with_probability(best, curves)))
+    return {"links": count, **details, "calibrated_on": basis, "models": sorted(models)}
+
+
+def _borrowed(run: Run, design: Design) -> tuple[dict[str, LinkModel], Curves]:
+    """({name: model}, curves) of predict.links.model_run; RunError where it has none that fit."""
+    wanted = run.config.predict.links.model_run
+    terms = run.tables.all_runs("link_models").where(F.col("run_id") == wanted).collect()  # at most 74 rows
+    points = run.tables.all_runs("link_calibration").where((F.col("run_id") == wanted) & (F.col("fold") == ALL)) \
+        .sort("score").collect()  # at most 500 rows
+    if not terms or not points:
+        raise RunError(f"predict.links.model_run is {wanted!r}, and that run has no link model under "
+                       f"{run.tables.location('link_models')}; name a run that predicted links, or leave the key out")
+    try:
+        models = {name: LinkModel.of([row.asDict() for row in terms if row["model"] == name], design)
+                  for name in {row["model"] for row in terms}}
+    except KeyError as error:
+        raise RunError(f"the link model of run {wanted!r} lacks the term {error}: one of the two graphs is bipartite, "
+                       "the other is not; name another run") from None
+    curve = (np.array([row["score"] for row in points]), np.array([row["probability"] for row in points]))
+    return models, dict.fromkeys((0, 1, ALL), curve)
+
+
+def _fit_models(what: Sought, design: Design) -> dict[str, LinkModel]:
+    """{name: model}, fitted on embedded edges; without `candidates` where candidates hold too few edges, or none."""
+    examples = {PAIRS: _pair_examples(what), CANDIDATES: _candidate_examples(what.run, what.three)}
+    fitted = {name: fit_link_model(rows, design) for name, rows in examples.items()}
+    models = {name: LinkModel.of(rows, design) for name, rows in fitted.items() if rows}
+    if PAIRS not in models and CANDIDATES in models:
+        models[PAIRS] = models[CANDIDATES]
+    return models
+
+
+def _candidate_examples(run: Run, by_source: bool) -> DataFrame:
+    """What the nodes that are learnt from had as candidates; by_source: each of them counts the same, as users do."""
+    rows = run.tables.read("link_candidates").where("learning").withColumn("truth", F.col("known"))
+    if not by_source:
+        return rows.withColumn("weight", F.lit(1.0))
+    edges_of = F.count_if(F.col("known")).over(Window.partitionBy("src"))
+    return rows.withColumn("weight", 1 / F.greatest(edges_of, F.lit(1)).cast("double"))
+
+
+def _pair_examples(what: Sought) -> DataFrame:
+    """Embedded edges, and for each a uniform and a degree-matched pair that is none; either side weighs the same."""
+    from graphseam.evaluate.pairs import HARD, UNIFORM, draw_negatives, ends_of, numbered, sample_edges
+
+    run, seed = what.run, derive_seed(what.run.config.run.seed, "link model")
+    edges, nodes = run.tables.read("edges"), run.tables.read("nodes")
+    pool = nodes.where("side = 'dst'") if what.three else nodes
+    positives = sample_edges(edges, LEARNT_PAIRS, seed, turned=not what.three)
+    with persisted(positives) as positives:
+        ends = ends_of(positives) if not what.three else positives.select(F.col("dst").alias("node_id"), "src", "dst")
+        pools = {UNIFORM: numbered(pool.select("node_id")), HARD: numbered(ends)}
+        drawn = positives.select(F.lit(True).alias("truth"), "src", "dst")
+        for kind, places in pools.items():
+            found = draw_negatives(positives, places, places.count(), edges, kind, seed)
+            drawn = drawn.union(found.select(F.lit(False).alias("truth"), "src", "dst"))
+        weight = F.when(F.col("truth"), 2.0).otherwise(1.0)
+        features = known_features(what, drawn)
+        joined = features.join(drawn, on=["src", "dst"], how="inner").withColumn("weight", weight)
+        return joined.localCheckpoint()  # at most 60,000 rows; the positives are let go of here
+
+
+def _score_pairs(what: Sought, model: LinkModel) -> None:
+    """Write pair_scores: the evaluation pairs by the model of pairs."""
+    pairs = what.run.tables.read("evaluation_pairs").select("src", "dst")
+    what.run.tables.write("pair_scores", with_score(known_features(what, pairs), model, "link_model"))
+
+
+def _measure_recall(what: Sought) -> dict[str, Any]:
+    """Write search_recall: of a sample, the share of the exact nearest strangers that the search found."""
+    if what.methods[0] not in ("exact", "hnsw"):
+        return {}
+    run, top_k, search = what.run, what.num_candidates, what.search(what.num_candidates)
+    recall, asked = 1.0, 0
+    if search.method != "exact":
+        chance = RECALL_QUERIES / max(1, what.num_nodes)
+        sample = queries_of(what, learners=False).where(uniform(search.seed, F.lit("recall"), "node_id") < chance)
+        vectors = run.tables.read("embeddings").select("node_id", "vector")
+        targets = vectors if what.targets is None else vectors.join(what.targets, on="node_id", how="left_semi")
+        exact = nearest_vectors(targets, sample.join(vectors, on="node_id", how="inner"), what.search(top_k, "exact"))
+        found = run.tables.read("link_candidates").where("NOT learning").select("src", "dst", F.lit(1).alias("hit"))
+        told = exact.join(found, on=["src", "dst"], how="left").agg(F.avg(F.coalesce("hit", F.lit(0))),
+                                                                    F.countDistinct("src")).head()
+        recall, asked = (told[0] or 0.0, told[1]) if told is not None else (0.0, 0)
+    run.tables.write_rows("search_recall", [{"method": search.method, "top_k": top_k, "recall": float(recall),
+                                             "queries": asked, "indexes": search.num_blocks}])
+    return {"recall": round(float(recall), 4)}
+
+
+def _best(run: Run, model: LinkModel) -> DataFrame:
+    """The top_k strangers of each node by score, with fold and held_out: what predictions are made of."""
     order = Window.partitionBy("src").orderBy(F.desc("score"), "dst")
-    return found.withColumn("rank", F.row_number().over(order)).where(F.col("rank") <= top_k)
+    scored = with_score(run.tables.read("link_candidates").where("NOT learning AND NOT known"), model)
+    ranked = scored.withColumn("rank", F.row_number().over(order)) \
+        .where(F.col("rank") <= run.config.predict.links.top_k)
+    fold = F.when(uniform(derive_seed(run.config.run.seed, "curves"), "src") < 0.5, 0).otherwise(1).cast("int")
+    held = run.tables.read("holdout_edges").select(
+        F.least("src", "dst").alias("low"), F.greatest("src", "dst").alias("high")).distinct() \
+        .withColumn("held", F.lit(True))
+    return ranked.withColumns({"fold": fold, "low": F.least("src", "dst"), "high": F.greatest("src", "dst")}) \
+        .join(held, on=["low", "high"], how="left") \
+        .withColumn("held_out", F.coalesce("held", F.lit(False))).drop("low", "high", "held", "learning", "known")
 
 
-def _search_stream(method: str, top_k: int, seed: int,
-                   threads: int) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    def search_stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        limit_threads(threads)
-        index = INDEXES[method](device=task_device())
-        ids, vectors, built = [], [], False
-        for batch in batches:
-            split = int(np.searchsorted(batch["kind"].to_numpy(), QUERY))
-            if split:
-                node_ids, unit = _unit_vectors(batch.slice(0, split))
-                ids.append(node_ids)
-                vectors.append(unit)
-            if split < batch.num_rows and ids and sum(map(len, ids)):
-                if not built:
-                    base_ids, built = np.concatenate(ids), True
-                    index.build(np.concatenate(vectors), seed)
-                    vectors.clear()
-                yield from _answer(index, base_ids, batch.slice(split), top_k)
-
-    return search_stream
+def _calibrate(run: Run, model: LinkModel, best: DataFrame) -> tuple[Curves, str]:
+    """(curves, what they were fitted on), of a sample of the nodes."""
+    seed = derive_seed(run.config.run.seed, "calibrated")
+    if run.details("ingest")["holdout_edges"]:
+        share = CALIBRATED / max(1, best.count())
+        rows = best.where(uniform(seed, "src") < share).withColumn("truth", F.col("held_out"))
+        return fit_curves(rows.select("src", "dst", "fold", "score", "truth")), "held-out edges"
+    fold = F.when(uniform(seed, "src") < 0.5, 0).otherwise(1).cast("int")
+    learnt = with_score(run.tables.read("link_candidates").where("learning"), model)
+    rows = learnt.withColumn("fold", fold).withColumn("truth", F.col("known"))
+    return fit_curves(rows.select("src", "dst", "fold", "score", "truth")), "embedded edges"
 
 
-def _unit_vectors(batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray]:
-    """(node ids, vectors of length 1) of the rows whose vector is not zero."""
-    vectors = vector_matrix(batch["vector"])
-    lengths = np.linalg.norm(vectors, axis=1)
-    kept = lengths > 0
-    return batch["node_id"].to_numpy()[kept], vectors[kept] / lengths[kept, None]
+def _keep(run: Run, models: dict[str, LinkModel], curves: Curves) -> None:
+    run.tables.write_rows("link_models", [{"model": name, **row} for name, model in sorted(models.items())
+                                          for row in model.rows()])
+    run.tables.write_rows("link_calibration", [
+        {"fold": fold, "score": float(score), "probability": float(probability)} for fold, points in curves.items()
+        for score, probability in zip(*points, strict=True)])
 
 
-def _answer(index: Index, base_ids: np.ndarray, queries: pa.RecordBatch, top_k: int) -> Iterator[pa.RecordBatch]:
-    """Search for all queries; those with more neighbours ask for more, as neighbours and themselves are dropped.
-
-    Queries are put in classes by their number of neighbours, doubling, so that one hub does not slow the others down.
-    """
-    degrees = queries["known"].value_lengths().to_numpy()
-    classes = np.ceil(np.log2(degrees + 1)).astype(int)
-    for size in np.unique(classes):
-        chosen = queries.filter(pa.array(classes == size))
-        node_ids, vectors = _unit_vectors(chosen)
-        if not len(node_ids):
-            continue
-        if len(node_ids) < chosen.num_rows:
-            chosen = chosen.filter(pa.array(np.isin(chosen["node_id"].to_numpy(), node_ids)))
-        scores, places = index.search(vectors, top_k + 1 + (1 << int(size)))
-        yield _strangers(node_ids, chosen["known"], base_ids, scores, places, top_k)
-
-
-def _strangers(node_ids: np.ndarray, known: pa.ListArray, base_ids: np.ndarray, scores: np.ndarray,
-               places: np.ndarray, top_k: int) -> pa.RecordBatch:
-    """The first `top_k` found of each query that are neither itself nor a neighbour, ties in the order of the id."""
-    rows = np.repeat(np.arange(len(node_ids)), places.shape[1])
-    found, score = base_ids[np.maximum(places, 0)].ravel(), scores.ravel()
-    owners = np.repeat(np.arange(len(node_ids)), known.value_lengths().to_numpy())
-    all_known = known.flatten().to_numpy()
-    ids = np.unique(np.concatenate([base_ids, all_known]))
-    pairs = rows * len(ids) + np.searchsorted(ids, found)
-    barred = np.unique(owners * len(ids) + np.searchsorted(ids, all_known))
-    keep = (places.ravel() >= 0) & (found != node_ids[rows]) & ~np.isin(pairs, barred)
-    rows, found, score = rows[keep], found[keep], score[keep]
-    order = np.lexsort((found, -score, rows))
-    rows, found, score = rows[order], found[order], score[order]
-    first = np.searchsorted(rows, np.arange(len(node_ids)))
-    best = np.arange(len(rows)) - first[rows] < top_k
-    return pa.RecordBatch.from_arrays([pa.array(node_ids[rows[best]]), pa.array(found[best]),
-                                       pa.array(score[best].astype(np.float32))], schema=ARROW_CANDIDATES)
+def _with_ids(run: Run, rows: DataFrame) -> DataFrame:
+    """Rows of link_predictions: the original ids beside the numbers."""
+    ids = run.tables.read("nodes")
+    named = rows.withColumnsRenamed({"src": "src_node_id", "dst": "dst_node_id"})
+    for end in ("src", "dst"):
+        named = named.join(ids.select(F.col("node_id").alias(f"{end}_node_id"), F.col("id").alias(end)),
+                           on=f"{end}_node_id", how="inner")
+    return named

@@ -1,0 +1,162 @@
+"""Pairs worth scoring, and all that is known of them: nearest vectors, short paths, or pairs that the user gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from graphseam.errors import InputError, nearest
+from graphseam.predict.features import pair_features
+from graphseam.predict.indexes import choose_index
+from graphseam.predict.paths import PathSearch, neighbour_lists, paths, plan_paths, to_targets, wanted_of
+from graphseam.predict.search import Search, count_blocks
+from graphseam.predict.search import nearest as nearest_vectors
+from graphseam.seeds import derive_seed, uniform
+from graphseam.session import cores_of_a_task, empty_list, persisted
+
+if TYPE_CHECKING:
+    from graphseam.runs import Run
+
+LEARNERS = 2000  # nodes whose candidates the model learns from
+
+
+@dataclass(frozen=True)
+class Sought:
+    """What a run looks for. methods: exact or hnsw, two_hop, or pairs. three: paths have three edges, as the graph is
+    bipartite. lists: of paths.neighbour_lists. sources, targets: (node_id), None where all nodes are."""
+
+    run: Run
+    methods: tuple[str, ...]
+    three: bool
+    lists: DataFrame
+    sources: DataFrame | None
+    targets: DataFrame | None
+
+    @property
+    def num_candidates(self) -> int:
+        links = self.run.config.predict.links
+        return links.num_candidates or max(20, 2 * links.top_k)
+
+    @property
+    def num_nodes(self) -> int:
+        return int(self.run.details("ingest")["nodes"])
+
+    def search(self, top_k: int, method: str | None = None) -> Search:
+        """The search for nearest vectors; `method` instead of the run's own."""
+        run, chosen = self.run, method or next(name for name in self.methods if name in ("exact", "hnsw"))
+        cores = run.spark.sparkContext.defaultParallelism
+        blocks = count_blocks(chosen, self.num_nodes, run.config.embed.dim, run.task_memory_mb(), cores)
+        return Search(chosen, top_k, blocks, derive_seed(run.config.run.seed, "links"),
+                      cores_of_a_task(run.spark, blocks))
+
+    def path_search(self, top: int) -> PathSearch:
+        run, cores = self.run, self.run.spark.sparkContext.defaultParallelism
+        return plan_paths(run.details("ingest")["edges"], run.task_memory_mb(), cores,
+                          (self.three, top, run.config.predict.links.hub_cap))
+
+
+def chosen_methods(candidates: str, num_nodes: int) -> tuple[str, ...]:
+    """("exact", "two_hop") and the like, of predict.links.candidates."""
+    if candidates == "auto":
+        return choose_index("auto", num_nodes), "two_hop"
+    return tuple(dict.fromkeys(candidates.split("+")))
+
+
+@contextmanager
+def sought(run: Run) -> Iterator[Sought]:
+    """What the run looks for, its neighbour lists kept for as long as the block lasts."""
+    ingested = run.details("ingest")
+    methods = chosen_methods(run.config.predict.links.candidates, ingested["nodes"])
+    sources, targets = _ends(run, ingested["bipartite"])
+    with persisted(neighbour_lists(run.tables.read("edges"))) as lists:
+        yield Sought(run, methods, ingested["bipartite"], lists, sources, targets)
+
+
+def _ends(run: Run, bipartite: bool) -> tuple[DataFrame | None, DataFrame | None]:
+    """(sources, targets): by type where the configuration names one, by the edges' columns in a bipartite graph."""
+    links, nodes = run.config.predict.links, run.tables.read("nodes")
+    found: list[DataFrame | None] = []
+    for key, kind, side in (("src_type", links.src_type, "src"), ("dst_type", links.dst_type, "dst")):
+        if kind:
+            chosen = nodes.where(F.col("type") == kind).select("node_id")
+            if chosen.isEmpty():
+                some = nodes.select("type").where("type IS NOT NULL").distinct().limit(20).collect()
+                known = sorted(row["type"] for row in some)
+                raise InputError(f"predict.links.{key} is {kind!r}, and no node is of that type.{nearest(kind, known)}")
+            found.append(chosen)
+        elif bipartite and not (links.src_type or links.dst_type):
+            found.append(nodes.where(F.col("side") == side).select("node_id"))
+        else:
+            found.append(None)
+    return found[0], found[1]
+
+
+def _among(rows: DataFrame, nodes: DataFrame | None) -> DataFrame:
+    return rows if nodes is None else rows.join(nodes, on="node_id", how="left_semi")
+
+
+def queries_of(what: Sought, learners: bool) -> DataFrame:
+    """(node_id, known, degree, learning): every source, and LEARNERS of them a second time where `learners` is set."""
+    rows = _among(what.lists, what.sources).withColumn("learning", F.lit(False))
+    if not learners:
+        return rows
+    seed = derive_seed(what.run.config.run.seed, "learners")
+    share = F.lit(LEARNERS / max(1, what.num_nodes))
+    chosen = _among(what.lists, what.sources).where(uniform(seed, "node_id") < share)
+    return rows.union(chosen.withColumn("learning", F.lit(True)))
+
+
+def find_candidates(what: Sought, learners: bool) -> DataFrame:
+    """Rows of features.FEATURES_SCHEMA: num_candidates a source and method, strangers all.
+
+    With `learners`, some sources come a second time with learning = true, neighbours being candidates like others.
+    Cost: the searches'; vectors and lists move once a block.
+    """
+    vectors = what.run.tables.read("embeddings").select("node_id", "vector")
+    queries = queries_of(what, learners)
+    if "pairs" in what.methods:
+        given = wanted_of(what.run.tables.read("candidate_pairs")).withColumn("learning", F.lit(False))
+    elif what.methods == ("two_hop",):
+        given = None
+    else:
+        nothing_known = F.when(F.col("learning"), empty_list("bigint")).otherwise(F.col("known")).alias("known")
+        asked = queries.select("node_id", nothing_known, "learning").join(vectors, on="node_id", how="inner")
+        found = nearest_vectors(_among(vectors, what.targets), asked, what.search(what.num_candidates))
+        given = found.groupBy(F.col("src").alias("node_id"), "learning").agg(
+            F.array_sort(F.collect_list("dst")).alias("wanted"))
+    top = what.num_candidates if "two_hop" in what.methods else 0
+    return features_of(what, _with_wanted(queries, given), top)
+
+
+def _with_wanted(queries: DataFrame, given: DataFrame | None) -> DataFrame:
+    if given is None:
+        return queries.withColumn("wanted", empty_list("bigint"))
+    joined = queries.join(given, on=["node_id", "learning"], how="left")
+    return joined.withColumn("wanted", F.coalesce("wanted", empty_list("bigint")))
+
+
+def known_features(what: Sought, pairs: DataFrame) -> DataFrame:
+    """Rows of features.FEATURES_SCHEMA of given pairs, each pair once. pairs: (src, dst)."""
+    given = wanted_of(pairs)
+    asked = given.join(what.lists, on="node_id", how="left").select(
+        "node_id", F.coalesce("known", empty_list("bigint")).alias("known"), F.lit(False).alias("learning"), "wanted")
+    return features_of(what, asked, 0)
+
+
+def features_of(what: Sought, queries: DataFrame, top: int) -> DataFrame:
+    """queries: (node_id, known, wanted, learning)."""
+    run = what.run
+    lists = what.lists if what.targets is None or what.three else to_targets(what.lists, what.targets)
+    places = run.tables.read("assignments", level=1).select("node_id", "subgraph_id")
+    found = paths(lists, queries.select("node_id", "known", "wanted", "learning"), what.path_search(top), places)
+    degrees = what.lists.select("node_id", "degree")
+    vectors = run.tables.read("embeddings").select("node_id", "vector").join(degrees, on="node_id", how="left") \
+        .select("node_id", "vector", F.coalesce("degree", F.lit(0)).alias("degree"))
+    cores = run.spark.sparkContext.defaultParallelism
+    return pair_features(vectors, found, count_blocks("exact", what.num_nodes, run.config.embed.dim,
+                                                      run.task_memory_mb(), cores))

@@ -1,0 +1,118 @@
+"""The link model: a logistic regression of what is known of a pair, kept as rows that anyone can read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import combinations_with_replacement
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import DataFrame
+
+from graphseam.predict.features import Design
+from graphseam.session import in_one_task
+
+MODEL_SCHEMA = "term STRING, coefficient DOUBLE, mean DOUBLE, scale DOUBLE"
+MIN_EXAMPLES = 20  # of edges and of other pairs; with fewer a model is not fitted
+REGULARISATION = 0.1  # scikit-learn's C
+
+
+@dataclass(frozen=True)
+class LinkModel:
+    """log-odds = intercept + z · linear + (products of two z) · products, where z = (features - mean) / scale."""
+
+    design: Design
+    intercept: float
+    mean: np.ndarray
+    scale: np.ndarray
+    linear: np.ndarray
+    products: np.ndarray  # of the upper triangle, row by row; empty where the design has none
+
+    def scores(self, pairs: pa.RecordBatch | pa.Table) -> np.ndarray:
+        """float64[n] log-odds of rows of features.FEATURES_SCHEMA."""
+        standard = (self.design.matrix(pairs) - self.mean) / self.scale
+        found = self.intercept + standard @ self.linear
+        return found + _products(standard) @ self.products if len(self.products) else found
+
+    def rows(self) -> list[dict[str, object]]:
+        """Rows of MODEL_SCHEMA."""
+        names = self.design.names
+        none = {"mean": None, "scale": None}
+        rows: list[dict[str, object]] = [{"term": "intercept", "coefficient": self.intercept, **none}]
+        rows += [{"term": name, "coefficient": float(self.linear[at]), "mean": float(self.mean[at]),
+                  "scale": float(self.scale[at])} for at, name in enumerate(names)]
+        return rows + [{"term": f"{names[i]} * {names[j]}", "coefficient": float(value), **none}
+                       for (i, j), value in zip(_places(len(names)), self.products, strict=False)]
+
+    @staticmethod
+    def of(rows: list[dict[str, object]], design: Design) -> LinkModel:
+        """The model that `rows` describes. KeyError where it was made of other features."""
+        by_term = {str(row["term"]): row for row in rows}
+        names = design.names
+
+        def column(key: str, terms: list[str]) -> np.ndarray:
+            return np.array([by_term[term][key] for term in terms], dtype=np.float64)
+
+        products = [f"{names[i]} * {names[j]}" for i, j in _places(len(names))] if design.products else []
+        return LinkModel(design, float(by_term["intercept"]["coefficient"]),  # type: ignore[arg-type]
+                         column("mean", list(names)), column("scale", list(names)), column("coefficient", list(names)),
+                         column("coefficient", products))
+
+
+def _places(count: int) -> list[tuple[int, int]]:
+    return list(combinations_with_replacement(range(count), 2))
+
+
+def _products(standard: np.ndarray) -> np.ndarray:
+    left, right = np.triu_indices(standard.shape[1])
+    return standard[:, left] * standard[:, right]
+
+
+def fit_link_model(examples: DataFrame, design: Design) -> list[dict[str, object]]:
+    """Rows of MODEL_SCHEMA of a logistic regression, fitted in one task; none where there are too few examples.
+
+    examples: rows of features.FEATURES_SCHEMA with truth BOOLEAN and weight DOUBLE; as many as the caller has bounded.
+    Features and products are standardised, the penalty is scikit-learn's L2. Returns at most 37 rows.
+    """
+    return [row.asDict() for row in in_one_task(examples, _fit(design), MODEL_SCHEMA).collect()]  # one row a term
+
+
+def _fit(design: Design) -> Callable[[pa.Table], pa.Table]:
+    def fit(examples: pa.Table) -> pa.Table:
+        from sklearn.linear_model import LogisticRegression
+
+        examples = examples.sort_by([("src", "ascending"), ("dst", "ascending"), ("truth", "ascending"),
+                                     ("weight", "ascending")])
+        truth = examples["truth"].to_numpy()
+        rows: list[dict[str, object]] = []
+        if min(truth.sum(), (~truth).sum()) >= MIN_EXAMPLES:
+            features = design.matrix(examples)
+            mean, scale = features.mean(axis=0), features.std(axis=0)
+            scale = np.where(scale > 1e-9, scale, 1.0)
+            standard = (features - mean) / scale
+            terms = np.hstack([standard, _products(standard)]) if design.products else standard
+            centre, width = terms.mean(axis=0), np.maximum(terms.std(axis=0), 1e-9)
+            width = np.where(width > 1e-8, width, 1.0)
+            weight = examples["weight"].to_numpy()
+            model = LogisticRegression(C=REGULARISATION, max_iter=3000)
+            model.fit((terms - centre) / width, truth, sample_weight=weight / weight.mean())
+            values = model.coef_[0] / width
+            count = len(design.names)
+            rows = LinkModel(design, float(model.intercept_[0] - values @ centre), mean, scale, values[:count],
+                             values[count:]).rows()
+        return pa.Table.from_pylist(rows, schema=pa.schema([("term", pa.string()), ("coefficient", pa.float64()),
+                                                            ("mean", pa.float64()), ("scale", pa.float64())]))
+
+    return fit
+
+
+def with_score(pairs: DataFrame, model: LinkModel, name: str = "score") -> DataFrame:
+    """`pairs` (rows of FEATURES_SCHEMA) with the model's log-odds in a column `name`. No shuffle."""
+    def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            if batch.num_rows:
+                yield batch.append_column(name, pa.array(model.scores(batch)))
+
+    kinds = ", ".join(f"{field.name} {field.dataType.simpleString()}" for field in pairs.schema.fields)
+    return pairs.mapInArrow(score, f"{kinds}, {name} DOUBLE")

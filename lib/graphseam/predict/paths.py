@@ -1,0 +1,191 @@
+"""Short paths between nodes: candidates for links, and the structural half of what a link model knows of a pair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from graphseam.predict.kernels import find_paths, workspace
+from graphseam.session import empty_list
+
+PATHS_SCHEMA = ("src BIGINT, learning BOOLEAN, src_degree BIGINT, dst ARRAY<BIGINT>, known ARRAY<BOOLEAN>, "
+                "num_paths ARRAY<BIGINT>, adamic_adar ARRAY<FLOAT>, resource_allocation ARRAY<FLOAT>")
+LIST, QUERY = 0, 1
+QUERIES_AT_ONCE = 4096
+BYTES_PER_END = 40  # of an edge's end in a task: as it came, as the node's place, and Arrow's batch
+
+
+@dataclass(frozen=True)
+class PathSearch:
+    """How to look for paths: two steps or `three`, `top` strangers a query, nodes of more than hub_cap edges are not
+    between, in num_blocks blocks of queries; a block gets all lists where they fit, else those it needs up to
+    max_ends ends, the shortest lists first."""
+
+    three: bool
+    top: int
+    hub_cap: int
+    num_blocks: int
+    max_ends: int
+    whole: bool
+
+
+def plan_paths(num_edges: int, task_mb: int, cores: int, shape: tuple[bool, int, int]) -> PathSearch:
+    """shape: (three, top, hub_cap). One block a core while every task holds the graph, else enough for halves of it."""
+    max_ends = (task_mb << 20) // 2 // BYTES_PER_END
+    whole = 2 * num_edges <= max_ends
+    num_blocks = cores if whole else max(cores, -(-4 * 2 * num_edges // max_ends))
+    three, top, hub_cap = shape
+    return PathSearch(three, top, hub_cap, num_blocks, max_ends, whole)
+
+
+def neighbour_lists(edges: DataFrame) -> DataFrame:
+    """(node_id, known BIGINT[], degree INT): the nodes each node is joined to, each once, in order.
+
+    Cost: one shuffle of the edges.
+    """
+    return edges.select(F.explode(F.array(
+        F.struct(F.col("src").alias("node_id"), F.col("dst").alias("other")),
+        F.struct(F.col("dst").alias("node_id"), F.col("src").alias("other")))).alias("end")) \
+        .groupBy("end.node_id").agg(F.array_sort(F.array_distinct(F.collect_list("end.other"))).alias("known")) \
+        .withColumn("degree", F.size("known"))
+
+
+def paths(lists: DataFrame, queries: DataFrame, search: PathSearch, places: DataFrame | None = None) -> DataFrame:
+    """For each query the nodes wanted of it and those that most short paths lead to; one row a query.
+
+    lists: (node_id, known, degree), of `neighbour_lists`. queries: (node_id, known, wanted BIGINT[], learning BOOLEAN);
+    see kernels.find_paths. places: (node_id, subgraph_id), used where no task can hold all lists: queries of a subgraph
+    then go to one block, as they need the same lists. Returns rows of PATHS_SCHEMA.
+    Cost: each block's lists and queries are moved once; O(paths) on executors. Memory: search.max_ends ends a task.
+    """
+    between = lists.where(F.col("degree") <= search.hub_cap)
+    spread = F.pmod(F.xxhash64("node_id"), F.lit(search.num_blocks))
+    if search.whole or places is None:
+        asked = queries.withColumn("block", spread.cast("int"))
+    else:
+        asked = queries.join(places, on="node_id", how="inner").withColumn(
+            "block", F.pmod(F.xxhash64("subgraph_id"), F.lit(search.num_blocks)).cast("int")).drop("subgraph_id")
+    if search.whole:
+        held = between.withColumn("block", F.explode(F.sequence(F.lit(0), F.lit(search.num_blocks - 1))))
+    else:
+        held = _needed(between, asked, search)
+    rows = held.select("block", F.lit(LIST).alias("kind"), "node_id", "known", "degree",
+                       empty_list("bigint").alias("wanted"), F.lit(False).alias("learning")) \
+        .union(asked.select("block", F.lit(QUERY).alias("kind"), "node_id", "known", F.size("known").alias("degree"),
+                            "wanted", "learning"))
+    return rows.repartitionById(search.num_blocks, F.col("block")).sortWithinPartitions("kind", "node_id") \
+        .drop("block").mapInArrow(_path_stream(search), PATHS_SCHEMA)
+
+
+def _needed(between: DataFrame, asked: DataFrame, search: PathSearch) -> DataFrame:
+    """(block, node_id, known, degree): lists that paths of the block's queries go through, within its budget."""
+    needed = asked.select("block", F.explode("known").alias("node_id")).distinct()
+    if search.three:
+        further = needed.join(between, on="node_id", how="inner").select("block", F.explode("known").alias("node_id"))
+        needed = needed.union(further).distinct()
+    order = Window.partitionBy("block").orderBy("size", "node_id")
+    sized = needed.join(between.select("node_id", F.size("known").alias("size")), on="node_id", how="inner") \
+        .withColumn("so_far", F.sum("size").over(order.rowsBetween(Window.unboundedPreceding, Window.currentRow)))
+    return sized.where(F.col("so_far") <= search.max_ends).select("block", "node_id") \
+        .join(between, on="node_id", how="inner")
+
+
+def to_targets(lists: DataFrame, targets: DataFrame) -> DataFrame:
+    """`lists` whose neighbours are all targets; `degree` still counts all of them. Cost: two shuffles of the edges."""
+    ends = lists.select("node_id", "degree", F.explode("known").alias("other")) \
+        .join(targets.select(F.col("node_id").alias("other")), on="other", how="left_semi")
+    return ends.groupBy("node_id", "degree").agg(F.array_sort(F.collect_list("other")).alias("known")) \
+        .select("node_id", "known", "degree")
+
+
+def wanted_of(pairs: DataFrame) -> DataFrame:
+    """(node_id, wanted BIGINT[]): each src with its dst, each once, in order. pairs: (src, dst)."""
+    return pairs.groupBy(F.col("src").alias("node_id")) \
+        .agg(F.array_sort(F.array_distinct(F.collect_list("dst"))).alias("wanted"))
+
+
+def _path_stream(search: PathSearch) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def path_stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        held: list[pa.RecordBatch] = []
+        adjacency: Adjacency | None = None
+        for batch in batches:
+            split = int(np.searchsorted(batch["kind"].to_numpy(), QUERY))
+            if split:
+                held.append(batch.slice(0, split).select(["node_id", "known", "degree"]))
+            for start in range(split, batch.num_rows, QUERIES_AT_ONCE):
+                if adjacency is None:
+                    adjacency = Adjacency(held, search)
+                    held.clear()
+                yield adjacency.answer(batch.slice(start, min(QUERIES_AT_ONCE, batch.num_rows - start)))
+
+    return path_stream
+
+
+class Adjacency:
+    """The lists a task holds, in compressed rows (CSR), and its workspace. Nodes it knows only by name have no list."""
+
+    def __init__(self, batches: list[pa.RecordBatch], search: PathSearch) -> None:
+        self.search, self.seen = search, 0
+        nodes = np.concatenate([batch["node_id"].to_numpy() for batch in batches] or [np.zeros(0, np.int64)])
+        ends = np.concatenate([batch["known"].flatten().to_numpy() for batch in batches] or [np.zeros(0, np.int64)])
+        lengths = np.concatenate([batch["known"].value_lengths().to_numpy() for batch in batches] or [np.zeros(0, int)])
+        self.ids = np.unique(np.concatenate([nodes, ends]))
+        size = np.zeros(len(self.ids) + 1, np.int64)
+        size[np.searchsorted(self.ids, nodes) + 1] = lengths
+        self.indptr = np.cumsum(size)
+        self.indices = np.searchsorted(self.ids, ends).astype(np.int32)  # nodes came in order, so rows are in place
+        self.degrees = np.ones(len(self.ids))
+        for batch in batches:
+            self.degrees[np.searchsorted(self.ids, batch["node_id"].to_numpy())] = batch["degree"].to_numpy()
+        self.space = workspace(len(self.ids) + 1, search.three)  # one more: the place of all nodes that are not here
+
+    def _places(self, lists: pa.ListArray) -> tuple[np.ndarray, np.ndarray]:
+        """(places, offsets) of lists of ids; an id that is not here gets the last place, which no path reaches."""
+        ids = lists.flatten().to_numpy()
+        places = np.searchsorted(self.ids, ids)
+        here = places < len(self.ids)
+        here[here] = self.ids[places[here]] == ids[here]
+        offsets = np.concatenate([[0], np.cumsum(lists.value_lengths().to_numpy())])
+        return np.where(here, places, len(self.ids)).astype(np.int64), offsets.astype(np.int64)
+
+    def answer(self, queries: pa.RecordBatch) -> pa.RecordBatch:
+        """Rows of PATHS_SCHEMA, one a query."""
+        node_ids = pa.array(queries["node_id"])
+        known, known_ptr = self._places(queries["known"])
+        wanted, wanted_ptr = self._places(queries["wanted"])
+        own, _ = self._places(pa.ListArray.from_arrays(np.arange(len(node_ids) + 1, dtype=np.int32), node_ids))
+        indptr = np.append(self.indptr, self.indptr[-1])
+        rows, nodes, flags, sums = find_paths(
+            own, known_ptr, known, wanted_ptr, wanted, queries["learning"].to_numpy(zero_copy_only=False),
+            indptr, self.indices, np.append(self.degrees, 1.0), self.search.top, self.seen, self.space)
+        self.seen += len(node_ids)
+        dst = np.append(self.ids, -1)[nodes]
+        counts = np.bincount(rows, minlength=len(node_ids))
+        given = np.diff(wanted_ptr)
+        start = np.concatenate([[0], np.cumsum(counts)])[:-1]
+        at = np.repeat(start - wanted_ptr[:-1], given) + np.arange(len(wanted))
+        dst[at] = queries["wanted"].flatten().to_numpy()  # those that are not here have lost their id,
+        lost = wanted == len(self.ids)
+        flags[at[lost]] = _listed(dst[at[lost]], rows[at[lost]], queries["known"])  # and whether they are neighbours
+        offsets = pa.array(np.concatenate([[0], np.cumsum(counts)]).astype(np.int32))
+        columns = (pa.array(dst), pa.array(flags), pa.array(sums[:, 0].astype(np.int64)),
+                   pa.array(sums[:, 1].astype(np.float32)), pa.array(sums[:, 2].astype(np.float32)))
+        names = ("dst", "known", "num_paths", "adamic_adar", "resource_allocation")
+        lists = [pa.ListArray.from_arrays(offsets, column) for column in columns]
+        return pa.RecordBatch.from_arrays(
+            [node_ids, queries["learning"], pa.array(np.diff(known_ptr)), *lists],
+            names=["src", "learning", "src_degree", *names])
+
+
+def _listed(ids: np.ndarray, rows: np.ndarray, lists: pa.ListArray) -> np.ndarray:
+    """Whether each id is in the list of its row."""
+    members = lists.flatten().to_numpy()
+    owners = np.repeat(np.arange(len(lists)), lists.value_lengths().to_numpy())
+    names = np.unique(np.concatenate([ids, members]))
+    return np.isin(rows * len(names) + np.searchsorted(names, ids),
+                   owners * len(names) + np.searchsorted(names, members))

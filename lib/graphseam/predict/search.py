@@ -1,0 +1,140 @@
+"""The nearest vectors of each node: vectors in blocks, one index a block, all blocks searched in parallel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from graphseam.arrow import vector_matrix
+from graphseam.embed.executor import limit_threads, task_device
+from graphseam.predict.indexes import INDEXES, Index
+from graphseam.session import empty_list
+
+NEAREST_SCHEMA = "src BIGINT, dst BIGINT, score FLOAT, learning BOOLEAN"
+ARROW_NEAREST = pa.schema([("src", pa.int64()), ("dst", pa.int64()), ("score", pa.float32()), ("learning", pa.bool_())])
+BASE, QUERY = 0, 1
+NODES_PER_BLOCK = 20_000   # below it a block is not worth a task of its own
+HNSW_NODES = 250_000       # of one index; its number of shards must not hang on the machine
+TELLABLE = 1 << 20  # cosines nearer than 1e-6 are ties: how products are rounded differs between blocks
+TWINS = 8           # nodes of equal cosine asked for beyond the last place, so that the id may choose among them
+COPIES = {"exact": 4, "hnsw": 5}  # of a block's vectors that a task holds while it builds an index
+
+
+@dataclass(frozen=True)
+class Search:
+    """How to look for the `top_k` nearest: method (see INDEXES), blocks of vectors, seed, threads of a task."""
+
+    method: str
+    top_k: int
+    num_blocks: int
+    seed: int
+    threads: int
+
+
+def count_blocks(method: str, num_nodes: int, dim: int, task_mb: int, cores: int) -> int:
+    """Blocks of vectors: as many as memory asks for; hnsw one for each 250,000 nodes, exact one for each core."""
+    vector_bytes = num_nodes * dim * 4 * COPIES[method]
+    for_memory = -(-vector_bytes // (task_mb << 20))
+    others = -(-num_nodes // HNSW_NODES) if method == "hnsw" else min(cores, num_nodes // NODES_PER_BLOCK)
+    return max(1, for_memory, others)
+
+
+def nearest(base: DataFrame, queries: DataFrame, search: Search) -> DataFrame:
+    """The `search.top_k` nodes of largest cosine for each query among those of `base`, itself left out.
+
+    base: (node_id, vector). queries: (node_id, vector, known BIGINT[], learning BOOLEAN). The nodes in `known` are left
+    out; `learning` is handed on; such a query gets twice as many.
+    Returns (src, dst, score FLOAT, learning); a zero vector neither asks nor is found. Ties in the order of the id.
+    The vectors are cut into blocks by a hash; a task indexes one block and answers every query for it.
+    Cost: num_blocks shuffles of the queries, and the index's own. Memory: one block and one batch a task.
+    """
+    count = search.num_blocks
+    held = base.select(F.lit(BASE).alias("kind"), empty_list("bigint").alias("known"), F.lit(False).alias("learning"),
+                       "node_id", "vector", F.pmod(F.xxhash64("node_id"), F.lit(count)).cast("int").alias("block"))
+    asked = queries.select(F.lit(QUERY).alias("kind"), "known", "learning", "node_id", "vector",
+                           F.explode(F.sequence(F.lit(0), F.lit(count - 1))).alias("block"))
+    rows = held.union(asked).repartitionById(count, F.col("block")).sortWithinPartitions("kind", "node_id")
+    found = rows.select("kind", "node_id", "known", "learning", "vector") \
+        .mapInArrow(_search_stream(search), NEAREST_SCHEMA)
+    if count == 1:
+        return found
+    allowed = F.when(F.col("learning"), 2 * search.top_k).otherwise(search.top_k)
+    best = Window.partitionBy("src", "learning").orderBy(F.desc(F.round(F.col("score") * TELLABLE)), "dst")
+    return found.withColumn("rank", F.row_number().over(best)).where(F.col("rank") <= allowed) \
+        .select("src", "dst", "score", "learning")
+
+
+def _search_stream(search: Search) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def search_stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        limit_threads(search.threads)
+        index = INDEXES[search.method](device=task_device())
+        ids, vectors, built = [], [], False
+        for batch in batches:
+            split = int(np.searchsorted(batch["kind"].to_numpy(), QUERY))
+            if split:
+                node_ids, unit = _unit_vectors(batch.slice(0, split))
+                ids.append(node_ids)
+                vectors.append(unit)
+            if split < batch.num_rows and ids and sum(map(len, ids)):
+                if not built:
+                    base_ids, built = np.concatenate(ids), True
+                    index.build(np.concatenate(vectors), search.seed)
+                    vectors.clear()
+                yield from _answer(index, base_ids, batch.slice(split), search.top_k)
+
+    return search_stream
+
+
+def _unit_vectors(batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray]:
+    """(node ids, vectors of length 1) of the rows whose vector is not zero."""
+    vectors = vector_matrix(batch["vector"])
+    lengths = np.linalg.norm(vectors, axis=1)
+    kept = lengths > 0
+    return batch["node_id"].to_numpy()[kept], vectors[kept] / lengths[kept, None]
+
+
+def _answer(index: Index, base_ids: np.ndarray, queries: pa.RecordBatch, top_k: int) -> Iterator[pa.RecordBatch]:
+    """Search for all queries; those with more neighbours ask for more, as neighbours and themselves are dropped.
+
+    Queries are put in classes by their number of neighbours, doubling, so that one hub does not slow the others down.
+    """
+    degrees = queries["known"].value_lengths().to_numpy()
+    classes = np.ceil(np.log2(degrees + 1)).astype(int)
+    for size in np.unique(classes):
+        chosen = queries.filter(pa.array(classes == size))
+        node_ids, vectors = _unit_vectors(chosen)
+        if not len(node_ids):
+            continue
+        if len(node_ids) < chosen.num_rows:
+            chosen = chosen.filter(pa.array(np.isin(chosen["node_id"].to_numpy(), node_ids)))
+        learning = bool(chosen["learning"].true_count)
+        scores, places = index.search(vectors, top_k * (1 + learning) + 1 + (1 << int(size)) + TWINS)
+        yield _best(chosen, base_ids, scores, places, top_k)
+
+
+def _best(queries: pa.RecordBatch, base_ids: np.ndarray, scores: np.ndarray, places: np.ndarray,
+          top_k: int) -> pa.RecordBatch:
+    """The first `top_k` of what was found for each query, itself and its neighbours left out."""
+    node_ids, neighbours = queries["node_id"].to_numpy(), queries["known"]
+    rows = np.repeat(np.arange(len(node_ids)), places.shape[1])
+    found, score = base_ids[np.maximum(places, 0)].ravel(), scores.ravel()
+    owners = np.repeat(np.arange(len(node_ids)), neighbours.value_lengths().to_numpy())
+    all_known = neighbours.flatten().to_numpy()
+    ids = np.unique(np.concatenate([base_ids, all_known]))
+    pairs = rows * len(ids) + np.searchsorted(ids, found)
+    barred = np.unique(owners * len(ids) + np.searchsorted(ids, all_known))
+    keep = (places.ravel() >= 0) & (found != node_ids[rows]) & ~np.isin(pairs, barred)
+    rows, found, score = rows[keep], found[keep], score[keep]
+    order = np.lexsort((found, -np.round(score * TELLABLE), rows))
+    rows, found, score = rows[order], found[order], score[order]
+    first = np.searchsorted(rows, np.arange(len(node_ids)))
+    allowed = top_k * (1 + queries["learning"].to_numpy(zero_copy_only=False).astype(int))
+    best = np.arange(len(rows)) - first[rows] < allowed[rows]
+    return pa.RecordBatch.from_arrays([
+        pa.array(node_ids[rows[best]]), pa.array(found[best]), pa.array(score[best].astype(np.float32)),
+        queries["learning"].take(pa.array(rows[best]))], schema=ARROW_NEAREST)
