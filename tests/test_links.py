@@ -1,0 +1,296 @@
+"""Predicted links: paths, nearest vectors, features, the model and its calibration, each beside a plain reference."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import scipy.sparse as sp
+from pyspark.sql import functions as F
+
+from graphseam.predict.calibration import curve, fit_curves, with_probability
+from graphseam.predict.features import ONE_KIND, TWO_KINDS, pair_features, without_the_edge
+from graphseam.predict.kernels import find_paths, workspace
+from graphseam.predict.link_model import LinkModel, fit_link_model, with_score
+from graphseam.predict.paths import PathSearch, neighbour_lists, paths, plan_paths, wanted_of
+from graphseam.predict.search import Search, count_blocks, nearest
+
+
+def random_edges(num_nodes: int, num_edges: int, seed: int, bipartite: bool = False) -> list[tuple[int, int]]:
+    rng = np.random.default_rng(seed)
+    half = num_nodes // 2
+    drawn = rng.integers(0, (half, num_nodes - half) if bipartite else num_nodes, (num_edges, 2))
+    ends = drawn + np.array([0, half]) if bipartite else drawn
+    return sorted({(int(min(a, b)), int(max(a, b))) for a, b in ends if a != b})
+
+
+def adjacency(edges: list[tuple[int, int]], num_nodes: int) -> sp.csr_matrix:
+    src, dst = np.array(edges).T
+    ones = np.ones(2 * len(edges))
+    return sp.csr_matrix((ones, (np.r_[src, dst], np.r_[dst, src])), (num_nodes, num_nodes))
+
+
+def reference_sums(edges: list[tuple[int, int]], num_nodes: int, three: bool, hub_cap: int) -> np.ndarray:
+    """float64[n, n, 3]: count, Adamic-Adar, resource allocation of 2- or 3-step walks, by matrix products; a walk over
+    the edge of its own two ends does not count."""
+    matrix = adjacency(edges, num_nodes).toarray()
+    degree = matrix.sum(axis=1)
+    allowed = (degree <= hub_cap) & (degree > 0)
+    found = np.zeros((num_nodes, num_nodes, 3))
+    for kind, weight in enumerate((np.ones(num_nodes), 1 / np.log(np.maximum(degree, 2)), 1 / np.maximum(degree, 1))):
+        middle = np.diag(weight * allowed)
+        if not three:
+            found[:, :, kind] = matrix @ middle @ matrix
+            continue
+        for a, b in product(range(num_nodes), range(num_nodes)):
+            without = matrix.copy()
+            without[a, b] = without[b, a] = 0
+            found[a, b, kind] = without[a] @ middle @ without @ middle @ without[:, b]
+    return found
+
+
+@pytest.mark.parametrize("hub_cap", [4, 1000])
+@pytest.mark.parametrize("three", [False, True])
+def test_paths_are_those_of_matrix_products(spark, three, hub_cap):
+    """Every pair asked for: its sums, and whether it is an edge."""
+    edges, n = random_edges(24, 60, seed=2, bipartite=three), 24
+    frame = spark.createDataFrame(edges, "src BIGINT, dst BIGINT")
+    lists = neighbour_lists(frame)
+    every = spark.createDataFrame([(a, list(range(n)), False) for a in range(n)],
+                                  "node_id BIGINT, wanted ARRAY<BIGINT>, learning BOOLEAN")
+    queries = lists.join(every, on="node_id")
+    found = paths(lists, queries, PathSearch(three, 0, hub_cap, 3, 10_000, True)).collect()
+    sums, matrix = reference_sums(edges, n, three, hub_cap), adjacency(edges, n).toarray()
+    assert len(found) == len({end for edge in edges for end in edge})
+    checked = 0
+    for row in found:
+        assert row["src_degree"] == matrix[row["src"]].sum()
+        for at, dst in enumerate(row["dst"]):
+            assert row["known"][at] == bool(matrix[row["src"], dst])
+            if dst == row["src"]:
+                continue
+            count, aa, ra = sums[row["src"], dst]
+            assert row["num_paths"][at] == count
+            assert row["adamic_adar"][at] == pytest.approx(aa, rel=1e-5, abs=1e-6)
+            assert row["resource_allocation"][at] == pytest.approx(ra, rel=1e-5, abs=1e-6)
+            checked += 1
+    assert checked > 400
+
+
+@pytest.mark.parametrize("learning", [False, True])
+def test_the_best_by_adamic_adar_come_first_ties_by_node(learning):
+    """Against networkx' own index; neighbours only for a query that learns, which gets twice as many."""
+    import networkx as nx
+
+    edges, n, top = random_edges(40, 120, seed=5), 40, 4
+    graph = nx.Graph(edges)
+    graph.add_nodes_from(range(n))
+    matrix = adjacency(edges, n)
+    matrix.sort_indices()
+    indptr, indices = matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32)
+    degrees = np.maximum(np.diff(indptr), 1).astype(float)
+    queries = np.arange(n)
+    none = np.zeros(n + 1, np.int64)
+    rows, nodes, known, sums = find_paths(queries, indptr, indices.astype(np.int64), none, none[:0],
+                                          np.full(n, learning), indptr, indices, degrees, top, 0, workspace(n, False))
+    for q in queries:
+        others = [v for v in range(n) if v != q and (learning or not graph.has_edge(q, v))]
+        scores = {v: value for _, v, value in nx.adamic_adar_index(graph, [(q, v) for v in others]) if value > 0}
+        wanted = sorted(scores, key=lambda v, scores=scores: (-round(scores[v], 9), v))[: top * (1 + learning)]
+        mine = rows == q
+        assert nodes[mine].tolist() == wanted
+        assert np.allclose(sums[mine, 1], [scores[v] for v in wanted])
+        assert known[mine].tolist() == [graph.has_edge(q, v) for v in wanted]
+
+
+@pytest.mark.parametrize("three", [False, True])
+def test_blocks_and_halos_do_not_show(spark, three):
+    """One block or five, every list in each or only what its queries need: the same rows."""
+    edges = random_edges(60, 200, seed=3, bipartite=three)
+    lists = neighbour_lists(spark.createDataFrame(edges, "src BIGINT, dst BIGINT"))
+    wanted = F.array(F.lit(7), F.lit(50)).cast("array<bigint>").alias("wanted")
+    queries = lists.select("node_id", "known", wanted, F.lit(False).alias("learning"))
+    places = lists.select("node_id", (F.col("node_id") % 4).cast("int").alias("subgraph_id"))
+    searches = [PathSearch(three, 5, 1000, blocks, 100_000, whole)
+                for blocks, whole in ((1, True), (5, True), (5, False), (2, False))]
+    found = [sorted(map(str, paths(lists, queries, search, places).collect())) for search in searches]
+    assert found[0] == found[1] == found[2] == found[3]
+    assert len(found[0]) == lists.count()
+
+
+def test_a_task_holds_no_more_ends_than_its_budget(spark):
+    """The longest lists are left out first: paths then miss them, and none is made up."""
+    edges = [(0, leaf) for leaf in range(1, 30)] + [(1, 30), (2, 30), (1, 31), (2, 31)]
+    lists = neighbour_lists(spark.createDataFrame(edges, "src BIGINT, dst BIGINT"))
+    queries = lists.select("node_id", "known", F.array(F.lit(2).cast("bigint")).alias("wanted"),
+                           F.lit(False).alias("learning"))
+
+    def paths_from_1(max_ends: int) -> int:
+        rows = paths(lists, queries, PathSearch(False, 0, 1000, 1, max_ends, False)).collect()
+        return next(row["num_paths"][0] for row in rows if row["src"] == 1)
+
+    assert paths_from_1(1000) == 3  # through 0, 30 and 31
+    assert paths_from_1(40) == 2    # the list of 0, 29 long, no longer fits
+
+
+def test_plans_follow_memory():
+    small = plan_paths(1_000_000, 4096, 2, (False, 20, 1000))
+    large = plan_paths(1_000_000_000, 4096, 2, (False, 20, 1000))
+    assert (small.whole, small.num_blocks) == (True, 2)
+    assert not large.whole
+    assert large.num_blocks > 100
+    assert count_blocks("hnsw", 1_000_000, 128, 4096, 2) == count_blocks("hnsw", 1_000_000, 128, 4096, 64) == 4
+    assert count_blocks("exact", 10_000_000, 128, 1024, 2) == 20
+
+
+@pytest.fixture(scope="module")
+def some_vectors(spark):
+    """(frame, ids, unit vectors): a mixture of clusters, a zero vector, and twins of equal vectors."""
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(20, 8))[rng.integers(0, 20, 400)] + 0.3 * rng.normal(size=(400, 8))
+    vectors[7] = 0
+    vectors[100:110] = vectors[100]
+    ids = rng.permutation(10_000)[:400]
+    frame = spark.createDataFrame(list(zip(ids.tolist(), vectors.astype(np.float32).tolist(), strict=True)),
+                                  "node_id BIGINT, vector ARRAY<FLOAT>").persist()
+    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-30)
+    return frame, ids, unit
+
+
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_exact_search_is_brute_force(some_vectors, blocks):
+    """Neighbours and the node itself left out, ties in the order of the id, twice as many for a query that learns."""
+    frame, ids, unit = some_vectors
+    known = {int(ids[3]): [int(ids[4]), int(ids[5])], int(ids[100]): [int(ids[101])]}
+    barred = F.coalesce(*[F.when(F.col("node_id") == node, F.array(*[F.lit(other).cast("bigint") for other in others]))
+                          for node, others in known.items()], F.array().cast("array<bigint>"))
+    queries = frame.withColumn("known", barred).withColumn("learning", F.col("node_id") == int(ids[9]))
+    found: dict[int, list[int]] = {}
+    for row in nearest(frame, queries, Search("exact", 5, blocks, 1, 1)).sort(F.desc("score"), "dst").collect():
+        found.setdefault(row["src"], []).append((round(row["score"], 5), row["dst"]))
+    scores = unit @ unit.T
+    for at, node in enumerate(ids.tolist()):
+        if at == 7:
+            assert node not in found
+            continue
+        others = [o for o in range(400) if o not in (at, 7) and int(ids[o]) not in known.get(node, [])]
+        best = sorted(others, key=lambda o, at=at: (-round(scores[at, o] * (1 << 20)), ids[o]))[:10 if at == 9 else 5]
+        assert sorted(dst for _, dst in found[node]) == sorted(int(ids[o]) for o in best)
+
+
+def test_hnsw_finds_nearly_all_and_the_same_each_time(some_vectors):
+    frame, _, _ = some_vectors
+    queries = frame.withColumn("known", F.array().cast("array<bigint>")).withColumn("learning", F.lit(False))
+
+    def pairs(method: str) -> set[tuple[int, int]]:
+        rows = nearest(frame, queries, Search(method, 10, 2, 1, 1)).collect()
+        return {(row["src"], row["dst"]) for row in rows}
+
+    exact, found, again = pairs("exact"), pairs("hnsw"), pairs("hnsw")
+    assert found == again
+    assert len(exact & found) / len(exact) >= 0.95
+
+
+def test_features_are_the_vectors_cosine_and_the_degree(spark, some_vectors):
+    frame, ids, unit = some_vectors
+    vectors = frame.withColumn("degree", (F.col("node_id") % 50).cast("int"))
+    listed = [int(ids[0]), int(ids[7]), int(ids[50])]
+    found = spark.createDataFrame(
+        [(int(ids[1]), True, 4, listed, [False, False, True], [1, 0, 2], [0.5, 0.0, 1.5], [0.1, 0.0, 0.2])],
+        "src BIGINT, learning BOOLEAN, src_degree BIGINT, dst ARRAY<BIGINT>, known ARRAY<BOOLEAN>, "
+        "num_paths ARRAY<BIGINT>, adamic_adar ARRAY<FLOAT>, resource_allocation ARRAY<FLOAT>")
+    rows = {row["dst"]: row for row in pair_features(vectors, found, 3).collect()}
+    assert set(rows) == set(listed)
+    for place, at in ((0, 0), (1, 7), (2, 50)):
+        row = rows[listed[place]]
+        assert row["cosine"] == pytest.approx(unit[1] @ unit[at], abs=1e-6)
+        assert (row["src_degree"], row["dst_degree"], row["learning"]) == (4, listed[place] % 50, True)
+        assert (row["num_paths"], row["known"]) == ([1, 0, 2][place], place == 2)
+
+
+def examples(num_rows: int, seed: int) -> pa.Table:
+    """Pairs whose truth hangs on the cosine and on the paths."""
+    rng = np.random.default_rng(seed)
+    cosine, count = rng.uniform(-0.2, 1, num_rows), rng.poisson(2, num_rows)
+    truth = rng.random(num_rows) < 1 / (1 + np.exp(-(4 * cosine + count - 4)))
+    return pa.table({
+        "src": np.arange(num_rows), "dst": np.arange(num_rows) + num_rows, "learning": np.zeros(num_rows, bool),
+        "known": truth, "cosine": cosine.astype(np.float32), "num_paths": count,
+        "adamic_adar": (count / 2).astype(np.float32), "resource_allocation": (count / 5).astype(np.float32),
+        "src_degree": rng.integers(3, 90, num_rows), "dst_degree": rng.integers(3, 90, num_rows), "truth": truth,
+        "weight": rng.uniform(0.5, 2, num_rows)})
+
+
+@pytest.mark.parametrize("design", [ONE_KIND, TWO_KINDS], ids=["one_kind", "two_kinds"])
+def test_the_model_is_scikit_learns_and_survives_its_table(spark, design):
+    """The same log-odds as scikit-learn's own pipeline; from rows, the same bytes."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import PolynomialFeatures, StandardScaler
+
+    table = examples(3000, seed=1)
+    frame = spark.createDataFrame(table.to_pandas()).repartition(4)
+    rows = fit_link_model(frame, design)
+    model = LinkModel.of(rows, design)
+    judge = make_pipeline(StandardScaler(), PolynomialFeatures(2 if design.products else 1, include_bias=False),
+                          StandardScaler(), LogisticRegression(C=0.1, max_iter=3000))
+    weight = table["weight"].to_numpy()
+    judge.fit(design.matrix(table), table["truth"].to_numpy(), logisticregression__sample_weight=weight / weight.mean())
+    assert np.allclose(model.scores(table), judge.decision_function(design.matrix(table)), atol=0.02)
+    again = LinkModel.of(model.rows(), design)
+    assert np.array_equal(again.scores(table), model.scores(table))
+    scored = with_score(frame, model).sort("src").collect()
+    assert np.allclose([row["score"] for row in scored], model.scores(table))
+
+
+def test_too_few_examples_fit_no_model(spark):
+    table = examples(3000, seed=2).slice(0, 12)
+    assert fit_link_model(spark.createDataFrame(table.to_pandas()), ONE_KIND) == []
+
+
+def test_an_embedded_edge_is_judged_as_if_it_were_not():
+    """Its cosine falls, the more the fewer edges its ends have; a stranger's stays."""
+    cosine = np.array([0.9, 0.9, 0.9])
+    low, middle, high = without_the_edge(cosine, np.array([1.0, 10, 1000]), np.array([1.0, 10, 1000]), 1.5)
+    assert low < middle < high < 0.9
+    table = examples(50, seed=3)
+    stranger = table.set_column(3, "known", pa.array(np.zeros(50, bool)))
+    assert np.allclose(ONE_KIND.matrix(stranger)[:, 0], table["cosine"].to_numpy())
+    edges = table["known"].to_numpy()
+    assert (ONE_KIND.matrix(table)[edges, 0] < table["cosine"].to_numpy()[edges]).all()
+
+
+def test_curves_are_monotone_sure_of_nothing_and_come_true(spark):
+    """Fitted on half the nodes, true for the other: 0.8 is right four times in five."""
+    rng = np.random.default_rng(4)
+    score = rng.normal(size=40_000)
+    truth = rng.random(40_000) < 1 / (1 + np.exp(-(2 * score - 1)))
+    frame = spark.createDataFrame(list(zip(range(40_000), range(40_000), (np.arange(40_000) % 2).tolist(),
+                                           score.tolist(), truth.tolist(), strict=True)),
+                                  "src BIGINT, dst BIGINT, fold INT, score DOUBLE, truth BOOLEAN")
+    curves = fit_curves(frame)
+    assert set(curves) == {0, 1, 2}
+    for scores, probabilities in curves.values():
+        assert (np.diff(scores) >= 0).all()
+        assert (np.diff(probabilities) >= 0).all()
+        assert probabilities.min() > 0
+        assert probabilities.max() < 1
+    rows = with_probability(frame, curves).toPandas()
+    for low in np.arange(0, 1, 0.1):
+        chosen = rows[(rows["probability"] >= low) & (rows["probability"] < low + 0.1)]
+        if len(chosen) > 200:
+            assert chosen["truth"].mean() == pytest.approx(chosen["probability"].mean(), abs=0.05)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_a_curve_of_hardly_anything(count):
+    scores, probabilities = curve(np.arange(count, dtype=float), np.zeros(count, bool))
+    assert len(scores) == len(probabilities) == 1
+    assert 0 <= probabilities[0] < 0.5
+
+
+def test_wanted_pairs_are_sorted_and_counted_once(spark):
+    pairs = spark.createDataFrame([(1, 5), (1, 2), (1, 5), (2, 1)], "src BIGINT, dst BIGINT")
+    assert sorted(map(tuple, wanted_of(pairs).collect())) == [(1, [2, 5]), (2, [1])]
