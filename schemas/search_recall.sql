@@ -1,6 +1,6 @@
 CREATE TABLE IF NOT EXISTS ${table} (
   run_id  STRING NOT NULL COMMENT 'run that wrote the row',
-  method  STRING NOT NULL COMMENT 'exact or hnsw',
+  method  STRING NOT NULL COMMENT 'hnsw',
   top_k   INT NOT NULL    COMMENT 'nearest nodes looked for',
   recall  DOUBLE NOT NULL COMMENT 'share of the exact top_k that the search found, by their cosine',
   queries BIGINT NOT NULL COMMENT 'nodes asked for, a sample',

@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from graphseam.predict.calibration import curve, fit_curves, with_probability
 from graphseam.predict.features import ONE_KIND, TWO_KINDS, pair_features, without_the_edge
 from graphseam.predict.kernels import find_paths, workspace
-from graphseam.predict.link_model import LinkModel, fit_link_model, with_score
+from graphseam.predict.link_model import LinkModel, fit_link_models, with_score
 from graphseam.predict.paths import PathSearch, neighbour_lists, paths, plan_paths, wanted_of
 from graphseam.predict.search import Search, count_blocks, nearest
 
@@ -232,8 +232,10 @@ def test_the_model_is_scikit_learns_and_survives_its_table(spark, design):
 
     table = examples(3000, seed=1)
     frame = spark.createDataFrame(table.to_pandas()).repartition(4)
-    rows = fit_link_model(frame, design)
-    model = LinkModel.of(rows, design)
+    both = frame.withColumn("model", F.lit("one")).union(frame.withColumn("model", F.lit("other")))
+    rows = fit_link_models(both, design)
+    assert rows["one"] == rows["other"]
+    model = LinkModel.of(rows["one"], design)
     judge = make_pipeline(StandardScaler(), PolynomialFeatures(2 if design.products else 1, include_bias=False),
                           StandardScaler(), LogisticRegression(C=0.1, max_iter=3000))
     weight = table["weight"].to_numpy()
@@ -247,7 +249,7 @@ def test_the_model_is_scikit_learns_and_survives_its_table(spark, design):
 
 def test_too_few_examples_fit_no_model(spark):
     table = examples(3000, seed=2).slice(0, 12)
-    assert fit_link_model(spark.createDataFrame(table.to_pandas()), ONE_KIND) == []
+    assert fit_link_models(spark.createDataFrame(table.to_pandas()).withColumn("model", F.lit("one")), ONE_KIND) == {}
 
 
 def test_an_embedded_edge_is_judged_as_if_it_were_not():

@@ -11,9 +11,10 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 
 from graphseam.predict.features import Design
-from graphseam.session import in_one_task
 
-MODEL_SCHEMA = "term STRING, coefficient DOUBLE, mean DOUBLE, scale DOUBLE"
+MODEL_SCHEMA = "model STRING, term STRING, coefficient DOUBLE, mean DOUBLE, scale DOUBLE"
+ARROW_MODEL = pa.schema([("model", pa.string()), ("term", pa.string()), ("coefficient", pa.float64()),
+                         ("mean", pa.float64()), ("scale", pa.float64())])
 MIN_EXAMPLES = 20  # of edges and of other pairs; with fewer a model is not fitted
 REGULARISATION = 0.1  # scikit-learn's C
 
@@ -36,7 +37,7 @@ class LinkModel:
         return found + _products(standard) @ self.products if len(self.products) else found
 
     def rows(self) -> list[dict[str, object]]:
-        """Rows of MODEL_SCHEMA."""
+        """Rows of MODEL_SCHEMA, less the model's name."""
         names = self.design.names
         none = {"mean": None, "scale": None}
         rows: list[dict[str, object]] = [{"term": "intercept", "coefficient": self.intercept, **none}]
@@ -69,13 +70,17 @@ def _products(standard: np.ndarray) -> np.ndarray:
     return standard[:, left] * standard[:, right]
 
 
-def fit_link_model(examples: DataFrame, design: Design) -> list[dict[str, object]]:
-    """Rows of MODEL_SCHEMA of a logistic regression, fitted in one task; none where there are too few examples.
+def fit_link_models(examples: DataFrame, design: Design) -> dict[str, list[dict[str, object]]]:
+    """{model: rows of MODEL_SCHEMA} of logistic regressions, a task each; none where there are too few examples.
 
-    examples: rows of features.FEATURES_SCHEMA with truth BOOLEAN and weight DOUBLE; as many as the caller has bounded.
-    Features and products are standardised, the penalty is scikit-learn's L2. Returns at most 37 rows.
+    examples: rows of features.FEATURES_SCHEMA with model STRING, truth BOOLEAN and weight DOUBLE; as many as the caller
+    has bounded. Features and products are standardised, the penalty is scikit-learn's L2. At most 37 rows a model.
     """
-    return [row.asDict() for row in in_one_task(examples, _fit(design), MODEL_SCHEMA).collect()]  # one row a term
+    rows = examples.groupBy("model").applyInArrow(_fit(design), MODEL_SCHEMA).collect()  # one a model and term
+    found: dict[str, list[dict[str, object]]] = {}
+    for row in rows:
+        found.setdefault(row["model"], []).append({key: value for key, value in row.asDict().items() if key != "model"})
+    return found
 
 
 def _fit(design: Design) -> Callable[[pa.Table], pa.Table]:
@@ -101,8 +106,8 @@ def _fit(design: Design) -> Callable[[pa.Table], pa.Table]:
             count = len(design.names)
             rows = LinkModel(design, float(model.intercept_[0] - values @ centre), mean, scale, values[:count],
                              values[count:]).rows()
-        return pa.Table.from_pylist(rows, schema=pa.schema([("term", pa.string()), ("coefficient", pa.float64()),
-                                                            ("mean", pa.float64()), ("scale", pa.float64())]))
+        name = examples["model"][0].as_py()
+        return pa.Table.from_pylist([{"model": name, **row} for row in rows], schema=ARROW_MODEL)
 
     return fit
 

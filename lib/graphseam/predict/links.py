@@ -12,7 +12,7 @@ from graphseam.errors import RunError
 from graphseam.predict.calibration import ALL, Curves, fit_curves, with_probability
 from graphseam.predict.candidates import Sought, find_candidates, known_features, queries_of, sought
 from graphseam.predict.features import ONE_KIND, TWO_KINDS, Design
-from graphseam.predict.link_model import LinkModel, fit_link_model, with_score
+from graphseam.predict.link_model import LinkModel, fit_link_models, with_score
 from graphseam.predict.search import nearest as nearest_vectors
 from graphseam.seeds import derive_seed, uniform
 from graphseam.session import persisted
@@ -44,12 +44,11 @@ def predict_links(run: Run) -> dict[str, Any]:
         design = TWO_KINDS if what.three else ONE_KIND
         borrowed = _borrowed(run, design) if links.model_run else None
         run.tables.write("link_candidates", find_candidates(what, learners=borrowed is None))
-        models = borrowed[0] if borrowed else _fit_models(what, design)
+        models = _models(what, design, borrowed[0] if borrowed else None)
         if not models:  # hardly an edge: nothing to learn from, and every candidate is as good as another
             return {"links": 0, "candidates": "+".join(what.methods), "models": "too few edges to learn from"}
-        _score_pairs(what, models[PAIRS])
         details = {"candidates": "+".join(what.methods), "bipartite": what.three, **_measure_recall(what)}
-    ranker = models.get(CANDIDATES, models[PAIRS])
+    ranker = models[CANDIDATES]
     with persisted(_best(run, ranker)) as best:
         curves, basis = (borrowed[1], f"run {links.model_run}") if borrowed else _calibrate(run, ranker, best)
         _keep(run, models, curves)
@@ -76,13 +75,26 @@ def _borrowed(run: Run, design: Design) -> tuple[dict[str, LinkModel], Curves]:
     return models, dict.fromkeys((0, 1, ALL), curve)
 
 
-def _fit_models(what: Sought, design: Design) -> dict[str, LinkModel]:
-    """{name: model}, fitted on embedded edges; without `candidates` where candidates hold too few edges, or none."""
-    examples = {PAIRS: _pair_examples(what), CANDIDATES: _candidate_examples(what.run, what.three)}
-    fitted = {name: fit_link_model(rows, design) for name, rows in examples.items()}
-    models = {name: LinkModel.of(rows, design) for name, rows in fitted.items() if rows}
-    if PAIRS not in models and CANDIDATES in models:
-        models[PAIRS] = models[CANDIDATES]
+def _models(what: Sought, design: Design, given: dict[str, LinkModel] | None) -> dict[str, LinkModel]:
+    """{name: model}, given or fitted on embedded edges, and pair_scores written by the model of pairs.
+
+    Where candidates or drawn pairs hold too few examples, the other model stands for both; none where both do.
+    """
+    run, known = what.run, what.run.tables.read("evaluation_pairs").select("src", "dst")
+    if given is not None:
+        run.tables.write("pair_scores", with_score(known_features(what, known), given[PAIRS], "link_model"))
+        return given
+    with persisted(_drawn_pairs(what)) as drawn, \
+            persisted(known_features(what, known.union(drawn.select("src", "dst")))) as features:
+        examples = features.join(drawn, on=["src", "dst"], how="inner").withColumn("model", F.lit(PAIRS)) \
+            .withColumn("weight", F.when(F.col("truth"), 2.0).otherwise(1.0)) \
+            .unionByName(_candidate_examples(run, what.three).withColumn("model", F.lit(CANDIDATES)))
+        models = {name: LinkModel.of(rows, design) for name, rows in fit_link_models(examples, design).items()}
+        for name, other in ((PAIRS, CANDIDATES), (CANDIDATES, PAIRS)):
+            if name not in models and other in models:
+                models[name] = models[other]
+        if models:
+            run.tables.write("pair_scores", with_score(features, models[PAIRS], "link_model"))
     return models
 
 
@@ -95,8 +107,8 @@ def _candidate_examples(run: Run, by_source: bool) -> DataFrame:
     return rows.withColumn("weight", 1 / F.greatest(edges_of, F.lit(1)).cast("double"))
 
 
-def _pair_examples(what: Sought) -> DataFrame:
-    """Embedded edges, and for each a uniform and a degree-matched pair that is none; either side weighs the same."""
+def _drawn_pairs(what: Sought) -> DataFrame:
+    """(truth, src, dst): some embedded edges, and for each a uniform and a degree-matched pair that is none."""
     from graphseam.evaluate.pairs import HARD, UNIFORM, draw_negatives, ends_of, numbered, sample_edges
 
     run, seed = what.run, derive_seed(what.run.config.run.seed, "link model")
@@ -110,36 +122,26 @@ def _pair_examples(what: Sought) -> DataFrame:
         for kind, places in pools.items():
             found = draw_negatives(positives, places, places.count(), edges, kind, seed)
             drawn = drawn.union(found.select(F.lit(False).alias("truth"), "src", "dst"))
-        weight = F.when(F.col("truth"), 2.0).otherwise(1.0)
-        features = known_features(what, drawn)
-        joined = features.join(drawn, on=["src", "dst"], how="inner").withColumn("weight", weight)
-        return joined.localCheckpoint()  # at most 60,000 rows; the positives are let go of here
-
-
-def _score_pairs(what: Sought, model: LinkModel) -> None:
-    """Write pair_scores: the evaluation pairs by the model of pairs."""
-    pairs = what.run.tables.read("evaluation_pairs").select("src", "dst")
-    what.run.tables.write("pair_scores", with_score(known_features(what, pairs), model, "link_model"))
+        return drawn.distinct().localCheckpoint()  # at most 60,000 rows; the positives are let go of here
 
 
 def _measure_recall(what: Sought) -> dict[str, Any]:
-    """Write search_recall: of a sample, the share of the exact nearest strangers that the search found."""
-    if what.methods[0] not in ("exact", "hnsw"):
+    """Write search_recall: of a sample, the share of the exact nearest strangers that an approximate search found."""
+    if "hnsw" not in what.methods:
         return {}
     run, top_k, search = what.run, what.num_candidates, what.search(what.num_candidates)
-    recall, asked = 1.0, 0
-    if search.method != "exact":
-        chance = RECALL_QUERIES / max(1, what.num_nodes)
-        sample = queries_of(what, learners=False).where(uniform(search.seed, F.lit("recall"), "node_id") < chance)
-        vectors = run.tables.read("embeddings").select("node_id", "vector")
-        targets = vectors if what.targets is None else vectors.join(what.targets, on="node_id", how="left_semi")
-        exact = nearest_vectors(targets, sample.join(vectors, on="node_id", how="inner"), what.search(top_k, "exact"))
-        found = run.tables.read("link_candidates").where("NOT learning").select("src", "dst", F.lit(1).alias("hit"))
-        told = exact.join(found, on=["src", "dst"], how="left").agg(F.avg(F.coalesce("hit", F.lit(0))),
-                                                                    F.countDistinct("src")).head()
-        recall, asked = (told[0] or 0.0, told[1]) if told is not None else (0.0, 0)
+    chance = RECALL_QUERIES / max(1, what.num_nodes)
+    sample = queries_of(what, learners=False).where(uniform(search.seed, F.lit("recall"), "node_id") < chance)
+    vectors = run.tables.read("embeddings").select("node_id", "vector")
+    targets = vectors if what.targets is None else vectors.join(what.targets, on="node_id", how="left_semi")
+    asked = sample.join(vectors, on="node_id", how="inner")
+    exact, found = (nearest_vectors(targets, asked, what.search(top_k, method)).select("src", "dst")
+                    for method in ("exact", "hnsw"))
+    hits = exact.join(found.withColumn("hit", F.lit(1)), on=["src", "dst"], how="left")
+    told = hits.agg(F.avg(F.coalesce("hit", F.lit(0))), F.countDistinct("src")).head()
+    recall, queries = (told[0] or 0.0, told[1]) if told is not None else (0.0, 0)
     run.tables.write_rows("search_recall", [{"method": search.method, "top_k": top_k, "recall": float(recall),
-                                             "queries": asked, "indexes": search.num_blocks}])
+                                             "queries": queries, "indexes": search.num_blocks}])
     return {"recall": round(float(recall), 4)}
 
 
