@@ -49,6 +49,16 @@ class Config:
             raise ConfigError("input.edges is not set; give the file or directory of the edges")
         if not (self.output.root or self.output.catalog):
             raise ConfigError("output.root is not set; give the directory for the tables (or output.catalog)")
+        if bool(self.input.split) != bool(self.evaluate.held_out):
+            there, missing = ("input.split", "evaluate.held_out") if self.input.split else \
+                ("evaluate.held_out", "input.split")
+            raise ConfigError(f"{there} is set and {missing} is not; give both, the column and the values in it that "
+                              "mark held-out edges, or neither")
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether edges are set aside, drawn or given, so that link prediction can be measured."""
+        return bool(self.evaluate.holdout or self.evaluate.held_out)
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
@@ -107,8 +117,8 @@ def _value(wanted: type, value: Any, key: str) -> Any:
         return _build(wanted, value, prefix=key + ".")
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if wanted is str and key in ("input.src", "input.dst", "input.weight", "input.header") \
-            and isinstance(value, (int, bool)):
+    if wanted is str and isinstance(value, (int, bool)) and key in (
+            "input.src", "input.dst", "input.weight", "input.split", "input.header", "evaluate.held_out"):
         return str(value).lower()  # a column's position, or header = true, needs no quotes
     if type(value) is not wanted:
         kinds = {str: "text in quotes", int: "a whole number", float: "a number", bool: "true or false"}

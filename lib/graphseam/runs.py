@@ -29,7 +29,8 @@ from graphseam.tables import Tables
 # The steps in order; each lists what its result hangs on, over what the steps it follows hang on.
 STEPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     # step: (sections of the configuration, steps it reads from)
-    "ingest": (("input", "run.seed", "evaluate.holdout"), ()),
+    "ingest": (("input", "run.seed", "evaluate.holdout", "evaluate.held_out", "evaluate.max_pairs",
+                "evaluate.max_ranked"), ()),
     "partition": (("partition",), ("ingest",)),
     "embed": (("embed",), ("partition",)),
     "fuse": (("fuse",), ("embed",)),

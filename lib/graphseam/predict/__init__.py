@@ -33,7 +33,8 @@ def predict_links(run: Run) -> dict[str, Any]:
     if settings.top_k == 0:
         return {"links": 0}
     embeddings = run.tables.read("embeddings")
-    intercept, slope, support = fit_calibration(with_cosine(run.tables.read("evaluation_pairs"), embeddings))
+    pairs = run.tables.read("evaluation_pairs").where("kind IN ('positive', 'uniform', 'hard')")
+    intercept, slope, support = fit_calibration(with_cosine(pairs, embeddings))
     num_nodes = run.details("ingest")["nodes"]
     method = choose_index(settings.candidates, num_nodes)
     num_blocks = _num_blocks(run, num_nodes)
@@ -42,12 +43,18 @@ def predict_links(run: Run) -> dict[str, Any]:
     ids = run.tables.read("nodes")
     rows = found.withColumnsRenamed({"src": "src_node_id", "dst": "dst_node_id"}) \
         .withColumn("probability", probability(F.col("score"), intercept, slope))
+    held = run.tables.read("holdout_edges").select(
+        F.least("src", "dst").alias("low"), F.greatest("src", "dst").alias("high"), F.lit(True).alias("is_held"))
+    rows = rows.withColumn("low", F.least("src_node_id", "dst_node_id")) \
+        .withColumn("high", F.greatest("src_node_id", "dst_node_id")) \
+        .join(held.distinct(), on=["low", "high"], how="left") \
+        .withColumn("held_out", F.col("is_held").isNotNull())
     for end in ("src", "dst"):
         rows = rows.join(ids.select(F.col("node_id").alias(f"{end}_node_id"), F.col("id").alias(end)),
                          on=f"{end}_node_id", how="inner")
     return {"links": run.tables.write("link_predictions", rows), "candidates": method, "blocks": num_blocks,
             "calibration": {"intercept": intercept, "slope": slope, "pairs": support,
-                            "positives": "held-out edges" if run.config.evaluate.holdout else "embedded edges"}}
+                            "positives": "held-out edges" if run.config.holds_out else "embedded edges"}}
 
 
 def _num_blocks(run: Run, num_nodes: int) -> int:
