@@ -9,14 +9,12 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from graphseam.errors import GraphseamError, InputError, RunError, nearest
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   help="Embeddings of graphs too large for one machine, on Spark.")
 Root = Annotated[str, typer.Option(help="Directory of the tables: output.root of the run.")]
-MAX_CELL = 60  # characters; a vector of 128 numbers would fill the screen
 
 
 @app.command()
@@ -42,6 +40,7 @@ def sql(root: Root, query: Annotated[str, typer.Argument(help="One SELECT over t
     """Query the tables of all runs, and the views of the newest published one."""
     from pyspark.errors import PySparkException
 
+    from graphseam.show import print_rows
     from graphseam.tables import table_names, view_names
 
     tables = _open(root)
@@ -54,13 +53,8 @@ def sql(root: Root, query: Annotated[str, typer.Argument(help="One SELECT over t
         known = f" Tables: {', '.join(table_names())}. Views: {', '.join(view_names())}." \
             if "TABLE_OR_VIEW_NOT_FOUND" in message else ""
         raise RunError(f"the query failed: {message}{known}") from None
-    shown = Table()
-    for name in found.columns:
-        shown.add_column(name)
-    for row in rows[:limit]:
-        shown.add_row(*[_cell(value) for value in row])
     console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 200)
-    console.print(shown)
+    print_rows(found.columns, rows[:limit], console)
     if len(rows) > limit:
         console.print(f"more than {limit} rows; see --limit")
 
@@ -110,17 +104,6 @@ def _open(root: str) -> Any:
     from graphseam.tables import Tables
 
     return Tables(build_session("graphseam", local=True), OutputConfig(root=root))
-
-
-def _cell(value: Any) -> str:
-    """A value as one short line: long vectors are cut, numbers rounded to six digits."""
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, list):
-        shown = ", ".join(_cell(part) for part in value[:4])
-        return f"[{shown}{f', … {len(value)} in all' if len(value) > 4 else ''}]"
-    text = "" if value is None else str(value)
-    return text if len(text) <= MAX_CELL else text[: MAX_CELL - 1] + "…"
 
 
 def main() -> None:

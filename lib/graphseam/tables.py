@@ -203,4 +203,5 @@ class Tables:
             for name in table_names():
                 self.ensure(name)
             for view, select in self.views():
-                self.spark.sql(f"CREATE OR REPLACE VIEW {self._schema()}.`{view}` AS {select}")
+                comment = select.splitlines()[0].removeprefix("-- ").replace("'", "\\'")
+                self.spark.sql(f"CREATE OR REPLACE VIEW {self._schema()}.`{view}` COMMENT '{comment}' AS {select}")
