@@ -284,3 +284,19 @@ def test_a_given_split_is_kept(spark, tmp_path):
 def test_a_split_that_separates_nothing_is_an_error(spark, tmp_path, held_out, message):
     with pytest.raises(InputError, match=message):
         given_split(spark, tmp_path, "wrong", held_out, header="src,dst,part", split="part")
+
+
+def test_a_published_split_is_kept_on_real_data(spark, shared_data, tmp_path):
+    """The check-ins of 300 users of gowalla: its test part is held out, train and valid are embedded."""
+    table = pq.read_table(shared_data / "gowalla" / "edges.parquet", filters=[("src", "<", 300)])
+    pq.write_table(table, tmp_path / "gowalla.parquet")
+    config = make_config({"edges": str(tmp_path / "gowalla.parquet"), "split": "split"}, tmp_path / "tables",
+                         evaluate={"held_out": "2", "max_ranked": 50})
+    run = run_steps(spark, config, "gowalla", last="ingest")
+    for name, parts in (("holdout_edges", (2,)), ("edges", (0, 1))):
+        expected = {(row["src"], row["dst"]) for row in table.to_pylist() if row["split"] in parts}
+        assert edges_in(run, name) == expected
+        assert len(expected) > 1000
+    counts = run.details("ingest")["evaluation_pairs"]
+    assert counts["positive"] == run.details("ingest")["holdout_edges"]
+    assert counts["rank_uniform"] == counts["rank_hard"] == 50 * RANKED_AMONG

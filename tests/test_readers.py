@@ -249,7 +249,7 @@ def test_the_summary_tells_the_few_numbers_that_matter(published):
     console = Console(file=io.StringIO(), width=110, highlight=False)
     print_summary(published, console)
     told = console.file.getvalue()
-    links = told[told.index("How good the links are"):told.index("How good the labels are")]
+    links = told[told.index("How good it is: links"):told.index("How good it is: labels")]
     value = {(row["metric"], row["variant"], row["scorer"]): row["value"]
              for row in published.tables.read("metrics").where("stratum = 'all'").collect()}
     for variant in ("uniform", "hard"):

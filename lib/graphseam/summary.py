@@ -85,8 +85,8 @@ def _print_quality(run: Run, console: Console) -> None:
     rows = run.tables.read("metrics").where("stratum = 'all'").collect()  # about a hundred rows
     value = {(row["task"], row["metric"], row["variant"], row["scorer"]): (row["value"], row["support"])
              for row in rows if row["task"] != "link_prediction" or row["scorer"] in LINK_SCORERS}
-    for task, measures, title in (("link_prediction", LINK_MEASURES, "How good the links are"),
-                                  ("node_classification", LABEL_MEASURES, "How good the labels are")):
+    for task, measures, title in (("link_prediction", LINK_MEASURES, "How good it is: links"),
+                                  ("node_classification", LABEL_MEASURES, "How good it is: labels")):
         groups = sorted({(variant, scorer) for told, metric, variant, scorer in value
                          if told == task and metric in measures}, reverse=True)
         if not groups:
