@@ -16,7 +16,7 @@ from graphseam.seeds import uniform
 
 ATTEMPTS = 8          # far ends drawn for one negative; a node joined to nearly all others may still get none
 RANKED_AMONG = 100    # negatives of each kind that a positive is ranked among
-RANK_ATTEMPTS = 200   # far ends drawn for them; a node joined to more than half of the others may get fewer
+RANK_ATTEMPTS = 150   # far ends drawn for them; a node joined to a third of the others may get fewer
 POSITIVE, UNIFORM, HARD = "positive", "uniform", "hard"
 RANKING = {UNIFORM: "rank_uniform", HARD: "rank_hard"}
 
@@ -56,7 +56,7 @@ def draw_negatives(positives: DataFrame, pools: list[Pool], known: DataFrame, ma
 
     positives: (query, src, dst). known: EDGES of the whole graph. Returns (kind, query, src, dst): for each positive
     and pool the first of 8 draws that is no edge and no loop, and for each query below `max_ranked` the first 100 of
-    200, which may repeat, as draws from a pool do. Cost: rows of draws, joined with the pools and with the neighbours
+    150, which may repeat, as draws from a pool do. Cost: rows of draws, joined with the pools and with the neighbours
     of the positives' src, which one pass over the edges finds.
     """
     def far_ends(pool: Pool) -> DataFrame:
