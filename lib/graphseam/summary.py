@@ -102,7 +102,7 @@ def _print_labels(run: Run, console: Console) -> None:
                   + "; each in label_quality", soft_wrap=True)
     if fitted:
         console.print(f"        probabilities are off by {fitted['error_after']:.1%} on the mean "
-                      f"({fitted['error_before']:.1%} before calibration), over {fitted['nodes']:,} nodes that were not "
+                      f"({fitted['error_before']:.1%} before calibration), over {fitted['nodes']:,} nodes not "
                       "learnt from", soft_wrap=True)
 
 
