@@ -1,4 +1,4 @@
-"""predict: embeddings, edges, labels, evaluation_pairs -> link_predictions, node_predictions."""
+"""predict: embeddings, edges, labels, pairs -> link_predictions, node_predictions, label_models, label_quality."""
 
 from graphseam.pipeline import submit
 

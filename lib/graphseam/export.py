@@ -16,11 +16,11 @@ ID_COLUMNS = {"nodes": ["id"], "embeddings": ["id"], "current_embeddings": ["id"
               "node_labels": ["id"], "link_predictions": ["src", "dst"], "top_links": ["src", "dst"]}
 ORDERS = {"link_predictions": ["src_node_id", "rank"], "node_predictions": ["node_id", "rank"],
           "embeddings": ["node_id"], "current_embeddings": ["node_id"], "nodes": ["node_id"],
-          "node_labels": ["node_id"]}
+          "node_labels": ["node_id"], "label_quality": ["label"]}
 PUBLIC_COLUMNS = {"embeddings": ["id", "vector"], "current_embeddings": ["id", "vector"],
                   "link_predictions": ["src", "dst", "probability", "rank", "score"],
                   "node_predictions": ["id", "label", "probability", "rank", "source"],
-                  "node_labels": ["id", "label", "probability", "source"]}
+                  "node_labels": ["id", "label", "probability", "label_f1", "label_precision", "source"]}
 
 
 def check_output(output: str) -> None:

@@ -198,10 +198,14 @@ class LinksConfig:
 class NodesConfig:
     top_labels: int = 3             # labels kept a node, best first
     max_train_nodes: int = 200_000  # labelled nodes a model learns from; more are sampled
+    class_weight: str = "none"      # or balanced: examples weigh inversely to their label's frequency
 
     def __post_init__(self) -> None:
+        from graphseam.predict.logistic import CLASS_WEIGHTS
+
         _require(self.top_labels >= 1, "predict.nodes.top_labels", self.top_labels, "give 1 or more")
         _require(self.max_train_nodes >= 10, "predict.nodes.max_train_nodes", self.max_train_nodes, "give 10 or more")
+        _require_name(self.class_weight, "predict.nodes.class_weight", CLASS_WEIGHTS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,6 +28,7 @@ def print_summary(run: Run, console: Console | None = None) -> None:
     console.print(_steps(run))
     _print_memory(run, console)
     _print_quality(run, console)
+    _print_labels(run, console)
     _print_links(run, console)
     _print_places(run, console)
 
@@ -101,6 +102,21 @@ def _print_quality(run: Run, console: Console) -> None:
             table.add_row(against, scorer.replace("_", " "),
                           *[f"{found[0]:.4f}" if found is not None else "" for found in told], f"{support:,}")
         console.print(table)
+
+
+def _print_labels(run: Run, console: Console) -> None:
+    told = run.details("predict_nodes")
+    if "labels" not in told:
+        return
+    counts = ", ".join(f"{count:,} {status}" for status, count in told["labels"].items() if count)
+    named = [name for names in told["such_as"].values() for name in names]
+    fitted = told.get("calibration")
+    console.print(f"[bold]Labels[/bold]  classes: {counts}" + (f" (such as {', '.join(named)})" if named else "")
+                  + "; each in label_quality", soft_wrap=True)
+    if fitted:
+        console.print(f"        probabilities are off by {fitted['error_after']:.1%} on the mean "
+                      f"({fitted['error_before']:.1%} before calibration), over {fitted['nodes']:,} nodes not "
+                      "learnt from", soft_wrap=True)
 
 
 def _print_links(run: Run, console: Console) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from graphseam.evaluate.metrics import WHOLE, label_metrics, link_metrics
+from graphseam.evaluate.labels import label_metrics
+from graphseam.evaluate.metrics import WHOLE, link_metrics
 from graphseam.evaluate.pairs import (
     HARD,
     POSITIVE,

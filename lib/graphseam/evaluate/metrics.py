@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from graphseam.evaluate.pairs import HARD, POSITIVE, RANKED_AMONG, RANKING, UNIFORM
 from graphseam.session import in_one_task
@@ -121,26 +120,3 @@ def _rank_metrics(scored: Scored) -> Iterator[tuple[str, float, int]]:
     yield f"mrr_{OF}", np.mean(1 / ranks), num_ranked
     for k in HITS:
         yield f"hits@{k}_{OF}", np.mean(ranks <= k), num_ranked
-
-
-def label_metrics(predictions: DataFrame, labels: DataFrame) -> DataFrame:
-    """Micro- and Macro-F1 of the labelled nodes, each predicted by the model that learnt from the other half.
-
-    A node is given as many labels as it has (DeepWalk's protocol). predictions: NODE_PREDICTIONS with a fold; labels:
-    LABELS. Rows of METRIC_SCHEMA. Macro-F1 is the mean over the labels that occur. Cost: two small aggregations.
-    """
-    wanted = labels.groupBy("node_id").agg(F.count("*").alias("num_labels"))
-    given = predictions.join(wanted, on="node_id", how="inner").where("rank <= num_labels") \
-        .select("node_id", "label", F.lit(1).alias("given"))
-    both = labels.select("node_id", "label", F.lit(1).alias("true")).join(given, on=["node_id", "label"], how="full")
-    hit = F.coalesce(F.col("true") * F.col("given"), F.lit(0))
-    by_label = both.groupBy("label").agg(F.sum(hit).alias("hits"), F.count("true").alias("true"),
-                                         F.count("given").alias("given"))
-    f1 = 2 * F.col("hits") / (F.col("true") + F.col("given"))
-    micro = 2 * F.sum("hits") / (F.sum("true") + F.sum("given"))
-    total = by_label.agg(micro.alias("micro_f1"), F.round(F.avg(F.when(F.col("true") > 0, f1)), 12).alias("macro_f1"),
-                         F.sum("true").alias("support"))
-    rows = [total.select(F.lit("node_classification").alias("task"), F.lit(name).alias("metric"),
-                         F.lit("trained on 50 %").alias("variant"), F.lit("logistic_regression").alias("scorer"),
-                         F.col(name).cast("double").alias("value"), "support") for name in ("micro_f1", "macro_f1")]
-    return rows[0].union(rows[1]).where("value IS NOT NULL")
