@@ -1,4 +1,4 @@
-"""The command line: `graphseam run`, `sql`, `export`, `partition-report`."""
+"""The command line: `graphseam run`, `sql`, `export`, `similar`, `partition-report`."""
 
 from __future__ import annotations
 
@@ -83,6 +83,30 @@ def export(
     check_table(table)
     count = export_table(_open(root), table, output, run_id)
     print(f"{count:,} rows written to {output}")
+
+
+@app.command()
+def similar(
+    root: Root,
+    node: Annotated[str, typer.Option(help="The node asked for, by its id as it came.")],
+    run_id: Annotated[str | None, typer.Option(help="A published run; the newest where not given.")] = None,
+    top_k: Annotated[int, typer.Option(help="Nodes shown.", min=1, max=1000)] = 10,
+) -> None:
+    """Show the nodes most similar to one node: those of largest cosine, exactly, and whether an edge joins the two."""
+    from graphseam.config import check_run_id
+    from graphseam.predict.similar import similar_nodes
+
+    if not node.strip():
+        raise InputError("--node is empty; give the id of a node")
+    if run_id is not None:
+        check_run_id(run_id)
+    found = similar_nodes(_open(root), node, top_k, run_id)
+    table = Table(title=f"Nodes similar to {found.node}, run {found.run_id}", title_justify="left")
+    for name in ("node", "cosine", "edge"):
+        table.add_column(name, justify="right" if name == "cosine" else "left")
+    for other, cosine, joined in found.rows:
+        table.add_row(_cell(other), f"{cosine:.4f}", "yes" if joined else "no")
+    Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 120).print(table)
 
 
 @app.command()

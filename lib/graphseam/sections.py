@@ -204,9 +204,22 @@ class NodesConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SimilarConfig:
+    top_k: int = 10       # similar nodes a node; 0 skips them
+    method: str = "auto"  # exact or ivf, as for links; auto is exact up to 50,000 nodes
+
+    def __post_init__(self) -> None:
+        from graphseam.predict import INDEXES
+
+        _require(0 <= self.top_k <= 1000, "predict.similar.top_k", self.top_k, "give a number from 0 to 1000")
+        _require_name(self.method, "predict.similar.method", ("auto", *INDEXES))
+
+
+@dataclass(frozen=True, kw_only=True)
 class PredictConfig:
     links: LinksConfig = field(default_factory=LinksConfig)
     nodes: NodesConfig = field(default_factory=NodesConfig)
+    similar: SimilarConfig = field(default_factory=SimilarConfig)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,8 +25,9 @@ if sys.version_info >= (3, 11):
 else:
     from importlib.abc import Traversable
 
-PUBLIC_TABLES = ("nodes", "embeddings", "link_predictions", "node_predictions", "metrics", "runs", "rejected_rows",
-                 "partition_levels", "subgraph_stats", "alignments", "run_steps")
+PUBLIC_TABLES = ("nodes", "embeddings", "link_predictions", "node_predictions", "similar_nodes", "placed_nodes",
+                 "placed_links", "placed_labels", "metrics", "runs", "rejected_rows", "partition_levels",
+                 "subgraph_stats", "alignments", "run_steps")
 # A float32 vector neither repeats nor compresses: a dictionary would only cost time and memory.
 WRITE_OPTIONS = {"parquet.enable.dictionary": "false", "compression": "snappy"}
 
