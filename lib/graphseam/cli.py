@@ -1,4 +1,4 @@
-"""The command line: `graphseam run`, `sql`, `export`, `similar`, `partition-report`."""
+"""The command line: `graphseam run`, `sql`, `export`, `similar`, `place`, `partition-report`."""
 
 from __future__ import annotations
 
@@ -107,6 +107,31 @@ def similar(
     for other, cosine, joined in found.rows:
         table.add_row(_cell(other), f"{cosine:.4f}", "yes" if joined else "no")
     Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 120).print(table)
+
+
+@app.command()
+def place(
+    root: Root,
+    edges: Annotated[str, typer.Option(help="Edges that join new nodes to those of the run, or to each other.")],
+    run_id: Annotated[str | None, typer.Option(help="A published run; the newest where not given.")] = None,
+    batch: Annotated[str | None, typer.Option(help="Name of the batch, replaced where it is there already; the "
+                                                   "file's name where not given.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="How to read the edges, "
+                                                   "input.*, and place.*; may be repeated.")] = None,
+) -> None:
+    """Give nodes that arrived after a run vectors, links and labels, without a new run."""
+    from graphseam.config import check_run_id, config_of
+    from graphseam.ingest.sources import check_inputs
+    from graphseam.place import batch_name
+    from graphseam.place import place as place_nodes
+    from graphseam.place.telling import print_batch
+
+    config = config_of({"input": {"edges": edges}, "output": {"root": root}}, set_ or [])
+    for name in (run_id, batch or batch_name(edges)):
+        if name is not None:
+            check_run_id(name)
+    check_inputs(config.input)
+    print_batch(place_nodes(_open(root).spark, config, run_id, batch))
 
 
 @app.command()

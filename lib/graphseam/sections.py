@@ -223,6 +223,16 @@ class PredictConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlaceConfig:
+    max_hops: int = 10  # steps from the run's nodes up to which new nodes are placed, 1 pass over the new edges each
+    top_links: int = 10  # predicted links a new node; 0 skips them
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.max_hops <= 100, "place.max_hops", self.max_hops, "give a number from 1 to 100")
+        _require(0 <= self.top_links <= 1000, "place.top_links", self.top_links, "give a number from 0 to 1000")
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
     holdout: float = 0.0      # share of the edges set aside before anything sees them; 0: none, no link metrics
     max_pairs: int = 100_000  # held-out edges scored at most, and as many negatives of each kind

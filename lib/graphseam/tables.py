@@ -120,12 +120,14 @@ class Tables:
     def arrow_schema(self, name: str) -> pa.Schema:
         return to_arrow_schema(self.schema(name))
 
-    def write(self, name: str, rows: DataFrame, level: int | None = None) -> int:
+    def write(self, name: str, rows: DataFrame, level: int | None = None, part: str = "") -> int:
         """Replace this run's rows of the table, or of one level of it, in one commit; returns how many there are now.
 
+        part: a predicate in SQL, to replace only those of the run's rows that it chooses; all of `rows` must fit it.
         rows: the table's columns less run_id, in any order; NULL where the table says NOT NULL fails the write.
         """
-        mine = f"run_id = '{self.run_id}'" + (f" AND level = {int(level)}" if level is not None else "")
+        mine = f"run_id = '{self.run_id}'" + (f" AND level = {int(level)}" if level is not None else "") \
+            + (f" AND {part}" if part else "")
         replaced = None if self._holds_nothing(name, mine) else mine  # an append is a quarter of a replacement's cost
         return self._save(name, rows, replaced)
 
