@@ -209,7 +209,7 @@ def test_bad_rows_are_counted_and_kept(run, told, tmp_path):
 def test_what_cannot_work_is_told(run, tmp_path):
     with pytest.raises(RunError, match=r"there is no published run 'newest'\. Did you mean 'newer'"):
         arrive(run, [(1, 100)], tmp_path, run_id="newest")
-    with pytest.raises(ConfigError, match="cannot be used; give 1 to 128 letters"):
+    with pytest.raises(ConfigError, match=r"--batch is .* give 1 to 128 letters"):
         arrive(run, [(1, 100)], tmp_path, batch="a'b")
     with pytest.raises(ConfigError, match=r"place\.max_hops is 0"):
         arrive(run, [(1, 100)], tmp_path, settings=("place.max_hops=0",))

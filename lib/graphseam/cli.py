@@ -122,14 +122,15 @@ def place(
     """Give nodes that arrived after a run vectors, links and labels, without a new run."""
     from graphseam.config import check_run_id, config_of
     from graphseam.ingest.sources import check_inputs
-    from graphseam.place import batch_name
+    from graphseam.place import check_batch
     from graphseam.place import place as place_nodes
     from graphseam.place.telling import print_batch
 
     config = config_of({"input": {"edges": edges}, "output": {"root": root}}, set_ or [])
-    for name in (run_id, batch or batch_name(edges)):
-        if name is not None:
-            check_run_id(name)
+    if run_id is not None:
+        check_run_id(run_id)
+    if batch is not None:
+        check_batch(batch)
     check_inputs(config.input)
     print_batch(place_nodes(_open(root).spark, config, run_id, batch))
 

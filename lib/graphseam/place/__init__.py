@@ -11,8 +11,8 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from graphseam.config import Config, check_run_id, config_of
-from graphseam.errors import InputError
+from graphseam.config import Config, config_of
+from graphseam.errors import ConfigError, InputError
 from graphseam.export import published_run
 from graphseam.ingest.graph import connect, merge, number_ids
 from graphseam.ingest.reading import read_rows, with_reason
@@ -21,7 +21,7 @@ from graphseam.place.predictions import placed_labels, placed_links
 from graphseam.place.vectors import arcs_of, vectors_by_rounds
 from graphseam.refine.spectral import SpectralRefiner
 from graphseam.runs import Run
-from graphseam.sections import PlaceConfig
+from graphseam.sections import RUN_ID, PlaceConfig
 from graphseam.session import persisted, size_shuffles
 from graphseam.tables import Tables
 
@@ -32,6 +32,13 @@ PLACED, UNREACHABLE = "placed", "unreachable"
 def batch_name(edges: str) -> str:
     """The name of a batch that is given none: that of its file, without what a run id may not hold either."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", PurePosixPath(edges).name).lstrip("_.-")[:128] or "edges"
+
+
+def check_batch(name: str) -> str:
+    """The name itself; ConfigError unless it is safe in a predicate and a path."""
+    if not RUN_ID.fullmatch(name):
+        raise ConfigError(f"--batch is {name!r}; give 1 to 128 letters, digits, '_', '.' or '-'")
+    return name
 
 
 def place(spark: SparkSession, config: Config, run_id: str | None = None, batch: str | None = None) -> dict[str, Any]:
@@ -45,9 +52,8 @@ def place(spark: SparkSession, config: Config, run_id: str | None = None, batch:
     Place batches of one run one after another: two at once may give one number to two new nodes.
     Errors: InputError where no row can be used, RunError for an unknown run.
     """
-    batch = check_run_id(batch_name(config.input.edges) if batch is None else batch)
-    run = _published(spark, config, run_id)
-    id_type = published_run(run.tables, run.run_id)[1]
+    batch = check_batch(batch_name(config.input.edges) if batch is None else batch)
+    run, id_type = _published(spark, config, run_id)
     weighted = bool(config.input.weight)
     with persisted(_checked_rows(spark, config, id_type)) as rows:
         details = {"run_id": run.run_id, "batch": batch, **_count_rows(run, rows, batch)}
@@ -84,16 +90,16 @@ def _place_ends(run: Run, batch: str, nodes: DataFrame, edges: DataFrame, settin
     return {**details, "edges_between_known_nodes": between.count()}
 
 
-def _published(spark: SparkSession, config: Config, run_id: str | None) -> Run:
-    """The run, with the configuration and the records it was published with."""
+def _published(spark: SparkSession, config: Config, run_id: str | None) -> tuple[Run, str]:
+    """The run, with the configuration and the records it was published with, and its id_type."""
     tables = Tables(spark, config.output)
-    run_id, _ = published_run(tables, run_id)
+    run_id, id_type = published_run(tables, run_id)
     tables = Tables(spark, config.output, run_id)
     published = tables.read("runs").head()
     assert published is not None  # published_run found it
     settings = replace(config_of(json.loads(published["config"])), output=config.output)
     records = [row.asDict() for row in tables.read("run_steps").sort("started_at").collect()]  # one a step and attempt
-    return Run(spark, settings, run_id, tables, records)
+    return Run(spark, settings, run_id, tables, records), id_type
 
 
 def _has_views(config: Config) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from graphseam.config import check_run_id, load_config
 from graphseam.errors import GraphseamError
 from graphseam.ingest.sources import check_inputs
-from graphseam.place import batch_name, place
+from graphseam.place import check_batch, place
 from graphseam.place.telling import print_batch
 from graphseam.session import build_session
 
@@ -26,9 +26,10 @@ def submit_place() -> None:
     try:
         config = load_config(arguments.config, arguments.set)
         config = replace(config, input=replace(config.input, edges=arguments.edges, nodes="", labels=""))
-        for name in (arguments.run_id, arguments.batch or batch_name(arguments.edges)):
-            if name is not None:
-                check_run_id(name)
+        if arguments.run_id is not None:
+            check_run_id(arguments.run_id)
+        if arguments.batch is not None:
+            check_batch(arguments.batch)
         check_inputs(config.input)
         print_batch(place(build_session("graphseam place"), config, arguments.run_id, arguments.batch))
     except GraphseamError as error:
