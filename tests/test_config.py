@@ -156,6 +156,8 @@ def test_a_value_of_the_wrong_type_says_which_is_right(load, override, message):
         "embed.device=cuda", "embed.precision=half", "embed.dim=1", "embed.dim=2049", "fuse.method=mean",
     "refine.rounds=-1", "refine.rounds=21", "refine.hops=-1", "refine.hops=21",
     "predict.links.top_k=-1", "predict.links.top_k=1001", "predict.links.candidates=all",
+    "place.max_hops=0", "place.max_hops=101", "place.top_links=-1", "place.top_links=1001",
+    "predict.similar.top_k=-1", "predict.similar.top_k=1001", "predict.similar.method=all",
     "predict.nodes.top_labels=0", "predict.nodes.max_train_nodes=9",
     "evaluate.holdout=-0.1", "evaluate.holdout=1", "evaluate.holdout=nan", "evaluate.max_pairs=9",
     "evaluate.max_ranked=-1", "evaluate.max_ranked=20001", "evaluate.held_out=' , '",

@@ -18,6 +18,7 @@ from graphseam.sections import (
     InputConfig,
     OutputConfig,
     PartitionConfig,
+    PlaceConfig,
     PredictConfig,
     RefineConfig,
     RunConfig,
@@ -43,6 +44,7 @@ class Config:
     refine: RefineConfig = field(default_factory=RefineConfig)
     predict: PredictConfig = field(default_factory=PredictConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    place: PlaceConfig = field(default_factory=PlaceConfig)
 
     def __post_init__(self) -> None:
         if not self.input.edges:
@@ -80,6 +82,13 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     except (OSError, ValueError) as error:  # no permission, too long a name, a NUL in it
         raise ConfigError(f"the configuration file {str(path)[:200]!r} cannot be opened: "
                           f"{getattr(error, 'strerror', None) or error}") from None
+    for override in overrides:
+        _apply(tree, override)
+    return _build(Config, tree, prefix="")
+
+
+def config_of(tree: dict[str, Any], overrides: Sequence[str] = ()) -> Config:
+    """The configuration of a tree {section: {key: value}}, as `to_json` writes it, with overrides applied."""
     for override in overrides:
         _apply(tree, override)
     return _build(Config, tree, prefix="")

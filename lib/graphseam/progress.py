@@ -22,6 +22,7 @@ TOLD = {
     "refine": "{vectors:,} vectors, blocks: {blocks:,}",
     "predict_links": "{links:,} links",
     "predict_nodes": "{predictions:,} labels{not_learnt}",
+    "predict_similar": "{similar:,} similar nodes",
     "evaluate": "{metrics_total} numbers",
     "publish": "{vectors:,} vectors published",
 }

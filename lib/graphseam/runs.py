@@ -37,8 +37,9 @@ STEPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "refine": (("refine",), ("fuse",)),
     "predict_links": (("predict.links",), ("refine",)),
     "predict_nodes": (("predict.nodes",), ("refine",)),
+    "predict_similar": (("predict.similar",), ("refine",)),
     "evaluate": (("evaluate",), ("predict_links", "predict_nodes")),
-    "publish": ((), ("evaluate",)),
+    "publish": ((), ("evaluate", "predict_similar")),
 }
 
 

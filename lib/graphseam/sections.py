@@ -209,9 +209,32 @@ class NodesConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SimilarConfig:
+    top_k: int = 10       # similar nodes a node; 0 skips them
+    method: str = "auto"  # exact or ivf, as for links; auto is exact up to 50,000 nodes
+
+    def __post_init__(self) -> None:
+        from graphseam.predict import INDEXES
+
+        _require(0 <= self.top_k <= 1000, "predict.similar.top_k", self.top_k, "give a number from 0 to 1000")
+        _require_name(self.method, "predict.similar.method", ("auto", *INDEXES))
+
+
+@dataclass(frozen=True, kw_only=True)
 class PredictConfig:
     links: LinksConfig = field(default_factory=LinksConfig)
     nodes: NodesConfig = field(default_factory=NodesConfig)
+    similar: SimilarConfig = field(default_factory=SimilarConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaceConfig:
+    max_hops: int = 10  # steps from the run's nodes up to which new nodes are placed, 1 pass over the new edges each
+    top_links: int = 10  # predicted links a new node; 0 skips them
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.max_hops <= 100, "place.max_hops", self.max_hops, "give a number from 1 to 100")
+        _require(0 <= self.top_links <= 1000, "place.top_links", self.top_links, "give a number from 0 to 1000")
 
 
 @dataclass(frozen=True, kw_only=True)
