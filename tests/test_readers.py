@@ -19,8 +19,10 @@ from typer.testing import CliRunner
 
 from conftest import LASTFM, REPOSITORY, make_config, run_steps
 from graphseam.cli import app
+from graphseam.config import config_of
 from graphseam.errors import RunError
 from graphseam.export import export_table
+from graphseam.place import place
 from graphseam.show import print_rows
 from graphseam.summary import print_summary
 from graphseam.tables import PUBLIC_TABLES, Tables, table_names, view_names
@@ -33,7 +35,7 @@ def root(published):
 
 @pytest.fixture(scope="module")
 def published(spark, tmp_path_factory):
-    """Two published runs of a part of LastFM Asia in one root."""
+    """Two published runs of a part of LastFM Asia in one root, and a node that arrived after the second."""
     folder = tmp_path_factory.mktemp("readers")
     edges = pq.read_table(LASTFM / "edges.parquet").slice(0, 600)
     pq.write_table(edges, folder / "edges.parquet")
@@ -42,6 +44,10 @@ def published(spark, tmp_path_factory):
                              folder / "tables", embed={"dim": 8}, run={"seed": seed}, evaluate={"holdout": 0.1},
                              predict={"links": {"top_k": 3}}, partition={"num_subgraphs": 2})
         run = run_steps(spark, config, name)
+    known = run.tables.read("nodes").sort("node_id").limit(2).collect()
+    (folder / "arrived.csv").write_text("".join(f"1000000,{row['id']}\n" for row in known))
+    arrived = {"input": {"edges": str(folder / "arrived.csv")}, "output": {"root": str(folder / "tables")}}
+    place(spark, config_of(arrived))
     for name in table_names():
         run.tables.ensure(name)  # one that no step of this run fills is there too
     return run
@@ -128,7 +134,8 @@ def test_the_referee_scores_the_export_and_no_node_lacks_a_vector(spark, root, t
     assert rows[0]["missing"] == 7624 - len(pq.read_table(tmp_path / "x.parquet"))
 
 
-@pytest.mark.parametrize("name", ["embeddings", "link_predictions", "node_predictions", "metrics", "top_links", "runs"])
+@pytest.mark.parametrize("name", ["embeddings", "link_predictions", "node_predictions", "metrics", "top_links", "runs",
+                                  "placed_nodes", "placed_labels"])
 def test_public_tables_export_to_csv(spark, root, tmp_path, name):
     count = export_table(open_tables(spark, root), name, str(tmp_path / "x.csv"))
     table = pacsv.read_csv(tmp_path / "x.csv", parse_options=pacsv.ParseOptions(newlines_in_values=True))
