@@ -1,4 +1,4 @@
-"""evaluate: embeddings, evaluation_pairs, node_predictions, labels -> metrics."""
+"""evaluate: embeddings, evaluation_pairs, link_predictions, node_predictions, labels -> metrics, reliability."""
 
 from graphseam.pipeline import submit
 

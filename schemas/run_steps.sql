@@ -1,6 +1,6 @@
 CREATE TABLE IF NOT EXISTS ${table} (
   run_id             STRING NOT NULL    COMMENT 'run that wrote the row',
-  step               STRING NOT NULL    COMMENT 'ingest, partition, embed, fuse, refine, predict_links, predict_nodes, evaluate or publish',
+  step               STRING NOT NULL    COMMENT 'ingest, partition, embed, fuse, refine, predict_links, predict_nodes, predict_similar, evaluate or publish',
   status             STRING NOT NULL    COMMENT 'started (once, when the run began), finished or failed',
   started_at         TIMESTAMP NOT NULL COMMENT 'UTC',
   seconds            DOUBLE NOT NULL    COMMENT 'wall time',

@@ -89,6 +89,13 @@ def test_run_refuses_files_that_hold_nothing(command, tmp_path, content, message
     (["export", "--root", "tables", "--output", "a.json"], "give a file that ends in .parquet or .csv"),
     (["export", "--root", "tables", "--output", "a"], "give a file that ends in .parquet or .csv"),
     (["export", "--root", "tables", "--output", "no/a.csv"], "and there is no directory"),
+    (["similar", "--root", "tables", "--node", "1"], "'tables' holds no graphseam tables"),
+    (["similar", "--root", "tables", "--node", " "], "--node is empty"),
+    (["similar", "--root", "tables", "--node", "1", "--run-id", "../x"], "run id '../x' cannot be used"),
+    (["place", "--root", "tables", "--edges", "edges.csv"], "'tables' holds no graphseam tables"),
+    (["place", "--root", "tables", "--edges", "edgs.csv"], "'edgs.csv' (input.edges). Did you mean 'edges.csv'?"),
+    (["place", "--root", "tables", "--edges", "edges.csv", "--batch", "a/b"], "--batch is 'a/b'; give 1 to 128"),
+    (["place", "--root", "tables", "--edges", "edges.csv", "--set", "place.hops=1"], "unknown key 'place.hops'"),
     (["export", "--root", "tables", "--output", "full.csv"], "'full.csv', which is a directory; give a file"),
 ])
 def test_readers_refuse_what_cannot_work(command, tmp_path, arguments, message):
@@ -101,6 +108,7 @@ def test_readers_refuse_what_cannot_work(command, tmp_path, arguments, message):
 @pytest.mark.parametrize("arguments", [
     ["run"], ["run", "c.toml", "--nope"], ["run", "c.toml", "more"], ["walk"], ["sql", "SELECT 1"],
     ["sql", "--root", "tables"], ["sql", "--root", "tables", "--limit", "0", "SELECT 1"], ["export", "--root", "."],
+    ["similar", "--root", "."], ["similar", "--root", ".", "--node", "1", "--top-k", "0"],
 ])
 def test_wrong_usage_is_status_2(command, arguments):
     """Arguments that the command does not have are answered with its usage."""
@@ -110,7 +118,8 @@ def test_wrong_usage_is_status_2(command, arguments):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["sql", "--help"], ["export", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["sql", "--help"], ["export", "--help"],
+                                       ["similar", "--help"], ["place", "--help"]])
 def test_help_is_given(command, arguments):
     """Each command says what it takes."""
     done = command(*arguments)

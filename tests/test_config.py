@@ -56,6 +56,7 @@ def test_the_demo_configuration_can_be_read():
     ("predict.nodes.top_labels=1", "predict.nodes.top_labels", 1),
     ("evaluate.holdout=0.25", "evaluate.holdout", 0.25),
     ("evaluate.holdout=0", "evaluate.holdout", 0.0),
+    ("evaluate.max_ranked=0", "evaluate.max_ranked", 0),
     ("input.directed=true", "input.directed", True),
     ("input.header=false", "input.header", "false"),
     ("input.header=true", "input.header", "true"),
@@ -155,8 +156,11 @@ def test_a_value_of_the_wrong_type_says_which_is_right(load, override, message):
         "embed.device=cuda", "embed.precision=half", "embed.dim=1", "embed.dim=2049", "fuse.method=mean",
     "refine.rounds=-1", "refine.rounds=21", "refine.hops=-1", "refine.hops=21",
     "predict.links.top_k=-1", "predict.links.top_k=1001", "predict.links.candidates=all",
+    "place.max_hops=0", "place.max_hops=101", "place.top_links=-1", "place.top_links=1001",
+    "predict.similar.top_k=-1", "predict.similar.top_k=1001", "predict.similar.method=all",
     "predict.nodes.top_labels=0", "predict.nodes.max_train_nodes=9",
     "evaluate.holdout=-0.1", "evaluate.holdout=1", "evaluate.holdout=nan", "evaluate.max_pairs=9",
+    "evaluate.max_ranked=-1", "evaluate.max_ranked=20001", "evaluate.held_out=' , '",
 ])
 def test_a_value_out_of_bounds_names_its_key(load, override):
     """Each section's own checks name the key and the value that came."""
@@ -165,6 +169,21 @@ def test_a_value_out_of_bounds_names_its_key(load, override):
         load(override)
     assert str(caught.value).startswith(f"{key} is ")
     assert "\n" not in str(caught.value)
+
+
+def test_a_given_split_takes_both_its_keys_and_no_drawn_one(load):
+    """A position and a value need no quotes; one key without the other, or beside a share, is an error."""
+    config = load("input.split=2", "evaluate.held_out=2")
+    assert (config.input.split, config.evaluate.held_out_values, config.holds_out) == ("2", ["2"], True)
+    assert load("input.split=part", "evaluate.held_out=test, valid").evaluate.held_out_values == ["test", "valid"]
+    assert load("evaluate.holdout=0.1").holds_out
+    assert not load().holds_out
+    with pytest.raises(ConfigError, match=r"input\.split is set and evaluate\.held_out is not; give both"):
+        load("input.split=2")
+    with pytest.raises(ConfigError, match=r"evaluate\.held_out is set and input\.split is not; give both"):
+        load("evaluate.held_out=2")
+    with pytest.raises(ConfigError, match=r"evaluate\.holdout is 0\.1 and evaluate\.held_out is '2'; .* leave one out"):
+        load("input.split=2", "evaluate.held_out=2", "evaluate.holdout=0.1")
 
 
 @pytest.mark.parametrize(("text", "message"), [

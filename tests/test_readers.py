@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+import io
+import re
+import shlex
+from pathlib import Path
+
 import duckdb
 import polars
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
+from pyspark.sql import functions as F
+from rich.console import Console
+from typer.testing import CliRunner
 
-from conftest import LASTFM, make_config, run_steps
+from conftest import LASTFM, REPOSITORY, make_config, run_steps
+from graphseam.cli import app
+from graphseam.config import config_of
 from graphseam.errors import RunError
 from graphseam.export import export_table
-from graphseam.tables import Tables, table_names, view_names
+from graphseam.place import place
+from graphseam.show import print_rows
+from graphseam.summary import print_summary
+from graphseam.tables import PUBLIC_TABLES, Tables, table_names, view_names
 
 
 @pytest.fixture(scope="module")
-def root(spark, tmp_path_factory):
-    """Two published runs of a part of LastFM Asia in one root."""
+def root(published):
+    return Path(published.config.output.root)
+
+
+@pytest.fixture(scope="module")
+def published(spark, tmp_path_factory):
+    """Two published runs of a part of LastFM Asia in one root, and a node that arrived after the second."""
     folder = tmp_path_factory.mktemp("readers")
     edges = pq.read_table(LASTFM / "edges.parquet").slice(0, 600)
     pq.write_table(edges, folder / "edges.parquet")
@@ -25,8 +43,14 @@ def root(spark, tmp_path_factory):
         config = make_config({"edges": str(folder / "edges.parquet"), "labels": str(LASTFM / "labels.parquet")},
                              folder / "tables", embed={"dim": 8}, run={"seed": seed}, evaluate={"holdout": 0.1},
                              predict={"links": {"top_k": 3}}, partition={"num_subgraphs": 2})
-        run_steps(spark, config, name)
-    return folder / "tables"
+        run = run_steps(spark, config, name)
+    known = run.tables.read("nodes").sort("node_id").limit(2).collect()
+    (folder / "arrived.csv").write_text("".join(f"1000000,{row['id']}\n" for row in known))
+    arrived = {"input": {"edges": str(folder / "arrived.csv")}, "output": {"root": str(folder / "tables")}}
+    place(spark, config_of(arrived))
+    for name in table_names():
+        run.tables.ensure(name)  # one that no step of this run fills is there too
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +63,20 @@ def test_every_table_reads_the_same_without_spark(root, counts, name):
     path = str(root / name)
     assert DeltaTable(path).to_pyarrow_table().num_rows == counts[name]
     assert polars.read_delta(path).height == counts[name]
+
+
+@pytest.mark.parametrize("name", PUBLIC_TABLES)
+def test_public_tables_hold_the_same_values_without_spark(spark, root, name):
+    """Every column by two other readers: the types can be read, and as many values are distinct as Spark finds."""
+    rows = spark.read.format("delta").load(str(root / name))
+    expected = rows.agg(*[F.countDistinct(column).alias(column) for column in rows.columns]).head().asDict()
+    by_polars = polars.read_delta(str(root / name))
+    by_deltalake = DeltaTable(str(root / name)).to_pyarrow_table()
+    assert by_polars.columns == by_deltalake.column_names == rows.columns
+    assert by_polars.height or name in ("rejected_rows",)
+    for column in rows.columns:
+        assert by_polars[column].drop_nulls().n_unique() == expected[column], column
+        assert len(set(map(str, by_deltalake[column].drop_null().to_pylist()))) == expected[column], column
 
 
 def test_duckdb_reads_every_table(root, counts):
@@ -96,7 +134,8 @@ def test_the_referee_scores_the_export_and_no_node_lacks_a_vector(spark, root, t
     assert rows[0]["missing"] == 7624 - len(pq.read_table(tmp_path / "x.parquet"))
 
 
-@pytest.mark.parametrize("name", ["embeddings", "link_predictions", "node_predictions", "metrics", "top_links", "runs"])
+@pytest.mark.parametrize("name", ["embeddings", "link_predictions", "node_predictions", "metrics", "top_links", "runs",
+                                  "placed_nodes", "placed_labels"])
 def test_public_tables_export_to_csv(spark, root, tmp_path, name):
     count = export_table(open_tables(spark, root), name, str(tmp_path / "x.csv"))
     table = pacsv.read_csv(tmp_path / "x.csv", parse_options=pacsv.ParseOptions(newlines_in_values=True))
@@ -125,7 +164,7 @@ def test_metrics_agree_with_scikit_learn_on_the_stored_pairs(spark, root):
                spark.read.format("delta").load(str(root / "embeddings")).where(where).collect()}
     pairs = spark.read.format("delta").load(str(root / "evaluation_pairs")).where(where).collect()
     metrics = {(row["metric"], row["variant"], row["scorer"]): row["value"] for row in
-               spark.read.format("delta").load(str(root / "metrics")).where(where).collect()}
+               spark.read.format("delta").load(str(root / "metrics")).where(f"{where} AND stratum = 'all'").collect()}
 
     def cosine(pair) -> float:
         left, right = vectors[pair["src"]], vectors[pair["dst"]]
@@ -138,3 +177,91 @@ def test_metrics_agree_with_scikit_learn_on_the_stored_pairs(spark, root):
         assert metrics["auc", variant, "cosine"] == pytest.approx(expected, abs=1e-6)
         products = [pair["degree_product"] for pair in chosen]
         assert metrics["auc", variant, "degree_product"] == pytest.approx(roc_auc_score(truth, products), abs=1e-9)
+
+
+def test_the_newest_run_is_compared_with_the_one_before(spark, root):
+    """Each measure of either run once, with the other's value and the difference; NULL where a run lacks it."""
+    tables = open_tables(spark, root)
+    tables.register_views()
+    key = ("task", "metric", "variant", "scorer", "stratum")
+    by_run: dict[str, dict] = {"first": {}, "second": {}}
+    for row in tables.all_runs("metrics").collect():
+        by_run[row["run_id"]][tuple(row[name] for name in key)] = row["value"]
+    rows = spark.table("run_comparison").collect()
+    assert {(row["run_id"], row["previous_run_id"]) for row in rows} == {("second", "first")}
+    found = {tuple(row[name] for name in key): row for row in rows}
+    assert len(found) == len(rows) > 50
+    assert found.keys() == by_run["first"].keys() | by_run["second"].keys()
+    for measure, row in found.items():
+        new, old = by_run["second"].get(measure), by_run["first"].get(measure)
+        assert (row["value"], row["previous_value"]) == (new, old)
+        assert row["change"] == (None if new is None or old is None else new - old)
+    assert any(row["change"] for row in rows)
+
+
+def test_a_first_run_is_compared_with_nothing_and_a_measure_may_be_on_one_side(spark, root):
+    """The view over tables of its own: one run, then a second that measures something else."""
+    _, select = next(view for view in open_tables(spark, root).views() if view[0] == "run_comparison")
+    spark.createDataFrame([("a", 1), ("b", 2)], "run_id STRING, published_at INT").createOrReplaceTempView("made_runs")
+    spark.createDataFrame([("a", "t", "auc", "v", "s", "all", 0.5, 1), ("b", "t", "ap", "v", "s", "all", 0.7, 1)],
+                          "run_id STRING, task STRING, metric STRING, variant STRING, scorer STRING, stratum STRING, "
+                          "value DOUBLE, support BIGINT").createOrReplaceTempView("made_metrics")
+    select = re.sub(r"delta\.`[^`]*/(runs|metrics)`", r"made_\1", select)
+    both = {row["metric"]: row for row in spark.sql(select).collect()}
+    assert (both["auc"]["value"], both["auc"]["previous_value"], both["auc"]["change"]) == (None, 0.5, None)
+    assert (both["ap"]["value"], both["ap"]["previous_value"], both["ap"]["run_id"]) == (0.7, None, "b")
+    alone = spark.sql(select.replace("made_runs", "(SELECT * FROM made_runs WHERE run_id = 'a')")).collect()
+    assert [(row["metric"], row["previous_value"], row["previous_run_id"]) for row in alone] == [("auc", None, None)]
+
+
+def readme_queries() -> list[str]:
+    """Every query that README.md shows: those of `graphseam sql`, and blocks of SQL."""
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    commands = [shlex.split(line, comments=True)[-1] for line in text.splitlines()
+                if line.strip().startswith("graphseam sql --root demo_tables")]
+    blocks = [query for block in re.findall(r"```sql\n(.*?)```", text, re.DOTALL) for query in block.split(";")]
+    return [query.strip() for query in (*commands, *blocks) if query.strip()]
+
+
+def test_every_query_of_the_readme_runs(spark, root):
+    queries = readme_queries()
+    assert queries
+    for query in queries:
+        told = CliRunner().invoke(app, ["sql", "--root", str(root), query])
+        assert told.exit_code == 0, (query, told.exception)
+        assert len(told.stdout.splitlines()) > 2
+
+
+@pytest.mark.parametrize("width", [80, 200])
+@pytest.mark.parametrize("name", [*PUBLIC_TABLES, *view_names()])
+def test_wide_rows_stay_readable(spark, root, name, width):
+    """SELECT * of anything fits the screen; no word is broken over lines, and a vector tells how long it is."""
+    tables = open_tables(spark, root)
+    tables.register_views(name)
+    rows = spark.table(name).limit(3).collect()
+    console = Console(file=io.StringIO(), width=width, highlight=False, markup=False, emoji=False)
+    columns = spark.table(name).columns
+    print_rows(columns, rows, console)
+    shown = console.file.getvalue().splitlines()
+    assert max((len(line) for line in shown), default=0) <= width
+    as_blocks = bool(rows) and shown[0].startswith("row 1 -")
+    assert len(shown) == (len(rows) * (len(columns) + 1) if as_blocks else len(rows) + 4)
+    assert all(any(column in line for line in shown) for column in columns)
+    if "vector" in columns:
+        assert sum("… 8 in all]" in line for line in shown) == len(rows)
+
+
+def test_the_summary_tells_the_few_numbers_that_matter(published):
+    """Not the hundred rows of metrics: a line for each kind of negatives and scorer, one for the labels."""
+    console = Console(file=io.StringIO(), width=110, highlight=False)
+    print_summary(published, console)
+    told = console.file.getvalue()
+    links = told[told.index("How good it is: links"):told.index("How good it is: labels")]
+    value = {(row["metric"], row["variant"], row["scorer"]): row["value"]
+             for row in published.tables.read("metrics").where("stratum = 'all'").collect()}
+    for variant in ("uniform", "hard"):
+        line = next(line for line in links.splitlines() if f"{variant} negatives" in line and "cosine" in line)
+        for metric in ("auc", "ap", "mrr_of_101", "hits@10_of_101"):
+            assert f"{value[metric, variant, 'cosine']:.4f}" in line
+    assert links.count(" negatives ") == 4
+    assert "stratum" not in told

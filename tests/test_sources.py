@@ -108,6 +108,15 @@ def test_numbers_in_the_first_line_mean_no_header(look, content, delimiter, coun
     assert [positional(source, key, key) for key in ("src", "dst", "weight")] == ["0", "1", "2"]
 
 
+def test_a_position_is_no_name_though_the_first_line_holds_its_digits(look):
+    """Column 2 holds the split, and the first edge is one of node 2: a line of data all the same."""
+    source = look("1,2,0\n2,3,1\n", split="2")
+    assert (source.header, source.columns) == (None, ("0", "1", "2"))
+    assert look("src,dst,part\n1,2,0\n", split="part").header is not None
+    with pytest.raises(InputError, match=r"no column 'split' \(input.split\). The file has no header: give a position"):
+        look("1,2,0\n", split="split")
+
+
 def test_positions_may_be_given(look):
     """src = 3 is the fourth column; a position that is not there is an error that says how to count."""
     assert look("9,8,1,2\n", src="3", dst="0").column("3", "input.src") == "3"

@@ -1,4 +1,4 @@
-"""The command line: `graphseam run`, `sql`, `export`, `partition-report`."""
+"""The command line: `graphseam run`, `sql`, `export`, `similar`, `place`, `partition-report`."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from graphseam.errors import GraphseamError, InputError, RunError, nearest
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   help="Embeddings of graphs too large for one machine, on Spark.")
 Root = Annotated[str, typer.Option(help="Directory of the tables: output.root of the run.")]
-MAX_CELL = 60  # characters; a vector of 128 numbers would fill the screen
 
 
 @app.command()
@@ -42,6 +40,7 @@ def sql(root: Root, query: Annotated[str, typer.Argument(help="One SELECT over t
     """Query the tables of all runs, and the views of the newest published one."""
     from pyspark.errors import PySparkException
 
+    from graphseam.show import print_rows
     from graphseam.tables import table_names, view_names
 
     tables = _open(root)
@@ -54,13 +53,8 @@ def sql(root: Root, query: Annotated[str, typer.Argument(help="One SELECT over t
         known = f" Tables: {', '.join(table_names())}. Views: {', '.join(view_names())}." \
             if "TABLE_OR_VIEW_NOT_FOUND" in message else ""
         raise RunError(f"the query failed: {message}{known}") from None
-    shown = Table()
-    for name in found.columns:
-        shown.add_column(name)
-    for row in rows[:limit]:
-        shown.add_row(*[_cell(value) for value in row])
     console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 200)
-    console.print(shown)
+    print_rows(found.columns, rows[:limit], console)
     if len(rows) > limit:
         console.print(f"more than {limit} rows; see --limit")
 
@@ -83,6 +77,55 @@ def export(
     check_table(table)
     count = export_table(_open(root), table, output, run_id)
     print(f"{count:,} rows written to {output}")
+
+
+@app.command()
+def similar(
+    root: Root,
+    node: Annotated[str, typer.Option(help="The node asked for, by its id as it came.")],
+    run_id: Annotated[str | None, typer.Option(help="A published run; the newest where not given.")] = None,
+    top_k: Annotated[int, typer.Option(help="Nodes shown.", min=1, max=1000)] = 10,
+) -> None:
+    """Show the nodes most similar to one node: those of largest cosine, exactly, and whether an edge joins the two."""
+    from graphseam.config import check_run_id
+    from graphseam.predict.similar import similar_nodes
+    from graphseam.show import print_rows
+
+    if not node.strip():
+        raise InputError("--node is empty; give the id of a node")
+    if run_id is not None:
+        check_run_id(run_id)
+    found = similar_nodes(_open(root), node, top_k, run_id)
+    console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 120)
+    console.print(f"Nodes similar to {found.node}, run {found.run_id}", soft_wrap=True)
+    print_rows(("node", "cosine", "edge"), [(other, f"{cosine:.4f}", "yes" if joined else "no")
+                                            for other, cosine, joined in found.rows], console)
+
+
+@app.command()
+def place(
+    root: Root,
+    edges: Annotated[str, typer.Option(help="Edges that join new nodes to those of the run, or to each other.")],
+    run_id: Annotated[str | None, typer.Option(help="A published run; the newest where not given.")] = None,
+    batch: Annotated[str | None, typer.Option(help="Name of the batch, replaced where it is there already; the "
+                                                   "file's name where not given.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="How to read the edges, "
+                                                   "input.*, and place.*; may be repeated.")] = None,
+) -> None:
+    """Give nodes that arrived after a run vectors, links and labels, without a new run."""
+    from graphseam.config import check_run_id, config_of
+    from graphseam.ingest.sources import check_inputs
+    from graphseam.place import check_batch
+    from graphseam.place import place as place_nodes
+    from graphseam.place.telling import print_batch
+
+    config = config_of({"input": {"edges": edges}, "output": {"root": root}}, set_ or [])
+    if run_id is not None:
+        check_run_id(run_id)
+    if batch is not None:
+        check_batch(batch)
+    check_inputs(config.input)
+    print_batch(place_nodes(_open(root).spark, config, run_id, batch))
 
 
 @app.command()
@@ -110,17 +153,6 @@ def _open(root: str) -> Any:
     from graphseam.tables import Tables
 
     return Tables(build_session("graphseam", local=True), OutputConfig(root=root))
-
-
-def _cell(value: Any) -> str:
-    """A value as one short line: long vectors are cut, numbers rounded to six digits."""
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, list):
-        shown = ", ".join(_cell(part) for part in value[:4])
-        return f"[{shown}{f', … {len(value)} in all' if len(value) > 4 else ''}]"
-    text = "" if value is None else str(value)
-    return text if len(text) <= MAX_CELL else text[: MAX_CELL - 1] + "…"
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ from graphseam.sections import (
     InputConfig,
     OutputConfig,
     PartitionConfig,
+    PlaceConfig,
     PredictConfig,
     RefineConfig,
     RunConfig,
@@ -43,12 +44,23 @@ class Config:
     refine: RefineConfig = field(default_factory=RefineConfig)
     predict: PredictConfig = field(default_factory=PredictConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    place: PlaceConfig = field(default_factory=PlaceConfig)
 
     def __post_init__(self) -> None:
         if not self.input.edges:
             raise ConfigError("input.edges is not set; give the file or directory of the edges")
         if not (self.output.root or self.output.catalog):
             raise ConfigError("output.root is not set; give the directory for the tables (or output.catalog)")
+        if bool(self.input.split) != bool(self.evaluate.held_out):
+            there, missing = ("input.split", "evaluate.held_out") if self.input.split else \
+                ("evaluate.held_out", "input.split")
+            raise ConfigError(f"{there} is set and {missing} is not; give both, the column and the values in it that "
+                              "mark held-out edges, or neither")
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether edges are set aside, drawn or given, so that link prediction can be measured."""
+        return bool(self.evaluate.holdout or self.evaluate.held_out)
 
         links = self.predict.links
         if (links.candidates == "pairs") != bool(self.input.pairs):
@@ -80,6 +92,13 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     except (OSError, ValueError) as error:  # no permission, too long a name, a NUL in it
         raise ConfigError(f"the configuration file {str(path)[:200]!r} cannot be opened: "
                           f"{getattr(error, 'strerror', None) or error}") from None
+    for override in overrides:
+        _apply(tree, override)
+    return _build(Config, tree, prefix="")
+
+
+def config_of(tree: dict[str, Any], overrides: Sequence[str] = ()) -> Config:
+    """The configuration of a tree {section: {key: value}}, as `to_json` writes it, with overrides applied."""
     for override in overrides:
         _apply(tree, override)
     return _build(Config, tree, prefix="")
@@ -117,8 +136,8 @@ def _value(wanted: type, value: Any, key: str) -> Any:
         return _build(wanted, value, prefix=key + ".")
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if wanted is str and key in ("input.src", "input.dst", "input.weight", "input.header") \
-            and isinstance(value, (int, bool)):
+    if wanted is str and isinstance(value, (int, bool)) and key in (
+            "input.src", "input.dst", "input.weight", "input.split", "input.header", "evaluate.held_out"):
         return str(value).lower()  # a column's position, or header = true, needs no quotes
     if type(value) is not wanted:
         kinds = {str: "text in quotes", int: "a whole number", float: "a number", bool: "true or false"}

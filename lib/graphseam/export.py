@@ -13,14 +13,19 @@ from graphseam.errors import ConfigError, RunError, nearest
 from graphseam.tables import PUBLIC_TABLES, Tables, view_names
 
 ID_COLUMNS = {"nodes": ["id"], "embeddings": ["id"], "current_embeddings": ["id"], "node_predictions": ["id"],
-              "node_labels": ["id"], "link_predictions": ["src", "dst"], "top_links": ["src", "dst"]}
-ORDERS = {"link_predictions": ["src_node_id", "rank"], "node_predictions": ["node_id", "rank"],
+              "node_labels": ["id"], "link_predictions": ["src", "dst"], "top_links": ["src", "dst"],
+              "similar_nodes": ["src", "dst"], "placed_nodes": ["id"], "placed_links": ["src", "dst"],
+              "placed_labels": ["id"]}
+ORDERS = {"link_predictions": ["src_node_id", "rank"], "similar_nodes": ["src_node_id", "rank"],
+          "node_predictions": ["node_id", "rank"],
           "embeddings": ["node_id"], "current_embeddings": ["node_id"], "nodes": ["node_id"],
-          "node_labels": ["node_id"]}
+          "node_labels": ["node_id"], "label_quality": ["label"], "placed_nodes": ["batch", "node_id"],
+          "placed_links": ["batch", "src_node_id", "rank"], "placed_labels": ["batch", "node_id", "rank"]}
 PUBLIC_COLUMNS = {"embeddings": ["id", "vector"], "current_embeddings": ["id", "vector"],
                   "link_predictions": ["src", "dst", "probability", "rank", "score"],
+                  "similar_nodes": ["src", "dst", "cosine", "rank"],
                   "node_predictions": ["id", "label", "probability", "rank", "source"],
-                  "node_labels": ["id", "label", "probability", "source"]}
+                  "node_labels": ["id", "label", "probability", "label_f1", "label_precision", "source"]}
 
 
 def check_output(output: str) -> None:
@@ -47,7 +52,7 @@ def export_table(tables: Tables, name: str, output: str, run_id: str | None = No
     Cost: one task sorts and writes, spilling to disk what it cannot hold.
     """
     check_table(name)
-    run_id, id_type = _published(tables, run_id)
+    run_id, id_type = published_run(tables, run_id)
     if name in view_names():
         tables.register_views()
         rows = tables.spark.table(name)
@@ -59,7 +64,7 @@ def export_table(tables: Tables, name: str, output: str, run_id: str | None = No
     return _write(_public(rows, name, id_type), Path(output))
 
 
-def _published(tables: Tables, run_id: str | None) -> tuple[str, str]:
+def published_run(tables: Tables, run_id: str | None) -> tuple[str, str]:
     """(run_id, id_type) of the run asked for, or of the newest."""
     runs = tables.all_runs("runs").sort(F.desc("published_at"), F.desc("run_id"))
     known = runs.select("run_id", "id_type").collect()  # one row a published run

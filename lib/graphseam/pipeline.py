@@ -16,6 +16,7 @@ from graphseam.ingest import ingest
 from graphseam.ingest.sources import check_inputs
 from graphseam.partition import partition
 from graphseam.predict import predict_links, predict_nodes
+from graphseam.predict.similar import predict_similar
 from graphseam.progress import StepProgress
 from graphseam.publish import publish
 from graphseam.refine import refine
@@ -30,6 +31,7 @@ ACTIONS: dict[str, Callable[[Run], dict[str, Any]]] = {
     "refine": refine,
     "predict_links": predict_links,
     "predict_nodes": predict_nodes,
+    "predict_similar": predict_similar,
     "evaluate": evaluate,
     "publish": publish,
 }

@@ -21,7 +21,8 @@ TOLD = {
     "fuse": "{nodes:,} nodes in one frame",
     "refine": "{vectors:,} vectors, blocks: {blocks:,}",
     "predict_links": "{links:,} links",
-    "predict_nodes": "{predictions:,} labels",
+    "predict_nodes": "{predictions:,} labels{not_learnt}",
+    "predict_similar": "{similar:,} similar nodes",
     "evaluate": "{metrics_total} numbers",
     "publish": "{vectors:,} vectors published",
 }
@@ -57,6 +58,10 @@ def _sentence(step: str, told: list[dict[str, Any]]) -> str:
     details = dict(told[-1])
     details["rejected_total"] = sum(details.get("rejected", {}).values())
     details["metrics_total"] = len(details.get("metrics", {}))
+    details["not_learnt"] = "".join(
+        f"; {details['labels'][status]:,} of {sum(details['labels'].values()):,} classes {status}: {', '.join(names)}"
+        + (", ..." if len(names) < details["labels"][status] else "")
+        for status, names in details.get("such_as", {}).items() if names)
     return TOLD[step].format(**details)
 
 

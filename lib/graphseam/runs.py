@@ -29,15 +29,17 @@ from graphseam.tables import Tables
 # The steps in order; each lists what its result hangs on, over what the steps it follows hang on.
 STEPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     # step: (sections of the configuration, steps it reads from)
-    "ingest": (("input", "run.seed", "evaluate.holdout"), ()),
+    "ingest": (("input", "run.seed", "evaluate.holdout", "evaluate.held_out", "evaluate.max_pairs",
+                "evaluate.max_ranked"), ()),
     "partition": (("partition",), ("ingest",)),
     "embed": (("embed",), ("partition",)),
     "fuse": (("fuse",), ("embed",)),
     "refine": (("refine",), ("fuse",)),
     "predict_links": (("predict.links",), ("refine",)),
     "predict_nodes": (("predict.nodes",), ("refine",)),
+    "predict_similar": (("predict.similar",), ("refine",)),
     "evaluate": (("evaluate",), ("predict_links", "predict_nodes")),
-    "publish": ((), ("evaluate",)),
+    "publish": ((), ("evaluate", "predict_similar")),
 }
 
 

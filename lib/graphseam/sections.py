@@ -38,6 +38,7 @@ class InputConfig:
     src: str = "src"        # column of one end; in a file without header, its position from 0
     dst: str = "dst"        # column of the other end
     weight: str = ""        # column of the weight; empty: every edge weighs 1
+    split: str = ""         # column that tells held-out edges (evaluate.held_out) from those to embed; empty: none
     directed: bool = False  # true keeps src -> dst in `edges`; deepwalk, node2vec and line follow it, all else does not
     header: str = "auto"    # csv only: true, false, or auto (a header is a first line that names src and dst)
     comment: str = "#%"     # csv only: a line that begins with one of these characters is left out; empty: none
@@ -218,23 +219,64 @@ class LinksConfig:
 class NodesConfig:
     top_labels: int = 3             # labels kept a node, best first
     max_train_nodes: int = 200_000  # labelled nodes a model learns from; more are sampled
+    class_weight: str = "none"      # or balanced: examples weigh inversely to their label's frequency
 
     def __post_init__(self) -> None:
+        from graphseam.predict.logistic import CLASS_WEIGHTS
+
         _require(self.top_labels >= 1, "predict.nodes.top_labels", self.top_labels, "give 1 or more")
         _require(self.max_train_nodes >= 10, "predict.nodes.max_train_nodes", self.max_train_nodes, "give 10 or more")
+        _require_name(self.class_weight, "predict.nodes.class_weight", CLASS_WEIGHTS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimilarConfig:
+    top_k: int = 10       # similar nodes a node; 0 skips them
+    method: str = "auto"  # exact or ivf, as for links; auto is exact up to 50,000 nodes
+
+    def __post_init__(self) -> None:
+        from graphseam.predict import INDEXES
+
+        _require(0 <= self.top_k <= 1000, "predict.similar.top_k", self.top_k, "give a number from 0 to 1000")
+        _require_name(self.method, "predict.similar.method", ("auto", *INDEXES))
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictConfig:
     links: LinksConfig = field(default_factory=LinksConfig)
     nodes: NodesConfig = field(default_factory=NodesConfig)
+    similar: SimilarConfig = field(default_factory=SimilarConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaceConfig:
+    max_hops: int = 10  # steps from the run's nodes up to which new nodes are placed, 1 pass over the new edges each
+    top_links: int = 10  # predicted links a new node; 0 skips them
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.max_hops <= 100, "place.max_hops", self.max_hops, "give a number from 1 to 100")
+        _require(0 <= self.top_links <= 1000, "place.top_links", self.top_links, "give a number from 0 to 1000")
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
     holdout: float = 0.0      # share of the edges set aside before anything sees them; 0: none, no link metrics
+    held_out: str = ""        # or the values of the column input.split, apart by commas, that mark edges held out
     max_pairs: int = 100_000  # held-out edges scored at most, and as many negatives of each kind
+    max_ranked: int = 1_000   # of them ranked at most, each among 100 negatives of each kind; 0: no ranking
+
+    @property
+    def held_out_values(self) -> list[str]:
+        """The values in held_out, blanks around them left out."""
+        return [value.strip() for value in self.held_out.split(",") if value.strip()]
 
     def __post_init__(self) -> None:
         _require(0 <= self.holdout < 1, "evaluate.holdout", self.holdout, "give a share in [0, 1)")
+        _require(not self.held_out or bool(self.held_out_values), "evaluate.held_out", self.held_out,
+                 "give a value of the column input.split, or several apart by commas")
+        if self.holdout and self.held_out:
+            raise ConfigError(f"evaluate.holdout is {self.holdout} and evaluate.held_out is {self.held_out!r}; draw "
+                              "the edges held out by the one, or name them by the other, and leave one out")
         _require(self.max_pairs >= 10, "evaluate.max_pairs", self.max_pairs, "give 10 or more")
+        _require(0 <= self.max_ranked <= 20_000, "evaluate.max_ranked", self.max_ranked,
+                 "give a number from 0 to 20,000")

@@ -14,7 +14,9 @@ from graphseam.runs import STEPS, Run
 from graphseam.tables import PUBLIC_TABLES, view_names
 
 NUM_EXAMPLES = 5
-SETTING_OF = {"auc": "AUC", "ap": "average precision", "micro_f1": "Micro-F1", "macro_f1": "Macro-F1"}
+LINK_MEASURES = {"auc": "AUC", "ap": "AP", "mrr_of_101": "MRR", "hits@10_of_101": "Hits@10"}
+LABEL_MEASURES = {"micro_f1": "Micro-F1", "macro_f1": "Macro-F1"}
+LINK_SCORERS = ("link_model", "cosine", "degree_product")  # the others are in the table
 
 
 def print_summary(run: Run, console: Console | None = None) -> None:
@@ -26,6 +28,7 @@ def print_summary(run: Run, console: Console | None = None) -> None:
     console.print(_steps(run))
     _print_memory(run, console)
     _print_quality(run, console)
+    _print_labels(run, console)
     _print_links(run, console)
     _print_places(run, console)
 
@@ -38,9 +41,11 @@ def _print_graph(run: Run, console: Console) -> None:
     console.print(f"[bold]Graph[/bold]  {told['nodes']:,} nodes, {num_edges:,} edges, {kind}, {weights}, "
                   f"{told['id_type']} ids; from {told['rows']:,} rows")
     console.print(f"       {told['loops']:,} loops and {told['twins']:,} twins merged", end="")
-    if run.config.evaluate.holdout:
+    if run.config.holds_out:
         console.print(f"; {told['holdout_edges']:,} edges ({_share(told['holdout_edges'], num_edges)}) held out before "
                       "anything saw them")
+        if told.get("nodes_held_out"):
+            console.print(f"       {told['nodes_held_out']:,} nodes have held-out edges only, and so a zero vector")
     else:
         console.print("; every edge is embedded, none held out, so there are no link metrics")
     if told["rejected"]:
@@ -77,17 +82,41 @@ def _print_memory(run: Run, console: Console) -> None:
 
 
 def _print_quality(run: Run, console: Console) -> None:
-    rows = run.tables.read("metrics").sort("task", "metric", "variant", "scorer").collect()  # about ten rows
-    if not rows:
+    """The few numbers that tell a good embedding from a bad one; all of them are in run_metrics."""
+    rows = run.tables.read("metrics").where("stratum = 'all'").collect()  # about a hundred rows
+    value = {(row["task"], row["metric"], row["variant"], row["scorer"]): (row["value"], row["support"])
+             for row in rows if row["task"] != "link_prediction" or row["scorer"] in LINK_SCORERS}
+    for task, measures, title in (("link_prediction", LINK_MEASURES, "How good it is: links"),
+                                  ("node_classification", LABEL_MEASURES, "How good it is: labels")):
+        groups = sorted({(variant, scorer) for told, metric, variant, scorer in value
+                         if told == task and metric in measures}, reverse=True)
+        if not groups:
+            continue
+        table = Table(title=title, title_justify="left")
+        for name in ("measured on", "by", *measures.values(), "of"):
+            table.add_column(name, justify="left" if name in ("measured on", "by") else "right")
+        for variant, scorer in groups:
+            told = [value.get((task, metric, variant, scorer)) for metric in measures]
+            against = f"{variant} negatives" if task == "link_prediction" else variant
+            support = next(found[1] for found in told if found is not None)
+            table.add_row(against, scorer.replace("_", " "),
+                          *[f"{found[0]:.4f}" if found is not None else "" for found in told], f"{support:,}")
+        console.print(table)
+
+
+def _print_labels(run: Run, console: Console) -> None:
+    told = run.details("predict_nodes")
+    if "labels" not in told:
         return
-    table = Table(title="How good it is", title_justify="left")
-    for name in ("task", "measure", "against", "by", "value", "of"):
-        table.add_column(name, justify="right" if name in ("value", "of") else "left")
-    for row in rows:
-        against = f"{row['variant']} negatives" if row["task"] == "link_prediction" else row["variant"]
-        table.add_row(row["task"].replace("_", " "), SETTING_OF[row["metric"]], against,
-                      row["scorer"].replace("_", " "), f"{row['value']:.4f}", f"{row['support']:,}")
-    console.print(table)
+    counts = ", ".join(f"{count:,} {status}" for status, count in told["labels"].items() if count)
+    named = [name for names in told["such_as"].values() for name in names]
+    fitted = told.get("calibration")
+    console.print(f"[bold]Labels[/bold]  classes: {counts}" + (f" (such as {', '.join(named)})" if named else "")
+                  + "; each in label_quality", soft_wrap=True)
+    if fitted:
+        console.print(f"        probabilities are off by {fitted['error_after']:.1%} on the mean "
+                      f"({fitted['error_before']:.1%} before calibration), over {fitted['nodes']:,} nodes not "
+                      "learnt from", soft_wrap=True)
 
 
 def _print_links(run: Run, console: Console) -> None:

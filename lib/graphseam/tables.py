@@ -25,7 +25,8 @@ if sys.version_info >= (3, 11):
 else:
     from importlib.abc import Traversable
 
-PUBLIC_TABLES = ("nodes", "embeddings", "link_predictions", "node_predictions", "metrics", "runs", "rejected_rows",
+PUBLIC_TABLES = ("nodes", "embeddings", "link_predictions", "node_predictions", "label_quality", "similar_nodes",
+                 "placed_nodes", "placed_links", "placed_labels", "metrics", "reliability", "runs", "rejected_rows",
                  "partition_levels", "subgraph_stats", "alignments", "run_steps")
 # A float32 vector neither repeats nor compresses: a dictionary would only cost time and memory.
 WRITE_OPTIONS = {"parquet.enable.dictionary": "false", "compression": "snappy"}
@@ -119,12 +120,14 @@ class Tables:
     def arrow_schema(self, name: str) -> pa.Schema:
         return to_arrow_schema(self.schema(name))
 
-    def write(self, name: str, rows: DataFrame, level: int | None = None) -> int:
+    def write(self, name: str, rows: DataFrame, level: int | None = None, part: str = "") -> int:
         """Replace this run's rows of the table, or of one level of it, in one commit; returns how many there are now.
 
+        part: a predicate in SQL, to replace only those of the run's rows that it chooses; all of `rows` must fit it.
         rows: the table's columns less run_id, in any order; NULL where the table says NOT NULL fails the write.
         """
-        mine = f"run_id = '{self.run_id}'" + (f" AND level = {int(level)}" if level is not None else "")
+        mine = f"run_id = '{self.run_id}'" + (f" AND level = {int(level)}" if level is not None else "") \
+            + (f" AND {part}" if part else "")
         replaced = None if self._holds_nothing(name, mine) else mine  # an append is a quarter of a replacement's cost
         return self._save(name, rows, replaced)
 
@@ -203,4 +206,5 @@ class Tables:
             for name in table_names():
                 self.ensure(name)
             for view, select in self.views():
-                self.spark.sql(f"CREATE OR REPLACE VIEW {self._schema()}.`{view}` AS {select}")
+                comment = select.splitlines()[0].removeprefix("-- ").replace("'", "\\'")
+                self.spark.sql(f"CREATE OR REPLACE VIEW {self._schema()}.`{view}` COMMENT '{comment}' AS {select}")

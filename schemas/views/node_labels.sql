@@ -1,4 +1,5 @@
--- one row a node: its likeliest label in the newest published run
-SELECT id, label, probability, source, node_id, run_id
-FROM ${node_predictions}
-WHERE rank = 1 AND run_id = (SELECT run_id FROM ${runs} ORDER BY published_at DESC, run_id DESC LIMIT 1)
+-- one row a node: its likeliest label in the newest published run, and how well that label is predicted where it is known
+SELECT p.id, p.label, p.probability, q.f1 AS label_f1, q.precision AS label_precision, p.source, p.node_id, p.run_id
+FROM ${node_predictions} AS p
+LEFT JOIN ${label_quality} AS q ON q.run_id = p.run_id AND q.label = p.label
+WHERE p.rank = 1 AND p.run_id = (SELECT run_id FROM ${runs} ORDER BY published_at DESC, run_id DESC LIMIT 1)

@@ -1,69 +1,122 @@
-"""Numbers that tell how good an embedding is; scikit-learn computes them."""
+"""Numbers that tell how good an embedding is; scikit-learn computes the areas."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
-from graphseam.evaluate.pairs import HARD, POSITIVE, UNIFORM
+from graphseam.evaluate.pairs import HARD, POSITIVE, RANKED_AMONG, RANKING, UNIFORM
 from graphseam.session import in_one_task
 
-METRIC_SCHEMA = "task STRING, metric STRING, variant STRING, scorer STRING, value DOUBLE, support BIGINT"
+METRIC_SCHEMA = "task STRING, metric STRING, variant STRING, scorer STRING, stratum STRING, value DOUBLE, " \
+    "support BIGINT"
+ARROW_METRICS = pa.schema([("task", pa.string()), ("metric", pa.string()), ("variant", pa.string()),
+                           ("scorer", pa.string()), ("stratum", pa.string()), ("value", pa.float64()),
+                           ("support", pa.int64())])
+WHOLE = "all"
+STRATA = {"degree 0": (0, 0), "degree 1 to 2": (1, 2), "degree 3 to 7": (3, 7), "degree 8 to 31": (8, 31),
+          "degree 32 or more": (32, np.inf)}  # fixed, so that runs can be compared; both bounds are in it
+OF = f"of_{RANKED_AMONG + 1}"     # the positive and its negatives
+HITS, OGB_HITS = (1, 10, 50, 100), (50, 100)
 
 
-def link_metrics(scored: DataFrame) -> DataFrame:
-    """AUC and average precision against each kind of negatives, for the cosine and for the degree product.
+@dataclass(frozen=True)
+class Scored:
+    """What one scorer says of the positives and of one kind of negatives; queries are rows of the positives."""
 
-    scored: (kind, src, dst, degree_product, score), at most 3 · evaluate.max_pairs rows: one task holds them.
+    positives: np.ndarray       # float64[n]
+    negatives: np.ndarray       # float64[m], one a positive
+    negative_queries: np.ndarray
+    ranked: np.ndarray          # bool[n], the positives that are ranked
+    rivals: np.ndarray          # float64[r], the negatives they are ranked among
+    rival_queries: np.ndarray
+
+    def of(self, chosen: np.ndarray) -> Scored:
+        """The same for a part of the positives (bool[n]) and their own negatives."""
+        own, owned = chosen[self.negative_queries], chosen[self.rival_queries]
+        place = np.cumsum(chosen) - 1
+        return Scored(self.positives[chosen], self.negatives[own], place[self.negative_queries[own]],
+                      self.ranked[chosen], self.rivals[owned], place[self.rival_queries[owned]])
+
+
+def link_metrics(scored: DataFrame, scorers: Sequence[str], max_ranked: int) -> DataFrame:
+    """Rows of METRIC_SCHEMA: how well each score tells held-out edges from each kind of negatives.
+
+    scored: EVALUATION_PAIRS with a DOUBLE column for each of `scorers`, a higher score the likelier edge. Against all
+    negatives of a kind, one a positive: auc, ap, ogb_hits@k. Of the queries below `max_ranked` among their own 100:
+    mrr_of_101, hits@k_of_101. AUC and MRR also by the smaller degree of the positive's ends.
+    Memory: one task holds all pairs, 3 · evaluate.max_pairs and 200 · max_ranked rows of about 100 bytes: 50 MB by
+    default. Source: Hu et al., Open Graph Benchmark, 2020, for ogb_hits; ties count half a rank in the others.
     """
-    return in_one_task(scored, _link_metrics, METRIC_SCHEMA)
+    columns = ("kind", "query", "src", "dst", "min_degree", *scorers)
+
+    def measure(pairs: pa.Table) -> pa.Table:
+        return _link_metrics(pairs, scorers, max_ranked)
+
+    return in_one_task(scored.select(*columns), measure, METRIC_SCHEMA)
 
 
-def _link_metrics(scored: pa.Table) -> pa.Table:
-    from sklearn.metrics import average_precision_score, roc_auc_score
+def _link_metrics(pairs: pa.Table, scorers: Sequence[str], max_ranked: int) -> pa.Table:
+    def of_kind(kind: str) -> pa.Table:
+        return pairs.filter(pc.equal(pairs["kind"], kind)).sort_by("query")
 
-    kinds = np.asarray(scored["kind"].to_pylist(), dtype=object)
+    positives = of_kind(POSITIVE)
+    numbers, degrees = positives["query"].to_numpy(), positives["min_degree"].to_numpy()
     rows: list[tuple[object, ...]] = []
     for variant in (UNIFORM, HARD):
-        chosen = (kinds == POSITIVE) | (kinds == variant)
-        truth = kinds[chosen] == POSITIVE
-        if truth.all() or not truth.any():
+        negatives, rivals = of_kind(variant), of_kind(RANKING[variant])
+        if not positives.num_rows or not negatives.num_rows:
             continue  # a complete graph has no negatives
-        for scorer, column in (("cosine", "score"), ("degree_product", "degree_product")):
-            scores = scored[column].to_numpy()[chosen]
-            measures: tuple[tuple[str, Callable[..., float]], ...] = \
-                (("auc", roc_auc_score), ("ap", average_precision_score))
-            rows += [("link_prediction", name, variant, scorer, float(measure(truth, scores)), int(truth.sum()))
-                     for name, measure in measures]
-    names = ("task", "metric", "variant", "scorer", "value", "support")
-    columns = [[row[at] for row in rows] for at in range(len(names))]
-    kinds_of = [pa.string()] * 4 + [pa.float64(), pa.int64()]
-    return pa.table({name: pa.array(column, kind)
-                     for name, column, kind in zip(names, columns, kinds_of, strict=True)})
+        for scorer in scorers:
+            scored = Scored(positives[scorer].to_numpy(), negatives[scorer].to_numpy(),
+                            np.searchsorted(numbers, negatives["query"].to_numpy()), numbers < max_ranked,
+                            rivals[scorer].to_numpy(), np.searchsorted(numbers, rivals["query"].to_numpy()))
+            measures = [(metric, WHOLE, value, support) for metric, value, support in
+                        (*_area_metrics(scored), *_pool_metrics(scored), *_rank_metrics(scored))]
+            for stratum, (low, high) in STRATA.items():
+                part = scored.of((degrees >= low) & (degrees <= high))
+                measures += [(metric, stratum, value, support) for metric, value, support in
+                             (*_area_metrics(part), *_rank_metrics(part)) if metric in ("auc", f"mrr_{OF}")]
+            rows += [("link_prediction", metric, variant, scorer, stratum, float(value), int(support))
+                     for metric, stratum, value, support in measures]
+    columns = zip(*rows, strict=True) if rows else [()] * len(ARROW_METRICS)
+    return pa.table([pa.array(list(column), field.type) for column, field in zip(columns, ARROW_METRICS, strict=True)],
+                    schema=ARROW_METRICS)
 
 
-def label_metrics(predictions: DataFrame, labels: DataFrame) -> DataFrame:
-    """Micro- and Macro-F1 of the labelled nodes, each predicted by the model that learnt from the other half.
+def _area_metrics(scored: Scored) -> Iterator[tuple[str, float, int]]:
+    """(metric, value, positives) of the areas under the ROC and the precision-recall curve."""
+    from sklearn.metrics import average_precision_score, roc_auc_score
 
-    A node is given as many labels as it has (DeepWalk's protocol). predictions: NODE_PREDICTIONS with a fold; labels:
-    LABELS. Rows of METRIC_SCHEMA. Macro-F1 is the mean over the labels that occur. Cost: two small aggregations.
-    """
-    wanted = labels.groupBy("node_id").agg(F.count("*").alias("num_labels"))
-    given = predictions.join(wanted, on="node_id", how="inner").where("rank <= num_labels") \
-        .select("node_id", "label", F.lit(1).alias("given"))
-    both = labels.select("node_id", "label", F.lit(1).alias("true")).join(given, on=["node_id", "label"], how="full")
-    hit = F.coalesce(F.col("true") * F.col("given"), F.lit(0))
-    by_label = both.groupBy("label").agg(F.sum(hit).alias("hits"), F.count("true").alias("true"),
-                                         F.count("given").alias("given"))
-    f1 = 2 * F.col("hits") / (F.col("true") + F.col("given"))
-    micro = 2 * F.sum("hits") / (F.sum("true") + F.sum("given"))
-    total = by_label.agg(micro.alias("micro_f1"), F.round(F.avg(F.when(F.col("true") > 0, f1)), 12).alias("macro_f1"),
-                         F.sum("true").alias("support"))
-    rows = [total.select(F.lit("node_classification").alias("task"), F.lit(name).alias("metric"),
-                         F.lit("trained on 50 %").alias("variant"), F.lit("logistic_regression").alias("scorer"),
-                         F.col(name).cast("double").alias("value"), "support") for name in ("micro_f1", "macro_f1")]
-    return rows[0].union(rows[1]).where("value IS NOT NULL")
+    num_positives, num_negatives = len(scored.positives), len(scored.negatives)
+    if num_positives and num_negatives:
+        truth = np.repeat([True, False], [num_positives, num_negatives])
+        scores = np.concatenate([scored.positives, scored.negatives])
+        yield "auc", roc_auc_score(truth, scores), num_positives
+        yield "ap", average_precision_score(truth, scores), num_positives
+
+
+def _pool_metrics(scored: Scored) -> Iterator[tuple[str, float, int]]:
+    """Share of the positives above the k-th best negative of all; none where there are fewer than k."""
+    for k in OGB_HITS:
+        if len(scored.negatives) >= k:
+            limit = np.partition(scored.negatives, -k)[-k]
+            yield f"ogb_hits@{k}", np.mean(scored.positives > limit), len(scored.positives)
+
+
+def _rank_metrics(scored: Scored) -> Iterator[tuple[str, float, int]]:
+    """Mean reciprocal rank, and share of ranks up to k, of each ranked positive among its own negatives."""
+    num_ranked = int(scored.ranked.sum())
+    if not num_ranked:
+        return
+    own = scored.positives[scored.rival_queries]
+    beaten = (scored.rivals > own) + 0.5 * (scored.rivals == own)
+    ranks = (1 + np.bincount(scored.rival_queries, weights=beaten, minlength=len(scored.ranked)))[scored.ranked]
+    yield f"mrr_{OF}", np.mean(1 / ranks), num_ranked
+    for k in HITS:
+        yield f"hits@{k}_{OF}", np.mean(ranks <= k), num_ranked

@@ -2,49 +2,99 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import reduce
 
-import numpy as np
-import pyarrow as pa
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from graphseam.arrow import vector_matrix
 from graphseam.seeds import uniform
 
-ATTEMPTS = 8  # far ends drawn for one negative; a node joined to nearly all others may still get none
+ATTEMPTS = 8          # far ends drawn for one negative; a node joined to nearly all others may still get none
+RANKED_AMONG = 100    # negatives of each kind that a positive is ranked among
+RANK_ATTEMPTS = 150   # far ends drawn for them; a node joined to a third of the others may get fewer
 POSITIVE, UNIFORM, HARD = "positive", "uniform", "hard"
+RANKING = {UNIFORM: "rank_uniform", HARD: "rank_hard"}
 
 
-def sample_edges(edges: DataFrame, max_pairs: int, seed: int, turned: bool = True) -> DataFrame:
+@dataclass(frozen=True)
+class Pool:
+    """Where the far ends of one kind of negatives come from."""
+
+    kind: str                # uniform or hard
+    size: int                # places, from 0
+    nodes: DataFrame | None  # (place, node_id); None where each place is the number of its node
+
+
+def sample_edges(edges: DataFrame, max_pairs: int, seed: int) -> DataFrame:
     """At most `max_pairs` of the edges, those of the smallest hash, each turned one way or the other by its hash.
 
-    turned=False leaves them as they are, for edges that join two kinds of nodes.
-
-    Returns (src, dst): dst is the end that a negative replaces.
+    edges: (src, dst), no pair twice. Returns (query, src, dst): dst is the end that a negative replaces, query the
+    place in the order of the hash, so that the first of them are a sample too.
     """
     draw = uniform(seed, F.lit("pair"), "src", "dst")
-    turn = F.lit(turned) & (uniform(seed, F.lit("turn"), "src", "dst") < 0.5)
-    return edges.orderBy(draw, "src", "dst").limit(max_pairs).select(
-        F.when(turn, F.col("dst")).otherwise(F.col("src")).alias("src"),
-        F.when(turn, F.col("src")).otherwise(F.col("dst")).alias("dst"))
+    turned = uniform(seed, F.lit("turn"), "src", "dst") < 0.5
+    chosen = edges.select("src", "dst", draw.alias("draw")).sort("draw", "src", "dst").limit(max_pairs).select(
+        F.when(turned, F.col("dst")).otherwise(F.col("src")).alias("src"),
+        F.when(turned, F.col("src")).otherwise(F.col("dst")).alias("dst"))
+    return chosen.zipWithIndex("query").select("query", "src", "dst")
 
 
-def draw_negatives(positives: DataFrame, pool: DataFrame, pool_size: int, known: DataFrame, kind: str,
-                   seed: int) -> DataFrame:
-    """For each positive a pair of the same src whose far end comes from the pool and is joined to src nowhere.
+def facing(positives: DataFrame, nodes: DataFrame) -> DataFrame:
+    """`positives` of a bipartite graph, each turned so that its src came in the first column of the input.
 
-    pool: (place, node_id), place 0 .. pool_size - 1. known: EDGES of the whole graph. Returns (kind, src, dst), the
-    first of 8 draws that is no edge and no loop. Cost: joins of 8 rows a positive with the pool and with the edges.
+    nodes: NODES. Far ends are then all of the kind that links are predicted to. Cost: one join of the positives.
     """
-    attempts = positives.withColumn("attempt", F.explode(F.array([F.lit(at) for at in range(ATTEMPTS)])))
-    place = F.floor(uniform(seed, F.lit(kind), "src", "dst", "attempt") * pool_size)
-    drawn = attempts.withColumn("place", place).join(pool, on="place", how="inner").where("src <> node_id")
-    both = (F.least("src", "node_id").alias("low"), F.greatest("src", "node_id").alias("high"))
-    edges = known.select(F.least("src", "dst").alias("low"), F.greatest("src", "dst").alias("high"))
-    free = drawn.select("src", "dst", "node_id", "attempt", *both).join(edges, on=["low", "high"], how="left_anti")
-    return free.groupBy("src", "dst").agg(F.min_by("node_id", "attempt").alias("far")) \
-        .select(F.lit(kind).alias("kind"), "src", F.col("far").alias("dst"))
+    sides = nodes.select(F.col("node_id").alias("src"), (F.col("side") == "dst").alias("turn"))
+    return positives.join(sides, on="src", how="inner").select(
+        "query", F.when(F.col("turn"), F.col("dst")).otherwise(F.col("src")).alias("src"),
+        F.when(F.col("turn"), F.col("src")).otherwise(F.col("dst")).alias("dst"))
+
+
+def pairs_of(edges: DataFrame, directed: bool) -> DataFrame:
+    """(src, dst): each pair of nodes once; what is embedded has no directions. Directed edges cost one shuffle."""
+    if not directed:
+        return edges.select("src", "dst")
+    return edges.select(F.least("src", "dst").alias("src"), F.greatest("src", "dst").alias("dst")).distinct()
+
+
+def draw_negatives(positives: DataFrame, pools: list[Pool], known: DataFrame, max_ranked: int, seed: int) -> DataFrame:
+    """Pairs of a positive's src whose far end comes from a pool and is joined to src nowhere.
+
+    positives: (query, src, dst). known: EDGES of the whole graph. Returns (kind, query, src, dst): for each positive
+    and pool the first of 8 draws that is no edge and no loop, and for each query below `max_ranked` the first 100 of
+    150, which may repeat, as draws from a pool do. Cost: rows of draws, joined with the pools and with the neighbours
+    of the positives' src, which one pass over the edges finds.
+    """
+    def far_ends(pool: Pool) -> DataFrame:
+        one = _attempts(positives, pool.kind, ATTEMPTS)
+        many = _attempts(positives.where(F.col("query") < max_ranked), RANKING[pool.kind], RANK_ATTEMPTS)
+        place = F.floor(uniform(seed, "kind", "src", "dst", "attempt") * pool.size)
+        drawn = one.union(many).withColumn("place", place)
+        columns = ("kind", "query", "src", "attempt", "far")
+        if pool.nodes is None:
+            return drawn.withColumnRenamed("place", "far").select(*columns)
+        return drawn.join(pool.nodes.withColumnRenamed("node_id", "far"), on="place", how="inner").select(*columns)
+
+    drawn = reduce(DataFrame.union, map(far_ends, pools)).where("src <> far")
+    free = drawn.join(_neighbours(positives, known), on=["src", "far"], how="left_anti")
+    wanted = F.when(F.col("kind").isin(*RANKING.values()), RANKED_AMONG).otherwise(1)
+    order = Window.partitionBy("kind", "query").orderBy("attempt")
+    return free.withColumn("place", F.row_number().over(order)).where(F.col("place") <= wanted) \
+        .select("kind", "query", "src", F.col("far").alias("dst"))
+
+
+def _attempts(positives: DataFrame, kind: str, count: int) -> DataFrame:
+    return positives.select(F.lit(kind).alias("kind"), "query", "src", "dst",
+                            F.explode(F.sequence(F.lit(0), F.lit(count - 1))).alias("attempt"))
+
+
+def _neighbours(positives: DataFrame, known: DataFrame) -> DataFrame:
+    """(src, far): the edges at a positive's src, from it; at most evaluate.max_pairs numbers are broadcast."""
+    ends = known.select(F.explode(F.array(
+        F.struct("src", F.col("dst").alias("far")),
+        F.struct(F.col("dst").alias("src"), F.col("src").alias("far")))).alias("end")).select("end.src", "end.far")
+    return ends.join(F.broadcast(positives.select("src").distinct()), on="src", how="left_semi")
 
 
 def numbered(pool: DataFrame) -> DataFrame:
@@ -57,41 +107,21 @@ def ends_of(positives: DataFrame) -> DataFrame:
     return positives.select(F.explode(F.array("src", "dst")).alias("node_id"), "src", "dst")
 
 
-def with_degree_product(pairs: DataFrame, edges: DataFrame) -> DataFrame:
-    """`pairs` with degree_product: of the two nodes' numbers of edges in `edges`, as DOUBLE."""
+def with_degrees(pairs: DataFrame, edges: DataFrame) -> DataFrame:
+    """`pairs` with min_degree BIGINT and degree_product DOUBLE, of the two nodes' numbers of edges in `edges`.
+
+    Cost: one aggregation of the edges, two joins of the pairs.
+    """
     degrees = edges.select(F.explode(F.array("src", "dst")).alias("node_id")) \
-        .groupBy("node_id").agg(F.count("*").cast("double").alias("degree"))
+        .groupBy("node_id").agg(F.count("*").alias("degree"))
 
     def degree_of(end: str) -> Column:
-        return F.coalesce(F.col(f"{end}_degree"), F.lit(0.0))
+        return F.coalesce(F.col(f"{end}_degree"), F.lit(0))
 
     joined = pairs
     for end in ("src", "dst"):
         of_end = degrees.select(F.col("node_id").alias(end), F.col("degree").alias(f"{end}_degree"))
         joined = joined.join(of_end, on=end, how="left")
-    return joined.select("kind", "src", "dst", (degree_of("src") * degree_of("dst")).alias("degree_product"))
-
-
-def with_cosine(pairs: DataFrame, embeddings: DataFrame) -> DataFrame:
-    """`pairs` with score: the cosine of the two nodes' vectors, 0 where one of them is zero.
-
-    pairs: (kind, src, dst, degree_product). embeddings: (node_id, vector). Cost: two joins that move the vectors.
-    """
-    joined = pairs
-    for end in ("src", "dst"):
-        of_end = embeddings.select(F.col("node_id").alias(end), F.col("vector").alias(f"{end}_vector"))
-        joined = joined.join(of_end, on=end, how="inner")
-    schema = "kind STRING, src BIGINT, dst BIGINT, degree_product DOUBLE, score DOUBLE"
-    return joined.select("kind", "src", "dst", "degree_product", "src_vector", "dst_vector") \
-        .mapInArrow(_cosine_stream, schema)
-
-
-def _cosine_stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    for batch in batches:
-        if batch.num_rows == 0:
-            continue
-        left, right = (vector_matrix(batch[f"{end}_vector"]).astype(np.float64) for end in ("src", "dst"))
-        lengths = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
-        cosine = np.einsum("ij,ij->i", left, right) / np.maximum(lengths, 1e-300)
-        yield pa.RecordBatch.from_arrays([*batch.columns[:4], pa.array(cosine)],
-                                         names=["kind", "src", "dst", "degree_product", "score"])
+    product = degree_of("src").cast("double") * degree_of("dst").cast("double")
+    return joined.select(*pairs.columns, F.least(degree_of("src"), degree_of("dst")).alias("min_degree"),
+                         product.alias("degree_product"))

@@ -12,6 +12,7 @@ from graphseam.evaluate import draw_pairs
 from graphseam.ingest.graph import connect, hold_out, mark_free, merge, newest_numbers, number_ids, with_sides
 from graphseam.ingest.reading import id_type_of, read_rows, with_reason
 from graphseam.ingest.sources import inputs, is_remote, local_files
+from graphseam.ingest.split import check_split, mark_held, settle, stranded
 from graphseam.seeds import derive_seed
 from graphseam.session import persisted, size_shuffles
 
@@ -40,6 +41,8 @@ def ingest(run: Run) -> dict[str, Any]:
     if "labels" in checked:
         missing = F.when(F.coalesce(F.trim(F.col("label").cast("string")), F.lit("")) == "", "label is missing")
         checked["labels"] = checked["labels"].withColumn("reason", F.coalesce("reason", missing))
+    if run.config.input.split:
+        checked["edges"] = mark_held(checked["edges"], run.config.evaluate.held_out_values)
     with persisted(checked["edges"]) as checked["edges"]:
         details = {"id_type": id_type, **_count_rows(checked["edges"]), **_reject(run, checked)}
         size_shuffles(run.spark, details["rows"])
@@ -52,7 +55,7 @@ def ingest(run: Run) -> dict[str, Any]:
         details["bipartite"] = _is_bipartite(run)
         details |= _write_edges(run, checked["edges"].where("reason IS NULL"), nodes)
     details["twins"] = details.pop("usable") - details["loops"] - details["edges"] - details["holdout_edges"]
-    draw_pairs(run, details["nodes"], dense)
+    details |= draw_pairs(run, details["nodes"], dense, details["bipartite"])
     if "labels" in checked:
         details |= _write_labels(run, checked["labels"].where("reason IS NULL"), nodes)
     if "pairs" in checked:
@@ -119,15 +122,29 @@ def _write_pairs(run: Run, rows: DataFrame, nodes: DataFrame) -> dict[str, Any]:
 
 def _write_edges(run: Run, rows: DataFrame, nodes: DataFrame) -> dict[str, Any]:
     config, seed = run.config, derive_seed(run.config.run.seed, "holdout")
-    edges = merge(connect(rows.select("src", "dst", "weight"), nodes), config.input.directed, bool(config.input.weight))
     run.tables.drop_run("holdout_edges")
-    if not config.evaluate.holdout:
+    if config.input.split:
+        return _write_given_split(run, rows, nodes)
+    edges = merge(connect(rows.select("src", "dst", "weight"), nodes), config.input.directed, bool(config.input.weight))
+    if not config.holds_out:
         return {"edges": run.tables.write("edges", edges), "holdout_edges": 0}
     with persisted(mark_free(edges, seed)) as marked:
         num_edges, num_free = marked.agg(F.count("*"), F.count_if("free")).first() or (0, 0)
         split = hold_out(marked, config.evaluate.holdout, num_edges, num_free, seed)
         return {"edges": run.tables.write("edges", split.where("NOT held").drop("held")),
                 "holdout_edges": run.tables.write("holdout_edges", split.where("held").drop("held"))}
+
+
+def _write_given_split(run: Run, rows: DataFrame, nodes: DataFrame) -> dict[str, Any]:
+    """Write edges and holdout_edges as the split column says; nodes with held-out edges only are counted."""
+    config = run.config.input
+    check_split(rows, run.config)
+    with persisted(settle(connect(rows.select("src", "dst", "weight", "held"), nodes))) as settled:
+        embedded, held = (merge(settled.where(chosen), config.directed, bool(config.weight))
+                          for chosen in ("NOT held", "held"))
+        counts = {"edges": run.tables.write("edges", embedded),
+                  "holdout_edges": run.tables.write("holdout_edges", held)}
+    return {**counts, "nodes_held_out": stranded(run.tables.read("edges"), run.tables.read("holdout_edges"))}
 
 
 def _write_labels(run: Run, rows: DataFrame, nodes: DataFrame) -> dict[str, Any]:

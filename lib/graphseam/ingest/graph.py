@@ -54,14 +54,15 @@ def with_sides(edges: DataFrame, others: DataFrame | None) -> DataFrame:
 def connect(rows: DataFrame, nodes: DataFrame) -> DataFrame:
     """Rows of ids as rows of node numbers.
 
-    rows: (src, dst, weight) of ids. nodes: (node_id, id). Returns (src BIGINT, dst BIGINT, weight).
+    rows: (src, dst, …) of ids. nodes: (node_id, id). Returns (src BIGINT, dst BIGINT, …).
     Cost: two joins of `rows`.
     """
     def numbered(end: str) -> DataFrame:
         return nodes.select(F.col("node_id").alias(f"{end}_id"), F.col("id").alias(end))
 
     joined = rows.join(numbered("src"), on="src", how="inner").join(numbered("dst"), on="dst", how="inner")
-    return joined.select(F.col("src_id").alias("src"), F.col("dst_id").alias("dst"), "weight")
+    others = [column for column in rows.columns if column not in ("src", "dst")]
+    return joined.select(F.col("src_id").alias("src"), F.col("dst_id").alias("dst"), *others)
 
 
 def merge(rows: DataFrame, directed: bool, weighted: bool) -> DataFrame:

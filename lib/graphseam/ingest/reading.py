@@ -63,10 +63,10 @@ def read_rows(spark: SparkSession, name: str, path: str, columns: dict[str, str]
 
 
 def _check_types(rows: DataFrame, source: Source, columns: dict[str, str]) -> None:
-    """InputError where an id or a weight is neither number nor text."""
+    """InputError where an id or a weight is neither number nor text; the rest is read as text anyway."""
     for key, column in columns.items():
         kind = rows.schema[column].dataType
-        if key not in ("label", "node_type") and not isinstance(kind, READABLE):
+        if key not in ("label", "split", "node_type") and not isinstance(kind, READABLE):
             raise InputError(f"{source.path} has {kind.simpleString()} in column {column!r} (input.{key}); "
                              "give a column of numbers or text")
 

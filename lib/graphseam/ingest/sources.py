@@ -128,7 +128,7 @@ def text_source(name: str, path: str, lines: list[str], wanted: Iterable[str], c
     """
     delimiter = config.delimiter or _find_delimiter(lines[0])
     fields = split_line(lines[0], delimiter)
-    named = any(column in fields for column in wanted)
+    named = any(column in fields for column in wanted if not column.isdigit())  # digits are a position
     looks_named = not any(_is_number(field) for field in fields[:2])
     if config.header == "true" or (config.header == "auto" and (named or looks_named)):
         return Source(name, path, "csv", tuple(fields), delimiter, header=lines[0])
@@ -194,7 +194,8 @@ def check_inputs(config: InputConfig) -> None:
 def inputs(config: InputConfig) -> list[tuple[str, str, dict[str, str]]]:
     """(name, path, {key: column}) of each input that the configuration names."""
     ends = {"src": config.src, "dst": config.dst}
-    found = [("edges", config.edges, {**ends, "weight": config.weight} if config.weight else ends)]
+    more = {key: column for key, column in (("weight", config.weight), ("split", config.split)) if column}
+    found = [("edges", config.edges, {**ends, **more})]
     if config.nodes:
         kinds = {"node_type": config.node_type} if config.node_type else {}
         found.append(("nodes", config.nodes, {"node": config.node, **kinds}))
@@ -209,5 +210,5 @@ def positional(source: Source, column: str, key: str) -> str:
     """In a file without header: the default names mean the usual places, src and node 0, dst and label 1, weight 2."""
     usual = {"src": "0", "node": "0", "dst": "1", "label": "1", "weight": "2"}
     if source.format == "csv" and source.header is None and column == key:
-        return usual[key]
+        return usual.get(key, column)
     return column

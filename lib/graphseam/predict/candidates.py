@@ -148,8 +148,27 @@ def known_features(what: Sought, pairs: DataFrame) -> DataFrame:
     return features_of(what, asked, 0)
 
 
-def features_of(what: Sought, queries: DataFrame, top: int) -> DataFrame:
-    """queries: (node_id, known, wanted, learning)."""
+def newcomer_features(what: Sought, newcomers: DataFrame) -> DataFrame:
+    """Rows of features.FEATURES_SCHEMA: candidates for nodes that the run does not have.
+
+    newcomers: (node_id, vector, known BIGINT[]), known being nodes of the run. Nearest vectors and paths as "auto" has
+    them. Of a bipartite graph only newcomers that are joined to targets come back.
+    """
+    vectors = what.run.tables.read("embeddings").select("node_id", "vector")
+    asked = newcomers.withColumn("learning", F.lit(False))
+    if what.targets is not None and what.three:
+        ends = asked.select("node_id", F.explode("known").alias("other")) \
+            .join(what.targets.select(F.col("node_id").alias("other")), on="other", how="left_semi")
+        asked = asked.join(ends.select("node_id").distinct(), on="node_id", how="left_semi")
+    search = what.search(what.num_candidates, choose_index("auto", what.num_nodes))
+    found = nearest_vectors(_among(vectors, what.targets), asked, search)
+    given = found.groupBy(F.col("src").alias("node_id"), "learning").agg(
+        F.array_sort(F.collect_list("dst")).alias("wanted"))
+    return features_of(what, _with_wanted(asked.drop("vector"), given), what.num_candidates, asked)
+
+
+def features_of(what: Sought, queries: DataFrame, top: int, newcomers: DataFrame | None = None) -> DataFrame:
+    """queries: (node_id, known, wanted, learning). newcomers: (node_id, vector, …) of queries the run does not have."""
     run = what.run
     lists = what.lists if what.targets is None or what.three else to_targets(what.lists, what.targets)
     places = run.tables.read("assignments", level=1).select("node_id", "subgraph_id")
@@ -157,6 +176,9 @@ def features_of(what: Sought, queries: DataFrame, top: int) -> DataFrame:
     degrees = what.lists.select("node_id", "degree")
     vectors = run.tables.read("embeddings").select("node_id", "vector").join(degrees, on="node_id", how="left") \
         .select("node_id", "vector", F.coalesce("degree", F.lit(0)).alias("degree"))
+    if newcomers is not None:
+        vectors = vectors.join(newcomers.select("node_id"), on="node_id", how="left_anti") \
+            .union(newcomers.select("node_id", "vector", F.size("known").alias("degree")))
     cores = run.spark.sparkContext.defaultParallelism
     return pair_features(vectors, found, count_blocks("exact", what.num_nodes, run.config.embed.dim,
                                                       run.task_memory_mb(), cores))

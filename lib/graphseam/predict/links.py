@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import DataFrame, Row, Window
 from pyspark.sql import functions as F
 
 from graphseam.errors import RunError
@@ -71,8 +71,21 @@ def _borrowed(run: Run, design: Design) -> tuple[dict[str, LinkModel], Curves]:
     except KeyError as error:
         raise RunError(f"the link model of run {wanted!r} lacks the term {error}: one of the two graphs is bipartite, "
                        "the other is not; name another run") from None
-    curve = (np.array([row["score"] for row in points]), np.array([row["probability"] for row in points]))
-    return models, dict.fromkeys((0, 1, ALL), curve)
+    return models, dict.fromkeys((0, 1, ALL), _curve_of(points))
+
+
+def kept_model(run: Run) -> tuple[LinkModel, Curves] | None:
+    """(the model that ranks, the curve fitted on all nodes) as the run has kept them; None where it has no links."""
+    design = TWO_KINDS if run.details("ingest")["bipartite"] else ONE_KIND
+    rows = run.tables.read("link_models").where(F.col("model") == CANDIDATES).collect()  # at most 37 rows
+    points = run.tables.read("link_calibration").where(F.col("fold") == ALL).sort("score").collect()  # at most 500
+    if not rows or not points:
+        return None
+    return LinkModel.of([row.asDict() for row in rows], design), {ALL: _curve_of(points)}
+
+
+def _curve_of(points: list[Row]) -> tuple[np.ndarray, np.ndarray]:
+    return np.array([row["score"] for row in points]), np.array([row["probability"] for row in points])
 
 
 def _models(what: Sought, design: Design, given: dict[str, LinkModel] | None) -> dict[str, LinkModel]:
@@ -109,19 +122,17 @@ def _candidate_examples(run: Run, by_source: bool) -> DataFrame:
 
 def _drawn_pairs(what: Sought) -> DataFrame:
     """(truth, src, dst): some embedded edges, and for each a uniform and a degree-matched pair that is none."""
-    from graphseam.evaluate.pairs import HARD, UNIFORM, draw_negatives, ends_of, numbered, sample_edges
+    from graphseam.evaluate import pools_of
+    from graphseam.evaluate.pairs import draw_negatives, facing, pairs_of, sample_edges
 
     run, seed = what.run, derive_seed(what.run.config.run.seed, "link model")
     edges, nodes = run.tables.read("edges"), run.tables.read("nodes")
-    pool = nodes.where("side = 'dst'") if what.three else nodes
-    positives = sample_edges(edges, LEARNT_PAIRS, seed, turned=not what.three)
-    with persisted(positives) as positives:
-        ends = ends_of(positives) if not what.three else positives.select(F.col("dst").alias("node_id"), "src", "dst")
-        pools = {UNIFORM: numbered(pool.select("node_id")), HARD: numbered(ends)}
-        drawn = positives.select(F.lit(True).alias("truth"), "src", "dst")
-        for kind, places in pools.items():
-            found = draw_negatives(positives, places, places.count(), edges, kind, seed)
-            drawn = drawn.union(found.select(F.lit(False).alias("truth"), "src", "dst"))
+    sample = sample_edges(pairs_of(edges, run.config.input.directed), LEARNT_PAIRS, seed)
+    with persisted(facing(sample, nodes) if what.three else sample) as positives:
+        pools = pools_of(positives, positives.count(), nodes, what.three)
+        negatives = draw_negatives(positives, pools, edges, 0, seed)
+        drawn = positives.select(F.lit(True).alias("truth"), "src", "dst") \
+            .union(negatives.select(F.lit(False).alias("truth"), "src", "dst"))
         return drawn.distinct().localCheckpoint()  # at most 60,000 rows; the positives are let go of here
 
 
@@ -163,7 +174,7 @@ def _best(run: Run, model: LinkModel) -> DataFrame:
 def _calibrate(run: Run, model: LinkModel, best: DataFrame) -> tuple[Curves, str]:
     """(curves, what they were fitted on), of a sample of the nodes."""
     seed = derive_seed(run.config.run.seed, "calibrated")
-    if run.details("ingest")["holdout_edges"]:
+    if run.config.holds_out:
         share = CALIBRATED / max(1, best.count())
         rows = best.where(uniform(seed, "src") < share).withColumn("truth", F.col("held_out"))
         return fit_curves(rows.select("src", "dst", "fold", "score", "truth")), "held-out edges"

@@ -68,8 +68,9 @@ def paths(lists: DataFrame, queries: DataFrame, search: PathSearch, places: Data
     if search.whole or places is None:
         asked = queries.withColumn("block", spread.cast("int"))
     else:
-        asked = queries.join(places, on="node_id", how="inner").withColumn(
-            "block", F.pmod(F.xxhash64("subgraph_id"), F.lit(search.num_blocks)).cast("int")).drop("subgraph_id")
+        subgraph = F.xxhash64(F.coalesce("subgraph_id", F.lit(-1)))
+        asked = queries.join(places, on="node_id", how="left") \
+            .withColumn("block", F.pmod(subgraph, F.lit(search.num_blocks)).cast("int")).drop("subgraph_id")
     if search.whole:
         held = between.withColumn("block", F.explode(F.sequence(F.lit(0), F.lit(search.num_blocks - 1))))
     else:

@@ -1,0 +1,179 @@
+"""place: edges of nodes that arrived after a run, its embeddings -> placed_nodes, placed_links, placed_labels."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from graphseam.config import Config, config_of
+from graphseam.errors import ConfigError, InputError
+from graphseam.export import published_run
+from graphseam.ingest.graph import connect, merge, number_ids
+from graphseam.ingest.reading import read_rows, with_reason
+from graphseam.ingest.sources import inputs
+from graphseam.place.predictions import placed_labels, placed_links
+from graphseam.place.vectors import arcs_of, vectors_by_rounds
+from graphseam.refine.spectral import SpectralRefiner
+from graphseam.runs import Run
+from graphseam.sections import RUN_ID, PlaceConfig
+from graphseam.session import persisted, size_shuffles
+from graphseam.tables import Tables
+
+BROADCAST_IDS = 100_000  # ids of a batch up to which they go to the vectors (about 5 MB), not the vectors to them
+PLACED, UNREACHABLE = "placed", "unreachable"
+
+
+def batch_name(edges: str) -> str:
+    """The name of a batch that is given none: that of its file, without what a run id may not hold either."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", PurePosixPath(edges).name).lstrip("_.-")[:128] or "edges"
+
+
+def check_batch(name: str) -> str:
+    """The name itself; ConfigError unless it is safe in a predicate and a path."""
+    if not RUN_ID.fullmatch(name):
+        raise ConfigError(f"--batch is {name!r}; give 1 to 128 letters, digits, '_', '.' or '-'")
+    return name
+
+
+def place(spark: SparkSession, config: Config, run_id: str | None = None, batch: str | None = None) -> dict[str, Any]:
+    """Give nodes that arrive with edges a vector from their neighbours, and predict their links and labels.
+
+    config: input.edges are the arriving edges, output the run's tables, place what to do. run_id: a published run, the
+    newest where not given. A node of the run that had no edge there is placed as a new one is; edges between two
+    nodes that have vectors are counted and left aside. A batch of the same name is replaced; batches know nothing of
+    each other. Returns what the command tells: rows, rejected, loops, twins, edges, nodes by what became of them.
+    Cost: one pass over the run's embeddings (two where links are predicted); all else is linear in the new edges.
+    Place batches of one run one after another: two at once may give one number to two new nodes.
+    Errors: InputError where no row can be used, RunError for an unknown run.
+    """
+    batch = check_batch(batch_name(config.input.edges) if batch is None else batch)
+    run, id_type = _published(spark, config, run_id)
+    weighted = bool(config.input.weight)
+    with persisted(_checked_rows(spark, config, id_type)) as rows:
+        details = {"run_id": run.run_id, "batch": batch, **_count_rows(run, rows, batch)}
+        size_shuffles(spark, details["rows"])
+        usable = rows.where("reason IS NULL").select(*[F.col(end).cast("string").alias(end) for end in ("src", "dst")],
+                                                     "weight")
+        with persisted(_nodes_of(run, usable)) as nodes, \
+                persisted(merge(connect(usable, nodes.select("node_id", "id")), False, weighted)) as edges:
+            num_edges = edges.count()
+            details |= _place_ends(run, batch, nodes, edges, config.place)
+    details["twins"] = details.pop("usable") - details["loops"] - num_edges
+    details["edges"] = num_edges - details["edges_between_known_nodes"]
+    return details
+
+
+def _checked_rows(spark: SparkSession, config: Config, id_type: str) -> DataFrame:
+    (_, path, columns), *_ = inputs(config.input)
+    rows = read_rows(spark, "edges", path, columns, config.input)
+    return with_reason(rows, ["src", "dst"], "weight" if config.input.weight else None, id_type)
+
+
+def _place_ends(run: Run, batch: str, nodes: DataFrame, edges: DataFrame, settings: PlaceConfig) -> dict[str, Any]:
+    """Place the nodes without a vector, and predict. nodes: (node_id, id, vector). edges: (src, dst, weight)."""
+    dim = run.config.embed.dim
+    widths = SpectralRefiner().widths(dim) if _has_views(run.config) else [dim]
+    opened, known = nodes.where("vector IS NULL").select("node_id", "id"), nodes.where("vector IS NOT NULL")
+    with persisted(arcs_of(edges, opened)) as arcs:
+        with vectors_by_rounds(arcs, known, widths, settings.max_hops) as found:
+            written = write_batch(run, "placed_nodes", _placed_rows(opened, arcs, found, dim), batch)
+        details = {"nodes": written, "share_of_run": written / max(1, run.details("ingest")["nodes"]),
+                   **_count_statuses(run, batch), **_predict(run, batch, arcs, settings.top_links)}
+    ends = {end: known.select(F.col("node_id").alias(end)) for end in ("src", "dst")}
+    between = edges.join(ends["src"], on="src", how="left_semi").join(ends["dst"], on="dst", how="left_semi")
+    return {**details, "edges_between_known_nodes": between.count()}
+
+
+def _published(spark: SparkSession, config: Config, run_id: str | None) -> tuple[Run, str]:
+    """The run, with the configuration and the records it was published with, and its id_type."""
+    tables = Tables(spark, config.output)
+    run_id, id_type = published_run(tables, run_id)
+    tables = Tables(spark, config.output, run_id)
+    published = tables.read("runs").head()
+    assert published is not None  # published_run found it
+    settings = replace(config_of(json.loads(published["config"])), output=config.output)
+    records = [row.asDict() for row in tables.read("run_steps").sort("started_at").collect()]  # one a step and attempt
+    return Run(spark, settings, run_id, tables, records), id_type
+
+
+def _has_views(config: Config) -> bool:
+    """Whether the vectors are refinement's views side by side, or fused ones as they are."""
+    return config.refine.rounds > 0 or config.refine.hops > 0
+
+
+def _count_rows(run: Run, rows: DataFrame, batch: str) -> dict[str, Any]:
+    """Numbers of rows; the unusable ones are kept in rejected_rows under the batch's name."""
+    usable = F.col("reason").isNull()
+    num_rows, num_usable, loops = rows.agg(F.count("*"), F.count_if(usable), F.count_if(usable & F.expr("src = dst"))) \
+        .first() or (0, 0, 0)
+    rejected = rows.where("reason IS NOT NULL")
+    source = f"batch {batch}"
+    run.tables.write("rejected_rows", rejected.select(F.lit(source).alias("source"), "reason", "file", "content"),
+                     part=f"source = '{source}'")
+    reasons = {row["reason"]: row["count"] for row in sorted(rejected.groupBy("reason").count().collect())}  # a reason
+    if not num_usable:
+        worst = max(reasons, key=reasons.__getitem__, default="no row at all")
+        raise InputError(f"no row of the new edges can be used ({num_rows:,} read; most often: {worst}); see the table "
+                         f"{run.tables.location('rejected_rows')}")
+    return {"rows": num_rows, "usable": num_usable, "rejected": reasons, "loops": loops}
+
+
+def _nodes_of(run: Run, rows: DataFrame) -> DataFrame:
+    """(node_id, id, vector): one row an end of the rows; vector is null for what is to be placed.
+
+    Few ids are sent to the vectors, many meet them in a shuffle. New ids are numbered in their order behind those of
+    the run and of its earlier batches; an id that came with one of those keeps its number.
+    """
+    ids = rows.select(F.explode(F.array("src", "dst")).alias("id")).distinct()
+    embeddings = run.tables.read("embeddings").select("node_id", "id", "vector")
+    few = ids.limit(BROADCAST_IDS + 1).count() <= BROADCAST_IDS
+    known = embeddings.join(F.broadcast(ids) if few else ids, on="id", how="inner") \
+        .withColumn("vector", F.when(F.exists("vector", lambda number: number != 0), F.col("vector")))
+    earlier = run.tables.read("placed_nodes").groupBy("id").agg(F.min("node_id").alias("node_id"))
+    highest = run.tables.read("nodes").select("node_id").union(earlier.select("node_id")).agg(F.max("node_id")).head()
+    new = ids.join(known.select("id"), on="id", how="left_anti")
+    numbered = number_ids(new, earlier, highest[0] + 1 if highest is not None and highest[0] is not None else 0)
+    return known.select("node_id", "id", "vector") \
+        .union(numbered.select("node_id", "id", F.lit(None).cast("array<float>")))
+
+
+def _placed_rows(opened: DataFrame, arcs: DataFrame, found: DataFrame, dim: int) -> DataFrame:
+    """Rows of placed_nodes less batch: every new node, those that no vector reaches with zeros."""
+    counts = arcs.groupBy("node_id").agg(F.count("*").alias("num_neighbours"))
+    zeros = F.array_repeat(F.lit(0.0).cast("float"), dim)
+    return opened.join(counts, on="node_id", how="left").join(found, on="node_id", how="left").select(
+        "node_id", "id", "hops", F.coalesce("vector", zeros).alias("vector"),
+        F.coalesce("num_neighbours", F.lit(0)).alias("num_neighbours"),
+        F.when(F.col("hops").isNull(), UNREACHABLE).otherwise(PLACED).alias("status"))
+
+
+def _count_statuses(run: Run, batch: str) -> dict[str, int]:
+    counts = {row["status"]: row["count"] for row in _placed(run, batch).groupBy("status").count().collect()}  # two
+    return {PLACED: counts.get(PLACED, 0), UNREACHABLE: counts.get(UNREACHABLE, 0)}
+
+
+def _predict(run: Run, batch: str, arcs: DataFrame, top_links: int) -> dict[str, int]:
+    """Links and labels of what was placed, replacing those the batch had before."""
+    placed = _placed(run, batch).where(F.col("status") == PLACED).select("node_id", "id", "vector")
+    links = placed_links(run, placed, arcs, top_links) if top_links else None
+    labels = placed_labels(run, placed)
+    counts = {}
+    for name, rows in (("links", links), ("labels", labels)):
+        rows = run.tables.read(f"placed_{name}").drop("batch").limit(0) if rows is None else rows
+        counts[name] = write_batch(run, f"placed_{name}", rows, batch)
+    return counts
+
+
+def _placed(run: Run, batch: str) -> DataFrame:
+    return run.tables.read("placed_nodes").where(F.col("batch") == batch)
+
+
+def write_batch(run: Run, name: str, rows: DataFrame, batch: str) -> int:
+    """Replace the batch's rows of a table; returns how many there are now."""
+    return run.tables.write(name, rows.withColumn("batch", F.lit(batch)), part=f"batch = '{batch}'")

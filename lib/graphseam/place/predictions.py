@@ -1,0 +1,51 @@
+"""What is predicted of placed nodes: further links, by the run's own search, and labels, by the run's own models."""
+
+from __future__ import annotations
+
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from graphseam.predict.calibration import ALL, with_probability
+from graphseam.predict.candidates import newcomer_features, sought
+from graphseam.predict.labels import read_models
+from graphseam.predict.link_model import with_score
+from graphseam.predict.links import kept_model
+from graphseam.predict.nodes import ALL_LABELS, predict_labels
+from graphseam.runs import Run
+
+
+def placed_links(run: Run, placed: DataFrame, arcs: DataFrame, top_k: int) -> DataFrame | None:
+    """Rows of placed_links less batch: the likeliest further links of each placed node, by the run's own link model.
+
+    placed: (node_id, id, vector), none of them zero. arcs: (node_id, other). Candidates, features and calibration are
+    those of the run's predicted links; None where it predicted none. In a bipartite graph only nodes that are joined
+    to the second kind get links.
+    """
+    kept = kept_model(run)
+    if kept is None:
+        return None
+    model, curves = kept
+    known = arcs.groupBy("node_id").agg(F.array_sort(F.collect_set("other")).alias("known"))
+    newcomers = placed.select("node_id", "vector").join(known, on="node_id", how="inner")
+    with sought(run) as what:
+        scored = with_score(newcomer_features(what, newcomers), model).withColumn("fold", F.lit(ALL))
+        order = Window.partitionBy("src").orderBy(F.desc("score"), "dst")
+        best = scored.withColumn("rank", F.row_number().over(order)).where(F.col("rank") <= top_k)
+        found = with_probability(best, curves).localCheckpoint()  # top_k rows a placed node
+    ids = run.tables.read("nodes").select(F.col("node_id").alias("dst_node_id"), F.col("id").alias("dst"))
+    asked = placed.select(F.col("node_id").alias("src_node_id"), F.col("id").alias("src"))
+    return found.withColumnsRenamed({"src": "src_node_id", "dst": "dst_node_id"}) \
+        .join(asked, on="src_node_id", how="inner").join(ids, on="dst_node_id", how="inner")
+
+
+def placed_labels(run: Run, placed: DataFrame) -> DataFrame | None:
+    """Rows of placed_labels less batch, by the model that learnt from all labelled nodes; None where there is none.
+
+    placed: (node_id, id, vector), none of them zero. Driver: the models, as read_models says.
+    """
+    models, multi_label = read_models(run.tables)
+    if ALL_LABELS not in models:
+        return None
+    found = predict_labels(placed, {ALL_LABELS: models[ALL_LABELS]}, run.config.predict.nodes.top_labels, multi_label)
+    return found.select("node_id", "label", "probability", "rank") \
+        .join(placed.select("node_id", "id"), on="node_id", how="inner")

@@ -1,0 +1,37 @@
+"""The job of `place` under spark-submit."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+
+from graphseam.config import check_run_id, load_config
+from graphseam.errors import GraphseamError
+from graphseam.ingest.sources import check_inputs
+from graphseam.place import check_batch, place
+from graphseam.place.telling import print_batch
+from graphseam.session import build_session
+
+
+def submit_place() -> None:
+    """Read the arguments, place the nodes, end with 0 or one clear line and 1."""
+    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
+    parser.add_argument("--config", required=True, help="TOML file of the run: its [output], and how to read the edges")
+    parser.add_argument("--edges", required=True, help="the new edges, in place of input.edges")
+    parser.add_argument("--run-id", help="a published run; the newest where not given")
+    parser.add_argument("--batch", help="name of the batch, which is replaced; the file's where not given")
+    parser.add_argument("--set", action="append", default=[], metavar="section.key=value", help="override a setting")
+    arguments = parser.parse_args()
+    try:
+        config = load_config(arguments.config, arguments.set)
+        config = replace(config, input=replace(config.input, edges=arguments.edges, nodes="", labels=""))
+        if arguments.run_id is not None:
+            check_run_id(arguments.run_id)
+        if arguments.batch is not None:
+            check_batch(arguments.batch)
+        check_inputs(config.input)
+        print_batch(place(build_session("graphseam place"), config, arguments.run_id, arguments.batch))
+    except GraphseamError as error:
+        print(f"graphseam: {error}", file=sys.stderr)
+        sys.exit(1)

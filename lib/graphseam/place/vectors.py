@@ -1,0 +1,122 @@
+"""Vectors of new nodes: the mean of their neighbours', as one more step of propagation would give them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import chain
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from graphseam.arrow import slices, vector_column, vector_matrix
+from graphseam.refine.columns import unit
+from graphseam.session import persisted
+
+GRID = 2.0 ** -46  # sums of its multiples are exact in float64, so that no order of the rows shows in a vector
+PLACED_SCHEMA = "node_id BIGINT, hops INT, vector ARRAY<FLOAT>"
+ARROW_PLACED = pa.schema([("node_id", pa.int64()), ("hops", pa.int32()),
+                          ("vector", pa.list_(pa.field("element", pa.float32())))])
+
+
+def arcs_of(edges: DataFrame, open_nodes: DataFrame) -> DataFrame:
+    """(node_id, other, share): each open node's neighbours, `share` being the edge's part of the node's weight.
+
+    edges: (src, dst, weight), each pair once. open_nodes: (node_id), those to be placed. Cost: two shuffles of the
+    edges. Weights are added up in the order of their size, so that the sum's last bit does not depend on the layout.
+    """
+    ends = edges.select(F.explode(F.array(
+        F.struct(F.col("src").alias("node_id"), F.col("dst").alias("other"), "weight"),
+        F.struct(F.col("dst").alias("node_id"), F.col("src").alias("other"), "weight"))).alias("end")).select("end.*")
+    arcs = ends.join(open_nodes.select("node_id"), on="node_id", how="left_semi")
+    total = F.aggregate(F.array_sort(F.collect_list("weight")), F.lit(0.0), lambda total, weight: total + weight)
+    totals = arcs.groupBy("node_id").agg(total.alias("total"))
+    return arcs.join(totals, on="node_id", how="inner") \
+        .select("node_id", "other", (F.col("weight") / F.col("total")).alias("share"))
+
+
+def mean_of_neighbours(arcs: DataFrame, vectors: DataFrame, widths: list[int]) -> DataFrame:
+    """(node_id, hops, vector): one row an arc's node that has a neighbour among `vectors`.
+
+    arcs: (node_id, other, share). vectors: (node_id, hops, vector). A view (its columns by `widths`) points where the
+    weighted mean of the neighbours' points, and is as long as their views on the mean: refinement makes all equally
+    long, and a bare mean would be shorter the more the neighbours differ. hops: one more than the nearest
+    neighbour's. Cost: one join of the arcs with the vectors and one shuffle of what it gives, arcs · dim numbers.
+    """
+    beside = vectors.select(F.col("node_id").alias("other"), "hops", "vector")
+    rows = arcs.join(beside, on="other", how="inner").select("node_id", "share", "hops", "vector")
+    return rows.repartition("node_id").sortWithinPartitions("node_id").mapInArrow(_mean_stream(widths), PLACED_SCHEMA)
+
+
+@contextmanager
+def vectors_by_rounds(arcs: DataFrame, known: DataFrame, widths: list[int], max_hops: int) -> Iterator[DataFrame]:
+    """Yields (node_id, hops, vector) of every node of the arcs with a path to a known one of at most `max_hops` steps.
+
+    known: (node_id, vector), of the run. A round is a `mean_of_neighbours` over the run's vectors and those of the
+    round before. The first reaches what is joined to a known node, each further one a step more; the round that
+    reaches nobody new is the last. It still mends: nodes that are joined to each other then have heard what the
+    others heard from the run. Deterministic, whatever the layout. Driver: one count a round.
+    """
+    fixed = known.select("node_id", F.lit(0).alias("hops"), "vector")
+    vectors, num_placed = fixed, 0
+    with ExitStack() as rounds:
+        for _ in range(max_hops + 1):
+            newest = mean_of_neighbours(arcs, vectors, widths).where(F.col("hops") <= max_hops)
+            newest = rounds.enter_context(persisted(newest))
+            count = newest.count()
+            if count == num_placed:
+                break
+            vectors, num_placed = fixed.union(newest), count
+        yield newest
+
+
+def _mean_stream(widths: list[int]) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """Rows sorted by node_id, a node's rows perhaps in several batches; memory: one batch."""
+    def mean_stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        held = np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros((0, sum(widths) + len(widths) + 1))
+        parts = chain.from_iterable((batch.slice(part.start, part.stop - part.start)
+                                     for part in slices(batch.num_rows, 8 * sum(widths), 16 << 20))
+                                    for batch in batches)
+        for part in parts:
+            node_ids, hops, sums = _added_up(
+                np.concatenate([held[0], part["node_id"].to_numpy()]),
+                np.concatenate([held[1], part["hops"].to_numpy() + np.int32(1)]),
+                np.concatenate([held[2], _parts_of_sums(part, widths)]))
+            yield _finished(node_ids[:-1], hops[:-1], sums[:-1], widths)  # the last node may go on
+            held = node_ids[-1:], hops[-1:], sums[-1:]
+        yield _finished(*held, widths)
+
+    return mean_stream
+
+
+def _parts_of_sums(rows: pa.RecordBatch, widths: list[int]) -> np.ndarray:
+    """float64[n, dim + views + 1]: share · (vector, length of each view, 1), on the grid."""
+    vectors = vector_matrix(rows["vector"], sum(widths)).astype(np.float64)
+    lengths = [np.sqrt((view * view).sum(axis=1, keepdims=True)) for view in _views(vectors, widths)]
+    columns = np.concatenate([vectors, *lengths, np.ones((len(vectors), 1))], axis=1)
+    return np.round(columns * (rows["share"].to_numpy()[:, None] / GRID)) * GRID
+
+
+def _added_up(node_ids: np.ndarray, hops: np.ndarray,
+              sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One row a node: the least hops, the sum of the rest. node_ids: ascending."""
+    starts = np.flatnonzero(np.diff(node_ids, prepend=node_ids[0] - 1 if len(node_ids) else 0))
+    return node_ids[starts], np.minimum.reduceat(hops, starts), np.add.reduceat(sums, starts, axis=0)
+
+
+def _finished(node_ids: np.ndarray, hops: np.ndarray, sums: np.ndarray, widths: list[int]) -> pa.RecordBatch:
+    """Each view of the mean's direction and the mean length; a node whose shares are lost in rounding is left out."""
+    weight = sums[:, -1:]
+    kept = weight[:, 0] > 0
+    dim = sum(widths)
+    lengths = sums[:, dim:-1] / np.maximum(weight, GRID)
+    views = [lengths[:, [at]] * unit(view) for at, view in enumerate(_views(sums[:, :dim], widths))]
+    vectors = np.concatenate(views, axis=1)[kept].astype(np.float32)
+    return pa.RecordBatch.from_arrays([pa.array(node_ids[kept]), pa.array(hops[kept]),
+                                       vector_column(vectors, ARROW_PLACED.field("vector").type)], schema=ARROW_PLACED)
+
+
+def _views(columns: np.ndarray, widths: list[int]) -> list[np.ndarray]:
+    return np.split(columns, np.cumsum(widths)[:-1], axis=1)

@@ -1,0 +1,148 @@
+"""Similar nodes: those of largest cosine, as a table for all nodes (embeddings -> similar_nodes), or asked for one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame, Row, Window
+from pyspark.sql import functions as F
+
+from graphseam.arrow import slices, vector_matrix
+from graphseam.errors import RunError
+from graphseam.export import published_run
+from graphseam.predict.search import TELLABLE, Search, count_blocks, nearest
+from graphseam.seeds import derive_seed
+from graphseam.session import cores_of_a_task, empty_list
+from graphseam.tables import Tables
+
+if TYPE_CHECKING:
+    from graphseam.runs import Run
+
+FOUND_SCHEMA = "node_id BIGINT, id STRING, cosine DOUBLE"
+ARROW_FOUND = pa.schema([("node_id", pa.int64()), ("id", pa.string()), ("cosine", pa.float64())])
+
+
+def predict_similar(run: Run) -> dict[str, Any]:
+    """The top_k most similar nodes of every node that has an edge, those it is joined to among them."""
+    run.tables.drop_run("similar_nodes")
+    if run.config.predict.similar.top_k == 0:
+        return {"similar": 0}
+    found, details = nearest_nodes(run)
+    ids = run.tables.read("nodes")
+    rows = found.withColumnsRenamed({"src": "src_node_id", "dst": "dst_node_id", "score": "cosine"})
+    for end in ("src", "dst"):
+        rows = rows.join(ids.select(F.col("node_id").alias(f"{end}_node_id"), F.col("id").alias(end)),
+                         on=f"{end}_node_id", how="inner")
+    return {"similar": run.tables.write("similar_nodes", rows), **details}
+
+
+def nearest_nodes(run: Run) -> tuple[DataFrame, dict[str, Any]]:
+    """((src, dst, score, rank), what to report): the search of predicted links, in which nobody is barred but itself.
+
+    Exact or approximate, as predict.similar.method says. A zero vector neither asks nor is found.
+    """
+    from graphseam.predict.indexes import choose_index
+
+    settings, num_nodes = run.config.predict.similar, run.details("ingest")["nodes"]
+    vectors = run.tables.read("embeddings").select("node_id", "vector")
+    queries = vectors.withColumn("known", empty_list("bigint")).withColumn("learning", F.lit(False))
+    method, cores = choose_index(settings.method, num_nodes), run.spark.sparkContext.defaultParallelism
+    num_blocks = count_blocks(method, num_nodes, run.config.embed.dim, run.task_memory_mb(), cores)
+    search = Search(method, settings.top_k, num_blocks, derive_seed(run.config.run.seed, "similar"),
+                    cores_of_a_task(run.spark, num_blocks))
+    order = Window.partitionBy("src").orderBy(F.desc(F.round(F.col("score") * TELLABLE)), "dst")
+    return nearest(vectors, queries, search).withColumn("rank", F.row_number().over(order)), \
+        {"method": method, "blocks": num_blocks}
+
+
+@dataclass(frozen=True)
+class Similar:
+    """What `similar_nodes` found: (id, cosine, joined) rows, the most similar first."""
+
+    run_id: str
+    node: str
+    rows: list[tuple[str, float, bool]]
+
+
+def similar_nodes(tables: Tables, node: str, top_k: int = 10, run_id: str | None = None) -> Similar:
+    """The `top_k` nodes of largest cosine with one node, exactly; ties in the order of the ids.
+
+    node: the id as it came. run_id: a published run, the newest where not given. joined: whether the two are an edge
+    of the run, a held-out one included. Cost: one pass over the embeddings for the node's vector, one for the
+    cosines, one over the edges; the driver holds top_k rows. Errors: RunError for an unknown run, a node that the
+    run does not have, or one without edges, whose vector is zero.
+    """
+    run_id, id_type = published_run(tables, run_id)
+    embeddings = tables.all_runs("embeddings").where(F.col("run_id") == run_id).select("node_id", "id", "vector")
+    asked = _find(embeddings, node, run_id, id_type)
+    vector = np.array(asked["vector"], np.float64)
+    if not vector.any():
+        raise RunError(f"node {asked['id']!r} has no edge in run {run_id!r}, so its vector is zero and no node is "
+                       "similar to it")
+    found = embeddings.mapInArrow(_best_of_each_batch(vector, asked["node_id"], top_k, id_type), FOUND_SCHEMA) \
+        .orderBy(F.desc("cosine"), _id_order(id_type)).limit(top_k).collect()  # top_k rows
+    joined = _joined(tables, run_id, asked["node_id"], [row["node_id"] for row in found])
+    return Similar(run_id, asked["id"], [(row["id"], row["cosine"], row["node_id"] in joined) for row in found])
+
+
+def _find(embeddings: DataFrame, node: str, run_id: str, id_type: str) -> Row:
+    """The node's row. RunError tells how the run's ids look."""
+    wanted = node.strip()
+    if id_type == "integer":
+        try:
+            wanted = str(int(wanted))
+        except ValueError:
+            raise RunError(f"--node is {node!r}, and the ids of run {run_id!r} are whole numbers") from None
+    row = embeddings.where(F.col("id") == wanted).head()
+    if row is None:
+        example = embeddings.select("id").head()
+        kind = "whole numbers" if id_type == "integer" else "text"
+        raise RunError(f"there is no node {wanted!r} in run {run_id!r}; its ids are {kind}"
+                       f"{f', such as {example[0]!r}' if example else ''}")
+    return row
+
+
+def _id_order(id_type: str) -> Column:
+    return F.col("id").cast("bigint") if id_type == "integer" else F.col("id")
+
+
+def _best_of_each_batch(vector: np.ndarray, node_id: int, top_k: int,
+                        id_type: str) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def best_of_each_batch(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            for part in slices(batch.num_rows, 8 * len(vector), 16 << 20):
+                yield _best(batch.slice(part.start, part.stop - part.start), vector, node_id, top_k, id_type)
+
+    return best_of_each_batch
+
+
+def _best(batch: pa.RecordBatch, vector: np.ndarray, node_id: int, top_k: int, id_type: str) -> pa.RecordBatch:
+    """The batch's top_k by cosine, then id.
+
+    Products are added up row by row, not by BLAS, whose last bit hangs on a row's place in the batch.
+    """
+    others = vector_matrix(batch["vector"], len(vector)).astype(np.float64)
+    lengths = np.sqrt((others * others).sum(axis=1))
+    products = (others * vector).sum(axis=1)
+    usable = np.flatnonzero((lengths > 0) & (batch["node_id"].to_numpy() != node_id))
+    cosine = products[usable] / lengths[usable] / np.sqrt((vector * vector).sum())
+    if len(usable) > top_k:
+        kept = cosine >= np.partition(cosine, len(cosine) - top_k)[len(cosine) - top_k]  # ties at the end as well
+        usable, cosine = usable[kept], cosine[kept]
+    ids = batch["id"].take(pa.array(usable))
+    keys = ids.cast(pa.int64()).to_numpy() if id_type == "integer" else ids.to_numpy(zero_copy_only=False)
+    order = np.lexsort((np.argsort(np.argsort(keys)), -cosine))[:top_k]
+    return pa.RecordBatch.from_arrays([batch["node_id"].take(pa.array(usable[order])), ids.take(pa.array(order)),
+                                       pa.array(cosine[order])], schema=ARROW_FOUND)
+
+
+def _joined(tables: Tables, run_id: str, node_id: int, others: list[int]) -> set[int]:
+    """Those of `others` that share an edge with the node."""
+    edges = tables.all_runs("edges").union(tables.all_runs("holdout_edges")).where(F.col("run_id") == run_id)
+    far = F.when(F.col("src") == node_id, F.col("dst")).otherwise(F.col("src")).alias("far")
+    touching = edges.where((F.col("src") == node_id) | (F.col("dst") == node_id)).select(far)
+    return {row["far"] for row in touching.where(F.col("far").isin(others)).distinct().collect()}  # at most top_k
