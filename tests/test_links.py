@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from pyspark.sql import functions as F
 
 from graphseam.predict.calibration import curve, fit_curves, with_probability
-from graphseam.predict.features import ONE_KIND, TWO_KINDS, pair_features, without_the_edge
+from graphseam.predict.features import CANDIDATES, ONE_KIND, PAIRS, TWO_KINDS, pair_features, without_the_edge
 from graphseam.predict.kernels import find_paths, workspace
 from graphseam.predict.link_model import LinkModel, fit_link_models, with_score
 from graphseam.predict.paths import PathSearch, neighbour_lists, paths, plan_paths, wanted_of
@@ -223,8 +223,8 @@ def examples(num_rows: int, seed: int) -> pa.Table:
         "weight": rng.uniform(0.5, 2, num_rows)})
 
 
-@pytest.mark.parametrize("design", [ONE_KIND, TWO_KINDS], ids=["one_kind", "two_kinds"])
-def test_the_model_is_scikit_learns_and_survives_its_table(spark, design):
+@pytest.mark.parametrize("designs", [ONE_KIND, TWO_KINDS], ids=["one_kind", "two_kinds"])
+def test_the_model_is_scikit_learns_and_survives_its_table(spark, designs):
     """The same log-odds as scikit-learn's own pipeline; from rows, the same bytes."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -232,10 +232,10 @@ def test_the_model_is_scikit_learns_and_survives_its_table(spark, design):
 
     table = examples(3000, seed=1)
     frame = spark.createDataFrame(table.to_pandas()).repartition(4)
-    both = frame.withColumn("model", F.lit("one")).union(frame.withColumn("model", F.lit("other")))
-    rows = fit_link_models(both, design)
-    assert rows["one"] == rows["other"]
-    model = LinkModel.of(rows["one"], design)
+    both = frame.withColumn("model", F.lit(PAIRS)).union(frame.withColumn("model", F.lit(CANDIDATES)))
+    rows, design = fit_link_models(both, designs), designs[CANDIDATES]
+    assert (rows[PAIRS] == rows[CANDIDATES]) == (designs[PAIRS] == design)
+    model = LinkModel.of(rows[CANDIDATES], design)
     judge = make_pipeline(StandardScaler(), PolynomialFeatures(2 if design.products else 1, include_bias=False),
                           StandardScaler(), LogisticRegression(C=0.1, max_iter=3000))
     weight = table["weight"].to_numpy()
@@ -249,7 +249,7 @@ def test_the_model_is_scikit_learns_and_survives_its_table(spark, design):
 
 def test_too_few_examples_fit_no_model(spark):
     table = examples(3000, seed=2).slice(0, 12)
-    assert fit_link_models(spark.createDataFrame(table.to_pandas()).withColumn("model", F.lit("one")), ONE_KIND) == {}
+    assert fit_link_models(spark.createDataFrame(table.to_pandas()).withColumn("model", F.lit(PAIRS)), ONE_KIND) == {}
 
 
 def test_an_embedded_edge_is_judged_as_if_it_were_not():
@@ -259,9 +259,9 @@ def test_an_embedded_edge_is_judged_as_if_it_were_not():
     assert low < middle < high < 0.9
     table = examples(50, seed=3)
     stranger = table.set_column(3, "known", pa.array(np.zeros(50, bool)))
-    assert np.allclose(ONE_KIND.matrix(stranger)[:, 0], table["cosine"].to_numpy())
+    assert np.allclose(ONE_KIND[PAIRS].matrix(stranger)[:, 0], table["cosine"].to_numpy())
     edges = table["known"].to_numpy()
-    assert (ONE_KIND.matrix(table)[edges, 0] < table["cosine"].to_numpy()[edges]).all()
+    assert (ONE_KIND[PAIRS].matrix(table)[edges, 0] < table["cosine"].to_numpy()[edges]).all()
 
 
 def test_curves_are_monotone_sure_of_nothing_and_come_true(spark):

@@ -132,7 +132,7 @@ def _print_links(run: Run, console: Console) -> None:
     for name in ("src", "dst", "probability", "cosine"):
         table.add_column(name, justify="right" if name in ("probability", "cosine") else "left")
     for row in seen[:NUM_EXAMPLES]:
-        table.add_row(row["src"], row["dst"], f"{row['probability']:.3f}", f"{row['score']:.3f}")
+        table.add_row(row["src"], row["dst"], f"{row['probability']:.3f}", f"{row['cosine']:.3f}")
     console.print(table)
 
 

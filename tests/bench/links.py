@@ -46,7 +46,7 @@ def run(edges: Path, root: Path, run_id: str, **sections: dict[str, Any]) -> Any
 def score_pairs(run: Any, pairs: np.ndarray, work: Path) -> dict[str, np.ndarray]:
     """{"cosine", "link model"}: scores of the referee's pairs, places in its own list of nodes being ids here."""
     from graphseam.predict.candidates import known_features, sought
-    from graphseam.predict.features import ONE_KIND
+    from graphseam.predict.features import ONE_KIND, PAIRS
     from graphseam.predict.link_model import LinkModel, with_score
 
     distinct, back = np.unique(pairs, axis=0, return_inverse=True)
@@ -57,7 +57,7 @@ def score_pairs(run: Any, pairs: np.ndarray, work: Path) -> dict[str, np.ndarray
         .join(ids.select(F.col("id").alias("a"), F.col("node_id").alias("src")), on="a") \
         .join(ids.select(F.col("id").alias("b"), F.col("node_id").alias("dst")), on="b")
     rows = run.tables.read("link_models").where("model = 'pairs'").collect()
-    model = LinkModel.of([row.asDict() for row in rows], ONE_KIND)
+    model = LinkModel.of([row.asDict() for row in rows], ONE_KIND[PAIRS])
     with sought(run) as what:
         found = with_score(known_features(what, numbered.select("src", "dst")), model) \
             .join(numbered, on=["src", "dst"]).select("a", "b", "cosine", "score").toArrow()

@@ -116,9 +116,12 @@ class Design:
                          shared / np.maximum(lower + higher - shared, 1), np.log1p(first), np.log1p(second)], axis=1)
 
 
+PAIRS, CANDIDATES = "pairs", "candidates"  # the two link models: of drawn pairs, and of what a search finds
+
 # Chosen on lastfm_asia, email_enron, ca_condmat and ppi, and for two kinds of nodes on gowalla (0.3 to 1 point each).
-ONE_KIND = Design(own_share=1.5, smallest=0.01, by_end=False, products=True)
-TWO_KINDS = Design(own_share=0.5, smallest=0.001, by_end=True, products=False)
+ONE_KIND = {PAIRS: Design(own_share=1.5, smallest=1.0, by_end=False, products=True),
+            CANDIDATES: Design(own_share=1.5, smallest=0.01, by_end=False, products=True)}
+TWO_KINDS = dict.fromkeys((PAIRS, CANDIDATES), Design(own_share=0.5, smallest=0.001, by_end=True, products=False))
 
 
 def without_the_edge(cosine: np.ndarray, degree: np.ndarray, other: np.ndarray, share: float) -> np.ndarray:

@@ -70,26 +70,28 @@ def _products(standard: np.ndarray) -> np.ndarray:
     return standard[:, left] * standard[:, right]
 
 
-def fit_link_models(examples: DataFrame, design: Design) -> dict[str, list[dict[str, object]]]:
+def fit_link_models(examples: DataFrame, designs: dict[str, Design]) -> dict[str, list[dict[str, object]]]:
     """{model: rows of MODEL_SCHEMA} of logistic regressions, a task each; none where there are too few examples.
 
-    examples: rows of features.FEATURES_SCHEMA with model STRING, truth BOOLEAN and weight DOUBLE; as many as the caller
-    has bounded. Features and products are standardised, the penalty is scikit-learn's L2. At most 37 rows a model.
+    designs: {model: its design}. examples: rows of features.FEATURES_SCHEMA with model, truth BOOLEAN and weight
+    DOUBLE; as many as the caller has bounded. Features and products are standardised, the penalty is scikit-learn's L2.
+    At most 37 rows a model.
     """
-    rows = examples.groupBy("model").applyInArrow(_fit(design), MODEL_SCHEMA).collect()  # one a model and term
+    rows = examples.groupBy("model").applyInArrow(_fit(designs), MODEL_SCHEMA).collect()  # one a model and term
     found: dict[str, list[dict[str, object]]] = {}
     for row in rows:
         found.setdefault(row["model"], []).append({key: value for key, value in row.asDict().items() if key != "model"})
     return found
 
 
-def _fit(design: Design) -> Callable[[pa.Table], pa.Table]:
+def _fit(designs: dict[str, Design]) -> Callable[[pa.Table], pa.Table]:
     def fit(examples: pa.Table) -> pa.Table:
         from sklearn.linear_model import LogisticRegression
 
         examples = examples.sort_by([("src", "ascending"), ("dst", "ascending"), ("truth", "ascending"),
                                      ("weight", "ascending")])
-        truth = examples["truth"].to_numpy()
+        name, truth = examples["model"][0].as_py(), examples["truth"].to_numpy()
+        design = designs[name]
         rows: list[dict[str, object]] = []
         if min(truth.sum(), (~truth).sum()) >= MIN_EXAMPLES:
             features = design.matrix(examples)
@@ -106,7 +108,6 @@ def _fit(design: Design) -> Callable[[pa.Table], pa.Table]:
             count = len(design.names)
             rows = LinkModel(design, float(model.intercept_[0] - values @ centre), mean, scale, values[:count],
                              values[count:]).rows()
-        name = examples["model"][0].as_py()
         return pa.Table.from_pylist([{"model": name, **row} for row in rows], schema=ARROW_MODEL)
 
     return fit

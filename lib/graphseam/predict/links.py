@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from graphseam.errors import RunError
 from graphseam.predict.calibration import ALL, Curves, fit_curves, with_probability
 from graphseam.predict.candidates import Sought, find_candidates, known_features, queries_of, sought
-from graphseam.predict.features import ONE_KIND, TWO_KINDS, Design
+from graphseam.predict.features import CANDIDATES, ONE_KIND, PAIRS, TWO_KINDS, Design
 from graphseam.predict.link_model import LinkModel, fit_link_models, with_score
 from graphseam.predict.search import nearest as nearest_vectors
 from graphseam.seeds import derive_seed, uniform
@@ -24,7 +24,6 @@ TABLES = ("link_predictions", "link_candidates", "link_models", "link_calibratio
 LEARNT_PAIRS = 20_000     # edges the model of pairs learns from, with as many pairs of each other kind
 CALIBRATED = 200_000      # predictions that the curves are fitted on, at most
 RECALL_QUERIES = 1000     # nodes that the recall of a search is measured on
-PAIRS, CANDIDATES = "pairs", "candidates"
 
 
 def predict_links(run: Run) -> dict[str, Any]:
@@ -41,14 +40,14 @@ def predict_links(run: Run) -> dict[str, Any]:
     if links.top_k == 0:
         return {"links": 0}
     with sought(run) as what:
-        design = TWO_KINDS if what.three else ONE_KIND
-        borrowed = _borrowed(run, design) if links.model_run else None
+        designs = TWO_KINDS if what.three else ONE_KIND
+        borrowed = _borrowed(run, designs) if links.model_run else None
         run.tables.write("link_candidates", find_candidates(what, learners=borrowed is None))
-        models = _models(what, design, borrowed[0] if borrowed else None)
+        models = _models(what, designs, borrowed[0] if borrowed else None)
         if not models:  # hardly an edge: nothing to learn from, and every candidate is as good as another
             return {"links": 0, "candidates": "+".join(what.methods), "models": "too few edges to learn from"}
         details = {"candidates": "+".join(what.methods), "bipartite": what.three, **_measure_recall(what)}
-    ranker = models[CANDIDATES]
+    ranker = _pick(models, CANDIDATES)
     with persisted(_best(run, ranker)) as best:
         curves, basis = (borrowed[1], f"run {links.model_run}") if borrowed else _calibrate(run, ranker, best)
         _keep(run, models, curves)
@@ -56,7 +55,7 @@ def predict_links(run: Run) -> dict[str, Any]:
     return {"links": count, **details, "calibrated_on": basis, "models": sorted(models)}
 
 
-def _borrowed(run: Run, design: Design) -> tuple[dict[str, LinkModel], Curves]:
+def _borrowed(run: Run, designs: dict[str, Design]) -> tuple[dict[str, LinkModel], Curves]:
     """({name: model}, curves) of predict.links.model_run; RunError where it has none that fit."""
     wanted = run.config.predict.links.model_run
     terms = run.tables.all_runs("link_models").where(F.col("run_id") == wanted).collect()  # at most 74 rows
@@ -66,8 +65,7 @@ def _borrowed(run: Run, design: Design) -> tuple[dict[str, LinkModel], Curves]:
         raise RunError(f"predict.links.model_run is {wanted!r}, and that run has no link model under "
                        f"{run.tables.location('link_models')}; name a run that predicted links, or leave the key out")
     try:
-        models = {name: LinkModel.of([row.asDict() for row in terms if row["model"] == name], design)
-                  for name in {row["model"] for row in terms}}
+        models = _models_of(terms, designs)
     except KeyError as error:
         raise RunError(f"the link model of run {wanted!r} lacks the term {error}: one of the two graphs is bipartite, "
                        "the other is not; name another run") from None
@@ -76,38 +74,48 @@ def _borrowed(run: Run, design: Design) -> tuple[dict[str, LinkModel], Curves]:
 
 def kept_model(run: Run) -> tuple[LinkModel, Curves] | None:
     """(the model that ranks, the curve fitted on all nodes) as the run has kept them; None where it has no links."""
-    design = TWO_KINDS if run.details("ingest")["bipartite"] else ONE_KIND
-    rows = run.tables.read("link_models").where(F.col("model") == CANDIDATES).collect()  # at most 37 rows
+    rows = run.tables.read("link_models").collect()  # at most 74
     points = run.tables.read("link_calibration").where(F.col("fold") == ALL).sort("score").collect()  # at most 500
     if not rows or not points:
         return None
-    return LinkModel.of([row.asDict() for row in rows], design), {ALL: _curve_of(points)}
+    models = _models_of(rows, TWO_KINDS if run.details("ingest")["bipartite"] else ONE_KIND)
+    return _pick(models, CANDIDATES), {ALL: _curve_of(points)}
+
+
+def _models_of(rows: list[Row], designs: dict[str, Design]) -> dict[str, LinkModel]:
+    """{name: model} of rows of link_models. KeyError where they were made of other features."""
+    return {name: LinkModel.of([row.asDict() for row in rows if row["model"] == name], designs[name])
+            for name in sorted({row["model"] for row in rows})}
+
+
+def _pick(models: dict[str, LinkModel], name: str) -> LinkModel:
+    """The model of that name; the other one where there was too little to learn it from."""
+    return models.get(name) or next(iter(models.values()))
 
 
 def _curve_of(points: list[Row]) -> tuple[np.ndarray, np.ndarray]:
     return np.array([row["score"] for row in points]), np.array([row["probability"] for row in points])
 
 
-def _models(what: Sought, design: Design, given: dict[str, LinkModel] | None) -> dict[str, LinkModel]:
+def _models(what: Sought, designs: dict[str, Design], given: dict[str, LinkModel] | None) -> dict[str, LinkModel]:
     """{name: model}, given or fitted on embedded edges, and pair_scores written by the model of pairs.
 
     Where candidates or drawn pairs hold too few examples, the other model stands for both; none where both do.
     """
     run, known = what.run, what.run.tables.read("evaluation_pairs").select("src", "dst")
     if given is not None:
-        run.tables.write("pair_scores", with_score(known_features(what, known), given[PAIRS], "link_model"))
+        run.tables.write("pair_scores", with_score(known_features(what, known), _pick(given, PAIRS), "link_model"))
         return given
     with persisted(_drawn_pairs(what)) as drawn, \
             persisted(known_features(what, known.union(drawn.select("src", "dst")))) as features:
-        examples = features.join(drawn, on=["src", "dst"], how="inner").withColumn("model", F.lit(PAIRS)) \
+        told = ~F.col("truth") | (F.least("src_degree", "dst_degree") > 1)  # else nothing is left without the edge
+        examples = features.join(drawn, on=["src", "dst"], how="inner").where(told).withColumn("model", F.lit(PAIRS)) \
             .withColumn("weight", F.when(F.col("truth"), 2.0).otherwise(1.0)) \
             .unionByName(_candidate_examples(run, what.three).withColumn("model", F.lit(CANDIDATES)))
-        models = {name: LinkModel.of(rows, design) for name, rows in fit_link_models(examples, design).items()}
-        for name, other in ((PAIRS, CANDIDATES), (CANDIDATES, PAIRS)):
-            if name not in models and other in models:
-                models[name] = models[other]
+        fitted = fit_link_models(examples, designs)
+        models = {name: LinkModel.of(rows, designs[name]) for name, rows in sorted(fitted.items())}
         if models:
-            run.tables.write("pair_scores", with_score(features, models[PAIRS], "link_model"))
+            run.tables.write("pair_scores", with_score(features, _pick(models, PAIRS), "link_model"))
     return models
 
 
