@@ -225,7 +225,7 @@ def test_text_ids_labels_and_vectors_that_were_not_refined(spark, tmp_path):
     config = make_config({**section, "labels": str(tmp_path / "labels.csv")}, tmp_path / "tables",
                          **SETTINGS, refine={"rounds": 0, "hops": 0})
     run = run_steps(spark, config, "names")
-    told = arrive(run, [("new", "b3"), ("new", "b4"), ("new", "b5"), ("nobody", "no one")], tmp_path)
+    told = arrive(run, [("src", "dst"), ("new", "b3"), ("new", "b4"), ("new", "b5"), ("nobody", "no one")], tmp_path)
     assert (told["placed"], told["unreachable"]) == (1, 2)
     rows = {row["id"]: row for row in placed(run)}
     lengths = {name: np.linalg.norm(vector) for name, vector in vectors_of(run).items()}

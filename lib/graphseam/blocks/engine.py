@@ -140,6 +140,24 @@ class Checkpoints:
         path.getFileSystem(self._spark.sparkContext._jsc.hadoopConfiguration()).delete(path, True)
 
 
+@contextmanager
+def lineage_cut(rows: DataFrame, checkpoint_dir: str | None) -> Iterator[DataFrame]:
+    """Keep `rows` for the block and forget how they were made, for loops that build on their own last result.
+
+    What is only persisted keeps its plan, and a plan tells each plan it reads twice (as begun, as adapted): the text
+    doubles with each round. checkpoint_dir: as of SparkEngine. Cost: computes the rows once, at once.
+    """
+    checkpoints = Checkpoints(rows.sparkSession, checkpoint_dir) if checkpoint_dir else None
+    kept = checkpoints.keep(rows) if checkpoints else rows.localCheckpoint(True, StorageLevel.MEMORY_AND_DISK)
+    try:
+        yield kept
+    finally:
+        if checkpoints:
+            checkpoints.remove()
+        else:
+            kept._jdf.logicalPlan().rdd().unpersist(False)
+
+
 class LocalEngine:
     """The same supersteps in this process, over lists of (source, packet): for graphs that need no cluster, and as
     the reference that SparkEngine must equal byte for byte."""

@@ -11,6 +11,7 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from graphseam.blocks.engine import lineage_cut
 from graphseam.config import Config, config_of
 from graphseam.errors import ConfigError, InputError
 from graphseam.export import published_run
@@ -60,8 +61,9 @@ def place(spark: SparkSession, config: Config, run_id: str | None = None, batch:
         size_shuffles(spark, details["rows"])
         usable = rows.where("reason IS NULL").select(*[F.col(end).cast("string").alias(end) for end in ("src", "dst")],
                                                      "weight")
-        with persisted(_nodes_of(run, usable)) as nodes, \
-                persisted(merge(connect(usable, nodes.select("node_id", "id")), False, weighted)) as edges:
+        with lineage_cut(_nodes_of(run, usable), run.checkpoint_dir()) as nodes, \
+                lineage_cut(merge(connect(usable, nodes.select("node_id", "id")), False, weighted),
+                            run.checkpoint_dir()) as edges:
             num_edges = edges.count()
             details |= _place_ends(run, batch, nodes, edges, config.place)
     details["twins"] = details.pop("usable") - details["loops"] - num_edges
@@ -80,8 +82,8 @@ def _place_ends(run: Run, batch: str, nodes: DataFrame, edges: DataFrame, settin
     dim = run.config.embed.dim
     widths = SpectralRefiner().widths(dim) if _has_views(run.config) else [dim]
     opened, known = nodes.where("vector IS NULL").select("node_id", "id"), nodes.where("vector IS NOT NULL")
-    with persisted(arcs_of(edges, opened)) as arcs:
-        with vectors_by_rounds(arcs, known, widths, settings.max_hops) as found:
+    with lineage_cut(arcs_of(edges, opened), run.checkpoint_dir()) as arcs:
+        with vectors_by_rounds(arcs, known, widths, settings.max_hops, run.checkpoint_dir()) as found:
             written = write_batch(run, "placed_nodes", _placed_rows(opened, arcs, found, dim), batch)
         details = {"nodes": written, "share_of_run": written / max(1, run.details("ingest")["nodes"]),
                    **_count_statuses(run, batch), **_predict(run, batch, arcs, settings.top_links)}

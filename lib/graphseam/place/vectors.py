@@ -12,8 +12,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from graphseam.arrow import slices, vector_column, vector_matrix
+from graphseam.blocks.engine import lineage_cut
 from graphseam.refine.columns import unit
-from graphseam.session import persisted
 
 GRID = 2.0 ** -46  # sums of its multiples are exact in float64, so that no order of the rows shows in a vector
 PLACED_SCHEMA = "node_id BIGINT, hops INT, vector ARRAY<FLOAT>"
@@ -51,7 +51,8 @@ def mean_of_neighbours(arcs: DataFrame, vectors: DataFrame, widths: list[int]) -
 
 
 @contextmanager
-def vectors_by_rounds(arcs: DataFrame, known: DataFrame, widths: list[int], max_hops: int) -> Iterator[DataFrame]:
+def vectors_by_rounds(arcs: DataFrame, known: DataFrame, widths: list[int], max_hops: int,
+                      checkpoint_dir: str | None) -> Iterator[DataFrame]:
     """Yields (node_id, hops, vector) of every node of the arcs with a path to a known one of at most `max_hops` steps.
 
     known: (node_id, vector), of the run. A round is a `mean_of_neighbours` over the run's vectors and those of the
@@ -64,7 +65,7 @@ def vectors_by_rounds(arcs: DataFrame, known: DataFrame, widths: list[int], max_
     with ExitStack() as rounds:
         for _ in range(max_hops + 1):
             newest = mean_of_neighbours(arcs, vectors, widths).where(F.col("hops") <= max_hops)
-            newest = rounds.enter_context(persisted(newest))
+            newest = rounds.enter_context(lineage_cut(newest, checkpoint_dir))
             count = newest.count()
             if count == num_placed:
                 break
