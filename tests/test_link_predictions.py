@@ -84,8 +84,8 @@ def test_probabilities_come_true(held):
     rows = run.tables.read("link_predictions").toPandas()
     assert rows["probability"].mean() == pytest.approx(rows["held_out"].mean(), abs=0.01)
     low = rows["probability"] < rows["probability"].median()
-    assert rows[low]["probability"].mean() == pytest.approx(rows[low]["held_out"].mean(), abs=0.03)
-    assert rows[~low]["probability"].mean() == pytest.approx(rows[~low]["held_out"].mean(), abs=0.03)
+    assert rows[low]["probability"].mean() == pytest.approx(rows[low]["held_out"].mean(), abs=0.05)
+    assert rows[~low]["probability"].mean() == pytest.approx(rows[~low]["held_out"].mean(), abs=0.05)
     assert rows[~low]["held_out"].mean() > rows[low]["held_out"].mean()
     error = {row["scorer"]: row["value"] for row in run.tables.read("metrics").where("metric = 'ece'").collect()}
     assert len(error) == 1
@@ -196,7 +196,7 @@ def test_types_choose_who_gets_what(spark, shop):
 def test_given_pairs_and_no_others(spark, tmp_path):
     """Known edges, loops and strangers to the graph are left out of what is predicted, and counted."""
     edges = communities(4, 30, seed=3)
-    known = edges[0]
+    known = edges[-1]
     wanted = [(0, 1), (0, 50), (0, 119), (1, 77), known, (5, 5), (5, 9999)]
     free = {pair for pair in wanted[:4] if pair not in set(edges) and pair[::-1] not in set(edges)}
     section = {"edges": write_edges(tmp_path / "edges.parquet", edges),

@@ -23,7 +23,9 @@ from graphseam.tables import table_names
 # Through tables these show nothing that the others don't; algorithms meet all of the zoo in memory.
 LEFT_OUT = ("path", "star", "two_cliques_and_a_bridge", "two_components", "isolated_ids")
 THROUGH_TABLES = [graph for graph in ZOO if graph.name not in LEFT_OUT]
-SMALL = {"embed": {"dim": 8}, "predict": {"links": {"top_k": 2}}, "partition": {"num_subgraphs": 3}}
+SMALL = {"embed": {"dim": 8}, "predict": {"links": {"top_k": 2}, "similar": {"top_k": 0}},
+         "partition": {"num_subgraphs": 3}}
+QUICK = {**SMALL, "predict": {"links": {"top_k": 0}, "similar": {"top_k": 0}}}
 
 
 @pytest.fixture(scope="module", params=THROUGH_TABLES, ids=lambda graph: graph.name)
@@ -196,10 +198,10 @@ def test_one_frame_is_recovered_from_rotated_copies(spark, tmp_path):
 
 def test_a_finished_run_is_not_done_again_and_changed_settings_redo_what_hangs_on_them(spark, tmp_path):
     edges = write_graph(ZOO[4], tmp_path)
-    run_steps(spark, make_config(edges, tmp_path / "tables", **SMALL), "again")
-    same = open_run(spark, make_config(edges, tmp_path / "tables", **SMALL), "again")
+    run_steps(spark, make_config(edges, tmp_path / "tables", **QUICK), "again")
+    same = open_run(spark, make_config(edges, tmp_path / "tables", **QUICK), "again")
     assert all(is_current(same, step) for step in STEPS)
-    changed = open_run(spark, make_config(edges, tmp_path / "tables", **{**SMALL, "embed": {"dim": 6}}), "again")
+    changed = open_run(spark, make_config(edges, tmp_path / "tables", **{**QUICK, "embed": {"dim": 6}}), "again")
     assert {step for step in STEPS if is_current(changed, step)} == {"ingest", "partition"}
     with pytest.raises(RunError, match="step 'fuse' of run 'again' cannot start: step 'embed' was run with other"):
         require_before(changed, "fuse")
@@ -215,7 +217,7 @@ def test_a_repeated_step_replaces_its_rows(spark, tmp_path):
 
 
 def test_a_run_id_is_refused_for_other_inputs(spark, tmp_path):
-    config = make_config(write_graph(ZOO[1], tmp_path), tmp_path / "tables", **SMALL)
+    config = make_config(write_graph(ZOO[1], tmp_path), tmp_path / "tables", **QUICK)
     run_steps(spark, config, "inputs", last="ingest")
     write_graph(ZOO[2], tmp_path)
     with pytest.raises(RunError, match="begun on other input files"):
@@ -224,7 +226,7 @@ def test_a_run_id_is_refused_for_other_inputs(spark, tmp_path):
 
 def test_a_killed_process_leaves_no_twins(spark, tmp_path):
     """Rows that a process wrote before it was killed, with no record of the step, are replaced when it starts again."""
-    config = make_config(write_graph(ZOO[4], tmp_path), tmp_path / "tables", **SMALL)
+    config = make_config(write_graph(ZOO[4], tmp_path), tmp_path / "tables", **QUICK)
     killed = open_run(spark, config, "killed")
     ingest(killed)  # and no record of it
     run = run_steps(spark, config, "killed", last="ingest")

@@ -56,12 +56,9 @@ class Config:
                 ("evaluate.held_out", "input.split")
             raise ConfigError(f"{there} is set and {missing} is not; give both, the column and the values in it that "
                               "mark held-out edges, or neither")
+        self._check_links()
 
-    @property
-    def holds_out(self) -> bool:
-        """Whether edges are set aside, drawn or given, so that link prediction can be measured."""
-        return bool(self.evaluate.holdout or self.evaluate.held_out)
-
+    def _check_links(self) -> None:
         links = self.predict.links
         if (links.candidates == "pairs") != bool(self.input.pairs):
             raise ConfigError('predict.links.candidates = "pairs" and input.pairs belong together; one of them is '
@@ -71,6 +68,11 @@ class Config:
         if (links.src_type or links.dst_type) and not self.input.node_type:
             raise ConfigError("predict.links.src_type or dst_type is set, and input.node_type is not; give the column "
                               "of input.nodes that holds the types")
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether edges are set aside, drawn or given, so that link prediction can be measured."""
+        return bool(self.evaluate.holdout or self.evaluate.held_out)
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
