@@ -98,9 +98,10 @@ def _print_quality(run: Run, console: Console) -> None:
         for variant, scorer in groups:
             told = [value.get((task, metric, variant, scorer)) for metric in measures]
             against = f"{variant} negatives" if task == "link_prediction" else variant
-            support = next(found[1] for found in told if found is not None)
+            counts = sorted({found[1] for found in told if found is not None}, reverse=True)  # all, those ranked
             table.add_row(against, scorer.replace("_", " "),
-                          *[f"{found[0]:.4f}" if found is not None else "" for found in told], f"{support:,}")
+                          *[f"{found[0]:.4f}" if found is not None else "" for found in told],
+                          ", ".join(f"{count:,}" for count in counts))
         console.print(table)
 
 
@@ -120,20 +121,34 @@ def _print_labels(run: Run, console: Console) -> None:
 
 
 def _print_links(run: Run, console: Console) -> None:
-    links = run.tables.read("link_predictions").where("rank = 1").sort(F.desc("score"), "src_node_id") \
-        .limit(2 * NUM_EXAMPLES).collect()
+    links = run.tables.read("link_predictions").where("rank = 1 AND NOT held_out") \
+        .sort(F.desc("score"), "src_node_id").limit(2 * NUM_EXAMPLES).collect()
     seen: list[Any] = []
     for row in links:
         if not any({row["src"], row["dst"]} == {other["src"], other["dst"]} for other in seen):
             seen.append(row)
     if not seen:
         return
+    _print_calibration(run, console)
     table = Table(title="Predicted links, the surest", title_justify="left")
     for name in ("src", "dst", "probability", "cosine"):
         table.add_column(name, justify="right" if name in ("probability", "cosine") else "left")
     for row in seen[:NUM_EXAMPLES]:
         table.add_row(row["src"], row["dst"], f"{row['probability']:.3f}", f"{row['cosine']:.3f}")
     console.print(table)
+
+
+def _print_calibration(run: Run, console: Console) -> None:
+    """Whether the probabilities of links can be believed."""
+    basis = run.details("predict_links").get("calibrated_on", "")
+    error = run.tables.read("metrics").where("task = 'link_prediction' AND metric = 'ece'").head()
+    if basis == "embedded edges":
+        console.print("[bold]Links[/bold]  [yellow]their probabilities are fitted on edges that were embedded, which "
+                      "flatters[/yellow]; hold some out (evaluate.holdout), or name a run that did "
+                      "(predict.links.model_run)", soft_wrap=True)
+    elif error is not None:
+        console.print(f"[bold]Links[/bold]  probabilities are calibrated on {basis} and off by {error['value']:.1%} on "
+                      "the mean; see reliability", soft_wrap=True)
 
 
 def _print_places(run: Run, console: Console) -> None:

@@ -163,12 +163,11 @@ def _count_statuses(run: Run, batch: str) -> dict[str, int]:
 def _predict(run: Run, batch: str, arcs: DataFrame, top_links: int) -> dict[str, int]:
     """Links and labels of what was placed, replacing those the batch had before."""
     placed = _placed(run, batch).where(F.col("status") == PLACED).select("node_id", "id", "vector")
-    links = placed_links(run, placed, arcs, top_links) if top_links else None
-    labels = placed_labels(run, placed)
     counts = {}
-    for name, rows in (("links", links), ("labels", labels)):
-        rows = run.tables.read(f"placed_{name}").drop("batch").limit(0) if rows is None else rows
-        counts[name] = write_batch(run, f"placed_{name}", rows, batch)
+    with placed_links(run, placed, arcs, top_links) as links:
+        for name, rows in (("links", links), ("labels", placed_labels(run, placed))):
+            rows = run.tables.read(f"placed_{name}").drop("batch").limit(0) if rows is None else rows
+            counts[name] = write_batch(run, f"placed_{name}", rows, batch)
     return counts
 
 

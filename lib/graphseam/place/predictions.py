@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
@@ -14,7 +17,8 @@ from graphseam.predict.nodes import ALL_LABELS, predict_labels
 from graphseam.runs import Run
 
 
-def placed_links(run: Run, placed: DataFrame, arcs: DataFrame, top_k: int) -> DataFrame | None:
+@contextmanager
+def placed_links(run: Run, placed: DataFrame, arcs: DataFrame, top_k: int) -> Iterator[DataFrame | None]:
     """Rows of placed_links less batch: the likeliest further links of each placed node, by the run's own link model.
 
     placed: (node_id, id, vector), none of them zero. arcs: (node_id, other). Candidates, features and calibration are
@@ -22,8 +26,9 @@ def placed_links(run: Run, placed: DataFrame, arcs: DataFrame, top_k: int) -> Da
     to the second kind get links.
     """
     kept = kept_model(run)
-    if kept is None:
-        return None
+    if kept is None or top_k == 0:
+        yield None
+        return
     model, curves = kept
     known = arcs.groupBy("node_id").agg(F.array_sort(F.collect_set("other")).alias("known"))
     newcomers = placed.select("node_id", "vector").join(known, on="node_id", how="inner")
@@ -31,11 +36,10 @@ def placed_links(run: Run, placed: DataFrame, arcs: DataFrame, top_k: int) -> Da
         scored = with_score(newcomer_features(what, newcomers), model).withColumn("fold", F.lit(ALL))
         order = Window.partitionBy("src").orderBy(F.desc("score"), "dst")
         best = scored.withColumn("rank", F.row_number().over(order)).where(F.col("rank") <= top_k)
-        found = with_probability(best, curves).localCheckpoint()  # top_k rows a placed node
-    ids = run.tables.read("nodes").select(F.col("node_id").alias("dst_node_id"), F.col("id").alias("dst"))
-    asked = placed.select(F.col("node_id").alias("src_node_id"), F.col("id").alias("src"))
-    return found.withColumnsRenamed({"src": "src_node_id", "dst": "dst_node_id"}) \
-        .join(asked, on="src_node_id", how="inner").join(ids, on="dst_node_id", how="inner")
+        ids = run.tables.read("nodes").select(F.col("node_id").alias("dst_node_id"), F.col("id").alias("dst"))
+        asked = placed.select(F.col("node_id").alias("src_node_id"), F.col("id").alias("src"))
+        yield with_probability(best, curves).withColumnsRenamed({"src": "src_node_id", "dst": "dst_node_id"}) \
+            .join(asked, on="src_node_id", how="inner").join(ids, on="dst_node_id", how="inner")
 
 
 def placed_labels(run: Run, placed: DataFrame) -> DataFrame | None:

@@ -106,7 +106,7 @@ def _models(what: Sought, designs: dict[str, Design], given: dict[str, LinkModel
     if given is not None:
         run.tables.write("pair_scores", with_score(known_features(what, known), _pick(given, PAIRS), "link_model"))
         return given
-    with persisted(_drawn_pairs(what)) as drawn, \
+    with persisted(_learnt_edges(what)) as positives, persisted(_drawn_pairs(what, positives)) as drawn, \
             persisted(known_features(what, known.union(drawn.select("src", "dst")))) as features:
         told = ~F.col("truth") | (F.least("src_degree", "dst_degree") > 1)  # else nothing is left without the edge
         examples = features.join(drawn, on=["src", "dst"], how="inner").where(told).withColumn("model", F.lit(PAIRS)) \
@@ -128,20 +128,25 @@ def _candidate_examples(run: Run, by_source: bool) -> DataFrame:
     return rows.withColumn("weight", 1 / F.greatest(edges_of, F.lit(1)).cast("double"))
 
 
-def _drawn_pairs(what: Sought) -> DataFrame:
-    """(truth, src, dst): some embedded edges, and for each a uniform and a degree-matched pair that is none."""
-    from graphseam.evaluate import pools_of
-    from graphseam.evaluate.pairs import draw_negatives, facing, pairs_of, sample_edges
+def _learnt_edges(what: Sought) -> DataFrame:
+    """(query, src, dst): the embedded edges that the model of pairs learns from."""
+    from graphseam.evaluate.pairs import facing, pairs_of, sample_edges
 
     run, seed = what.run, derive_seed(what.run.config.run.seed, "link model")
-    edges, nodes = run.tables.read("edges"), run.tables.read("nodes")
-    sample = sample_edges(pairs_of(edges, run.config.input.directed), LEARNT_PAIRS, seed)
-    with persisted(facing(sample, nodes) if what.three else sample) as positives:
-        pools = pools_of(positives, positives.count(), nodes, what.three)
-        negatives = draw_negatives(positives, pools, edges, 0, seed)
-        drawn = positives.select(F.lit(True).alias("truth"), "src", "dst") \
-            .union(negatives.select(F.lit(False).alias("truth"), "src", "dst"))
-        return drawn.distinct().localCheckpoint()  # at most 60,000 rows; the positives are let go of here
+    sample = sample_edges(pairs_of(run.tables.read("edges"), run.config.input.directed), LEARNT_PAIRS, seed)
+    return facing(sample, run.tables.read("nodes")) if what.three else sample
+
+
+def _drawn_pairs(what: Sought, positives: DataFrame) -> DataFrame:
+    """(truth, src, dst): the edges, and for each a uniform and a degree-matched pair that is none."""
+    from graphseam.evaluate import pools_of
+    from graphseam.evaluate.pairs import draw_negatives
+
+    run, seed = what.run, derive_seed(what.run.config.run.seed, "link model")
+    pools = pools_of(positives, positives.count(), run.tables.read("nodes"), what.three)
+    negatives = draw_negatives(positives, pools, run.tables.read("edges"), 0, seed)
+    return positives.select(F.lit(True).alias("truth"), "src", "dst") \
+        .union(negatives.select(F.lit(False).alias("truth"), "src", "dst")).distinct()
 
 
 def _measure_recall(what: Sought) -> dict[str, Any]:
