@@ -98,13 +98,15 @@ def _curve_of(points: list[Row]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _models(what: Sought, designs: dict[str, Design], given: dict[str, LinkModel] | None) -> dict[str, LinkModel]:
-    """{name: model}, given or fitted on embedded edges, and pair_scores written by the model of pairs.
+    """{name: model}, given or fitted on embedded edges; pair_scores are written by the model of pairs if any are measured.
 
     Where candidates or drawn pairs hold too few examples, the other model stands for both; none where both do.
     """
-    run, known = what.run, what.run.tables.read("evaluation_pairs").select("src", "dst")
+    run, measured = what.run, what.run.config.holds_out
+    known = run.tables.read("evaluation_pairs").where(F.lit(measured)).select("src", "dst")
     if given is not None:
-        run.tables.write("pair_scores", with_score(known_features(what, known), _pick(given, PAIRS), "link_model"))
+        if measured:
+            run.tables.write("pair_scores", with_score(known_features(what, known), _pick(given, PAIRS), "link_model"))
         return given
     with persisted(_learnt_edges(what)) as positives, persisted(_drawn_pairs(what, positives)) as drawn, \
             persisted(known_features(what, known.union(drawn.select("src", "dst")))) as features:
@@ -114,7 +116,7 @@ def _models(what: Sought, designs: dict[str, Design], given: dict[str, LinkModel
             .unionByName(_candidate_examples(run, what.three).withColumn("model", F.lit(CANDIDATES)))
         fitted = fit_link_models(examples, designs)
         models = {name: LinkModel.of(rows, designs[name]) for name, rows in sorted(fitted.items())}
-        if models:
+        if models and measured:
             run.tables.write("pair_scores", with_score(features, _pick(models, PAIRS), "link_model"))
     return models
 
