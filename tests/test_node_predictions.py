@@ -162,7 +162,7 @@ class Predicted:
             rows = spark.createDataFrame(list(columns), run.tables.schema(name))
             run.tables.write(name, rows.repartition(num_partitions) if num_partitions else rows)
 
-        write("nodes", [(node, f"n{node}") for node in range(len(vectors))])
+        write("nodes", [(node, f"n{node}", None, "both") for node in range(len(vectors))])
         write("embeddings", [(node, f"n{node}", vector.tolist()) for node, vector in enumerate(vectors)])
         write("labels", labels)
         self.run, self.told = run, predict_nodes(run)

@@ -263,5 +263,5 @@ def test_the_summary_tells_the_few_numbers_that_matter(published):
         line = next(line for line in links.splitlines() if f"{variant} negatives" in line and "cosine" in line)
         for metric in ("auc", "ap", "mrr_of_101", "hits@10_of_101"):
             assert f"{value[metric, variant, 'cosine']:.4f}" in line
-    assert links.count(" negatives ") == 4
+    assert links.count(" negatives ") == 6
     assert "stratum" not in told

@@ -98,7 +98,7 @@ def _curve_of(points: list[Row]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _models(what: Sought, designs: dict[str, Design], given: dict[str, LinkModel] | None) -> dict[str, LinkModel]:
-    """{name: model}, given or fitted on embedded edges; pair_scores are written by the model of pairs if any are measured.
+    """{name: model}, given or fitted on embedded edges; pair_scores written by the model of pairs if any are measured.
 
     Where candidates or drawn pairs hold too few examples, the other model stands for both; none where both do.
     """
