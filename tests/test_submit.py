@@ -99,7 +99,8 @@ def test_cut_into_eight_scores_within_a_point_of_uncut(tmp_path, evalkit):
         for count in (1, 8):
             root, output = tmp_path / f"{task}-{count}", tmp_path / f"{task}-{count}.parquet"
             (tmp_path / "run.toml").write_text(f'[input]\nedges = "{edges}"\n[output]\nroot = "{root}"\n'
-                                               f'[partition]\nnum_subgraphs = {count}\n[predict.links]\ntop_k = 0\n')
+                                               f'[partition]\nnum_subgraphs = {count}\n[predict.links]\ntop_k = 0\n'
+                                               "[predict.similar]\ntop_k = 0\n")
             command = [sys.executable, "-m", "graphseam.cli"]
             subprocess.run([*command, "run", str(tmp_path / "run.toml")], check=True, capture_output=True, timeout=600)
             subprocess.run([*command, "export", "--root", str(root), "--output", str(output)], check=True,
