@@ -136,6 +136,11 @@ def in_one_task(rows: DataFrame, function: Callable[[pa.Table], pa.Table], schem
         .applyInArrow(lambda table: function(table.select(columns)), schema)
 
 
+def columns_of(rows: DataFrame) -> str:
+    """The columns of `rows` as a schema in SQL, for Arrow functions that add some."""
+    return ", ".join(f"{field.name} {field.dataType.simpleString()}" for field in rows.schema.fields)
+
+
 def empty_list(kind: str) -> Column:
     """An empty ARRAY<kind>, to stand for a list that is absent in rows on their way to Python.
 

@@ -8,6 +8,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from graphseam.arrow import vector_matrix
+from graphseam.session import columns_of
 
 SCORES = "cosine DOUBLE, dot_product DOUBLE"
 BLOCK_BYTES = 128 << 20  # of float32 vectors that a task of the scores holds
@@ -29,9 +30,8 @@ def score_pairs(pairs: DataFrame, embeddings: DataFrame, num_blocks: int) -> Dat
     placed = pairs.withColumn("block", F.pmod(F.xxhash64("src"), F.lit(num_blocks)))
     ends = placed.select(F.col("block").alias("asked_by"), F.explode(F.array("src", "dst")).alias("node_id")).distinct()
     vectors = embeddings.select("node_id", "vector").join(ends, on="node_id", how="inner")
-    columns = ", ".join(f"{field.name} {field.dataType.simpleString()}" for field in pairs.schema.fields)
     return placed.groupBy("block").cogroup(vectors.groupBy("asked_by")) \
-        .applyInArrow(_score_block, f"{columns}, {SCORES}")
+        .applyInArrow(_score_block, f"{columns_of(pairs)}, {SCORES}")
 
 
 def _score_block(pairs: pa.Table, vectors: pa.Table) -> pa.Table:

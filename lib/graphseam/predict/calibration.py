@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame
 
-from graphseam.session import in_one_task
+from graphseam.session import columns_of, in_one_task
 
 CURVE_SCHEMA = "fold INT, score DOUBLE, probability DOUBLE"
 ALL = 2           # the curve fitted on both halves, for runs that have no held-out edges of their own
@@ -21,8 +21,8 @@ def fit_curves(scored: DataFrame) -> Curves:
     """{fold: (scores, probabilities)}: a curve for each half, fitted on the other one, and one fitted on all.
 
     scored: (src, dst, fold INT, score DOUBLE, truth BOOLEAN), as many rows as the caller has bounded. Scores are put
-    into at most 500 bins of as many candidates each; the share of edges in them, made monotone (isotonic regression)
-    and never quite 0 or 1, is joined by straight lines. At most 1,500 rows reach the driver.
+    into at most 200 bins of as many candidates each; the share of edges in them, made monotone (isotonic regression)
+    and never quite 0 or 1, is joined by straight lines. At most 600 rows reach the driver.
     Source: Zadrozny and Elkan, KDD 2002.
     """
     rows = in_one_task(scored, _fit, CURVE_SCHEMA).sort("fold", "score").collect()
@@ -63,8 +63,7 @@ def curve(score: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 def with_probability(scored: DataFrame, curves: Curves) -> DataFrame:
     """`scored` (with fold INT and score DOUBLE) with its probability. No shuffle."""
-    kinds = ", ".join(f"{field.name} {field.dataType.simpleString()}" for field in scored.schema.fields)
-    return scored.mapInArrow(_probability_stream(curves), f"{kinds}, probability DOUBLE")
+    return scored.mapInArrow(_probability_stream(curves), f"{columns_of(scored)}, probability DOUBLE")
 
 
 def _probability_stream(curves: Curves) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:

@@ -46,6 +46,11 @@ class Sought:
     def num_nodes(self) -> int:
         return int(self.run.details("ingest")["nodes"])
 
+    @property
+    def vectors(self) -> DataFrame:
+        """(node_id, vector) of every node of the run."""
+        return self.run.tables.read("embeddings").select("node_id", "vector")
+
     def search(self, top_k: int, method: str | None = None) -> Search:
         """The search for nearest vectors; `method` instead of the run's own."""
         run, chosen = self.run, method or next(name for name in self.methods if name in ("exact", "hnsw"))
@@ -96,18 +101,19 @@ def _ends(run: Run, bipartite: bool) -> tuple[DataFrame | None, DataFrame | None
     return found[0], found[1]
 
 
-def _among(rows: DataFrame, nodes: DataFrame | None) -> DataFrame:
+def among(rows: DataFrame, nodes: DataFrame | None) -> DataFrame:
+    """The rows whose node is one of `nodes`; all of them where that is None."""
     return rows if nodes is None else rows.join(nodes, on="node_id", how="left_semi")
 
 
 def queries_of(what: Sought, learners: bool) -> DataFrame:
     """(node_id, known, degree, learning): every source, and LEARNERS of them a second time where `learners` is set."""
-    rows = _among(what.lists, what.sources).withColumn("learning", F.lit(False))
+    rows = among(what.lists, what.sources).withColumn("learning", F.lit(False))
     if not learners:
         return rows
     seed = derive_seed(what.run.config.run.seed, "learners")
     share = F.lit(LEARNERS / max(1, what.num_nodes))
-    chosen = _among(what.lists, what.sources).where(uniform(seed, "node_id") < share)
+    chosen = among(what.lists, what.sources).where(uniform(seed, "node_id") < share)
     return rows.union(chosen.withColumn("learning", F.lit(True)))
 
 
@@ -117,7 +123,6 @@ def find_candidates(what: Sought, learners: bool) -> DataFrame:
     With `learners`, some sources come a second time with learning = true, neighbours being candidates like others.
     Cost: the searches'; vectors and lists move once a block.
     """
-    vectors = what.run.tables.read("embeddings").select("node_id", "vector")
     queries = queries_of(what, learners)
     if "pairs" in what.methods:
         given = wanted_of(what.run.tables.read("candidate_pairs")).withColumn("learning", F.lit(False))
@@ -125,12 +130,17 @@ def find_candidates(what: Sought, learners: bool) -> DataFrame:
         given = None
     else:
         nothing_known = F.when(F.col("learning"), empty_list("bigint")).otherwise(F.col("known")).alias("known")
-        asked = queries.select("node_id", nothing_known, "learning").join(vectors, on="node_id", how="inner")
-        found = nearest_vectors(_among(vectors, what.targets), asked, what.search(what.num_candidates))
-        given = found.groupBy(F.col("src").alias("node_id"), "learning").agg(
-            F.array_sort(F.collect_list("dst")).alias("wanted"))
+        asked = queries.select("node_id", nothing_known, "learning").join(what.vectors, on="node_id", how="inner")
+        given = _nearest_targets(what, asked, what.search(what.num_candidates))
     top = what.num_candidates if "two_hop" in what.methods else 0
     return features_of(what, _with_wanted(queries, given), top)
+
+
+def _nearest_targets(what: Sought, asked: DataFrame, search: Search) -> DataFrame:
+    """(node_id, learning, wanted BIGINT[]): what the search finds for each query. asked: as of search.nearest."""
+    found = nearest_vectors(among(what.vectors, what.targets), asked, search)
+    return found.groupBy(F.col("src").alias("node_id"), "learning").agg(
+        F.array_sort(F.collect_list("dst")).alias("wanted"))
 
 
 def _with_wanted(queries: DataFrame, given: DataFrame | None) -> DataFrame:
@@ -154,16 +164,13 @@ def newcomer_features(what: Sought, newcomers: DataFrame) -> DataFrame:
     newcomers: (node_id, vector, known BIGINT[]), known being nodes of the run. Nearest vectors and paths as "auto" has
     them. Of a bipartite graph only newcomers that are joined to targets come back.
     """
-    vectors = what.run.tables.read("embeddings").select("node_id", "vector")
     asked = newcomers.withColumn("learning", F.lit(False))
     if what.targets is not None and what.three:
         ends = asked.select("node_id", F.explode("known").alias("other")) \
             .join(what.targets.select(F.col("node_id").alias("other")), on="other", how="left_semi")
         asked = asked.join(ends.select("node_id").distinct(), on="node_id", how="left_semi")
     search = what.search(what.num_candidates, choose_index("auto", what.num_nodes))
-    found = nearest_vectors(_among(vectors, what.targets), asked, search)
-    given = found.groupBy(F.col("src").alias("node_id"), "learning").agg(
-        F.array_sort(F.collect_list("dst")).alias("wanted"))
+    given = _nearest_targets(what, asked, search)
     return features_of(what, _with_wanted(asked.drop("vector"), given), what.num_candidates, asked)
 
 
@@ -174,7 +181,7 @@ def features_of(what: Sought, queries: DataFrame, top: int, newcomers: DataFrame
     places = run.tables.read("assignments", level=1).select("node_id", "subgraph_id")
     found = paths(lists, queries.select("node_id", "known", "wanted", "learning"), what.path_search(top), places)
     degrees = what.lists.select("node_id", "degree")
-    vectors = run.tables.read("embeddings").select("node_id", "vector").join(degrees, on="node_id", how="left") \
+    vectors = what.vectors.join(degrees, on="node_id", how="left") \
         .select("node_id", "vector", F.coalesce("degree", F.lit(0)).alias("degree"))
     if newcomers is not None:
         vectors = vectors.join(newcomers.select("node_id"), on="node_id", how="left_anti") \

@@ -11,6 +11,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 
 from graphseam.predict.features import Design
+from graphseam.session import columns_of
 
 MODEL_SCHEMA = "model STRING, term STRING, coefficient DOUBLE, mean DOUBLE, scale DOUBLE"
 ARROW_MODEL = pa.schema([("model", pa.string()), ("term", pa.string()), ("coefficient", pa.float64()),
@@ -120,5 +121,4 @@ def with_score(pairs: DataFrame, model: LinkModel, name: str = "score") -> DataF
             if batch.num_rows:
                 yield batch.append_column(name, pa.array(model.scores(batch)))
 
-    kinds = ", ".join(f"{field.name} {field.dataType.simpleString()}" for field in pairs.schema.fields)
-    return pairs.mapInArrow(score, f"{kinds}, {name} DOUBLE")
+    return pairs.mapInArrow(score, f"{columns_of(pairs)}, {name} DOUBLE")

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from graphseam.errors import RunError
 from graphseam.predict.calibration import ALL, Curves, fit_curves, with_probability
-from graphseam.predict.candidates import Sought, find_candidates, known_features, queries_of, sought
+from graphseam.predict.candidates import Sought, among, find_candidates, known_features, queries_of, sought
 from graphseam.predict.features import CANDIDATES, ONE_KIND, PAIRS, TWO_KINDS, Design
 from graphseam.predict.link_model import LinkModel, fit_link_models, with_score
 from graphseam.predict.search import nearest as nearest_vectors
@@ -60,7 +60,7 @@ def _borrowed(run: Run, designs: dict[str, Design]) -> tuple[dict[str, LinkModel
     wanted = run.config.predict.links.model_run
     terms = run.tables.all_runs("link_models").where(F.col("run_id") == wanted).collect()  # at most 74 rows
     points = run.tables.all_runs("link_calibration").where((F.col("run_id") == wanted) & (F.col("fold") == ALL)) \
-        .sort("score").collect()  # at most 500 rows
+        .sort("score").collect()  # at most 200 rows
     if not terms or not points:
         raise RunError(f"predict.links.model_run is {wanted!r}, and that run has no link model under "
                        f"{run.tables.location('link_models')}; name a run that predicted links, or leave the key out")
@@ -75,7 +75,7 @@ def _borrowed(run: Run, designs: dict[str, Design]) -> tuple[dict[str, LinkModel
 def kept_model(run: Run) -> tuple[LinkModel, Curves] | None:
     """(the model that ranks, the curve fitted on all nodes) as the run has kept them; None where it has no links."""
     rows = run.tables.read("link_models").collect()  # at most 74
-    points = run.tables.read("link_calibration").where(F.col("fold") == ALL).sort("score").collect()  # at most 500
+    points = run.tables.read("link_calibration").where(F.col("fold") == ALL).sort("score").collect()  # at most 200
     if not rows or not points:
         return None
     models = _models_of(rows, TWO_KINDS if run.details("ingest")["bipartite"] else ONE_KIND)
@@ -158,9 +158,8 @@ def _measure_recall(what: Sought) -> dict[str, Any]:
     run, top_k, search = what.run, what.num_candidates, what.search(what.num_candidates)
     chance = RECALL_QUERIES / max(1, what.num_nodes)
     sample = queries_of(what, learners=False).where(uniform(search.seed, F.lit("recall"), "node_id") < chance)
-    vectors = run.tables.read("embeddings").select("node_id", "vector")
-    targets = vectors if what.targets is None else vectors.join(what.targets, on="node_id", how="left_semi")
-    asked = sample.join(vectors, on="node_id", how="inner")
+    asked = sample.join(what.vectors, on="node_id", how="inner")
+    targets = among(what.vectors, what.targets)
     exact, found = (nearest_vectors(targets, asked, what.search(top_k, method)).select("src", "dst")
                     for method in ("exact", "hnsw"))
     hits = exact.join(found.withColumn("hit", F.lit(1)), on=["src", "dst"], how="left")
