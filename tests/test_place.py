@@ -251,3 +251,15 @@ def test_a_root_without_a_published_run_is_told(spark, run, tmp_path):
     with pytest.raises(RunError, match="no run is published"):
         place(spark, config)
     assert Tables(spark, config.output).all_runs("placed_nodes").count() == 0
+
+
+def test_the_job_takes_the_configuration_of_any_run():
+    """What describes the run's own files, its split and its pairs, does not describe the edges that arrive."""
+    from graphseam.place.submit import for_edges
+
+    config = config_of({"input": {"edges": "old", "nodes": "n", "node_type": "kind", "pairs": "p", "split": "s",
+                                  "weight": "w"}, "output": {"root": "r"}, "evaluate": {"held_out": "2"},
+                        "predict": {"links": {"candidates": "pairs", "src_type": "user"}}})
+    alone = for_edges(config, "new")
+    assert (alone.input.edges, alone.input.weight, alone.output.root) == ("new", "w", "r")
+    assert not (alone.input.nodes or alone.input.pairs or alone.input.split or alone.holds_out)

@@ -6,12 +6,19 @@ import argparse
 import sys
 from dataclasses import replace
 
-from graphseam.config import check_run_id, load_config
+from graphseam.config import Config, check_run_id, load_config
 from graphseam.errors import GraphseamError
 from graphseam.ingest.sources import check_inputs
 from graphseam.place import check_batch, place
 from graphseam.place.telling import print_batch
+from graphseam.sections import EvaluateConfig, PredictConfig
 from graphseam.session import build_session
+
+
+def for_edges(config: Config, edges: str) -> Config:
+    """The run's configuration, reading `edges` alone; how the run split and predicted is kept with the run."""
+    alone = replace(config.input, edges=edges, nodes="", node_type="", labels="", pairs="", split="")
+    return replace(config, input=alone, predict=PredictConfig(), evaluate=EvaluateConfig())
 
 
 def submit_place() -> None:
@@ -25,7 +32,7 @@ def submit_place() -> None:
     arguments = parser.parse_args()
     try:
         config = load_config(arguments.config, arguments.set)
-        config = replace(config, input=replace(config.input, edges=arguments.edges, nodes="", labels=""))
+        config = for_edges(config, arguments.edges)
         if arguments.run_id is not None:
             check_run_id(arguments.run_id)
         if arguments.batch is not None:
