@@ -262,4 +262,5 @@ def test_the_job_takes_the_configuration_of_any_run():
                         "predict": {"links": {"candidates": "pairs", "src_type": "user"}}})
     alone = for_edges(config, "new")
     assert (alone.input.edges, alone.input.weight, alone.output.root) == ("new", "w", "r")
-    assert not (alone.input.nodes or alone.input.pairs or alone.input.split or alone.holds_out)
+    assert (alone.input.nodes, alone.input.pairs, alone.input.split) == ("", "", "")
+    assert not alone.holds_out
