@@ -22,12 +22,23 @@ LASTFM = REPOSITORY / "tests" / "data" / "lastfm_asia"
 def spark():
     from graphseam.session import build_session, size_shuffles
 
-    os.environ["GRAPHSEAM_DRIVER_MEMORY"] = "2g"
+    os.environ["GRAPHSEAM_DRIVER_MEMORY"] = "3g"
     session = build_session("graphseam tests", local=True)
     size_shuffles(session, 0)
     assert int(session.conf.get("spark.sql.shuffle.partitions")) >= 3
     yield session
     session.stop()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forgotten_roots():
+    """Delta keeps what it knows of every table it opened for an hour, and a module opens hundreds that no other will."""
+    yield
+    from pyspark.sql import SparkSession
+
+    session = SparkSession.getActiveSession()
+    if session is not None:
+        session._jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,8 @@ import json
 import platform
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
@@ -25,6 +25,8 @@ from graphseam.errors import RunError
 from graphseam.ingest.sources import inputs, is_remote, local_files
 from graphseam.session import MANY_TASKS, in_one_process, memory_of_a_task
 from graphseam.tables import Tables
+
+NEW_HIGH = 1.01  # how far above the highest so far memory has to rise to be measured closely
 
 # The steps in order; each lists what its result hangs on, over what the steps it follows hang on.
 STEPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -193,18 +195,25 @@ def peak_memory(interval_s: float = 0.5) -> Iterator[list[float]]:
     """Watch the resident memory of this process and its children (JVM, Python workers); yields [peak in MB].
 
     On a cluster that is the driver's side only. Pages that processes share are divided among them where the system
-    tells (Linux), else counted once each.
+    tells (Linux), else counted once each. That division walks every page, a tenth of a second for a JVM, so it is
+    asked for only when the processes hold more in all than ever before.
     """
-    peak, done = [0.0], threading.Event()
+    peak, highest, done = [0.0], [0], threading.Event()
+
+    def total(size: Callable[[psutil.Process], int]) -> int:
+        held = 0
+        for process in (me, *me.children(recursive=True)):
+            with suppress(psutil.Error):  # it ended between being listed and being asked
+                held += size(process)
+        return held
 
     def look() -> None:
-        resident = 0
-        for process in (me, *me.children(recursive=True)):
-            try:
-                resident += getattr(process.memory_full_info(), "pss", 0) or process.memory_info().rss
-            except psutil.Error:
-                continue  # it ended between being listed and being asked
-        peak[0] = max(peak[0], resident / 2**20)
+        resident = total(lambda process: process.memory_info().rss)
+        if resident > NEW_HIGH * highest[0]:
+            highest[0] = resident
+            shared_out = total(lambda process: getattr(process.memory_full_info(), "pss", 0) or
+                               process.memory_info().rss)
+            peak[0] = max(peak[0], shared_out / 2**20)
 
     def watch() -> None:
         while not done.wait(interval_s):

@@ -40,26 +40,22 @@ SCORERS, LINK_MODEL = ("cosine", "dot_product", "degree_product"), "link_model"
 def draw_pairs(run: Run, num_nodes: int, dense: bool, bipartite: bool = False) -> dict[str, Any]:
     """Draw the pairs once, from the whole graph, and write evaluation_pairs; ingest calls this.
 
-    Positives are held-out edges, or a sample of the embedded ones where none are held out: those then serve to fit
-    the probability of links, not to measure it, and none is ranked. The far ends of `uniform` negatives are any
-    nodes, those of `hard` ones the ends of positives, so that degree alone tells less; in a bipartite graph both are
-    of the kind that links are predicted to.
+    Positives are held-out edges, so a run that holds none out has nothing to draw. The far ends of `uniform`
+    negatives are any nodes, those of `hard` ones the ends of positives, so that degree alone tells less; in a
+    bipartite graph both are of the kind that links are predicted to.
     Returns what the step reports: how many pairs of each kind, and how many positives lack some of their 100.
     """
-    settings, holds_out = run.config.evaluate, run.config.holds_out
-    seed = derive_seed(run.config.run.seed, "pairs")
+    settings, seed = run.config.evaluate, derive_seed(run.config.run.seed, "pairs")
     edges, held = run.tables.read("edges"), run.tables.read("holdout_edges")
-    known = edges.union(held) if holds_out else edges
-    whole = pairs_of(held if holds_out else edges, run.config.input.directed)
-    nodes, sample = run.tables.read("nodes"), sample_edges(whole, settings.max_pairs, seed)
+    sample = sample_edges(pairs_of(held, run.config.input.directed), settings.max_pairs, seed)
+    nodes = run.tables.read("nodes")
     with persisted(facing(sample, nodes) if bipartite else sample) as positives:
         num_positives = positives.count()
-        max_ranked = settings.max_ranked if holds_out else 0
         pools = pools_of(positives, num_positives, nodes, bipartite, num_nodes if dense else None)
         pairs = positives.select(F.lit(POSITIVE).alias("kind"), "query", "src", "dst") \
-            .union(draw_negatives(positives, pools, known, max_ranked, seed))
+            .union(draw_negatives(positives, pools, edges.union(held), settings.max_ranked, seed))
         run.tables.write("evaluation_pairs", with_degrees(pairs, edges))
-    return {"evaluation_pairs": _count_pairs(run, min(max_ranked, num_positives))}
+    return {"evaluation_pairs": _count_pairs(run, min(settings.max_ranked, num_positives))}
 
 
 def pools_of(positives: DataFrame, num_positives: int, nodes: DataFrame, bipartite: bool,

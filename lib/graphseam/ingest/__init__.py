@@ -55,7 +55,10 @@ def ingest(run: Run) -> dict[str, Any]:
         details["bipartite"] = _is_bipartite(run)
         details |= _write_edges(run, checked["edges"].where("reason IS NULL"), nodes)
     details["twins"] = details.pop("usable") - details["loops"] - details["edges"] - details["holdout_edges"]
-    details |= draw_pairs(run, details["nodes"], dense, details["bipartite"])
+    if run.config.holds_out:
+        details |= draw_pairs(run, details["nodes"], dense, details["bipartite"])
+    else:
+        run.tables.drop_run("evaluation_pairs")  # of an earlier try with other settings
     if "labels" in checked:
         details |= _write_labels(run, checked["labels"].where("reason IS NULL"), nodes)
     if "pairs" in checked:
