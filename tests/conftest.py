@@ -32,7 +32,7 @@ def spark():
 
 @pytest.fixture(scope="module", autouse=True)
 def forgotten_roots():
-    """Delta keeps what it knows of every table it opened for an hour, and a module opens hundreds that no other will."""
+    """Delta keeps what it knows of a table for an hour, and a module opens hundreds that no other will open."""
     yield
     from pyspark.sql import SparkSession
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import duckdb
@@ -23,6 +25,7 @@ from graphseam.config import config_of
 from graphseam.errors import RunError
 from graphseam.export import export_table
 from graphseam.place import place
+from graphseam.session import REQUIRED
 from graphseam.show import print_rows
 from graphseam.summary import print_summary
 from graphseam.tables import PUBLIC_TABLES, Tables, table_names, view_names
@@ -230,6 +233,26 @@ def test_every_query_of_the_readme_runs(spark, root):
         told = CliRunner().invoke(app, ["sql", "--root", str(root), query])
         assert told.exit_code == 0, (query, told.exception)
         assert len(told.stdout.splitlines()) > 2
+
+
+def test_every_query_of_the_readme_runs_in_spark_sql(spark, root, tmp_path):
+    """Spark's own command line, in a process of its own, over the names that `graphseam views` gives."""
+    told = CliRunner().invoke(app, ["views", "--root", str(root)])
+    assert told.exit_code == 0
+    (tmp_path / "views.sql").write_text(told.stdout)
+    queries = [query.removesuffix(";") for query in readme_queries()]
+    script = "".join(f"SELECT 'answer {at}';\n{query};\n" for at, query in enumerate(queries))
+    (tmp_path / "queries.sql").write_text(script + "SELECT 'end';\n")
+    settings = [f"--conf={key}={REQUIRED[key]}" for key in ("spark.sql.extensions", "spark.sql.catalog.spark_catalog")]
+    command = [Path(sys.executable).with_name("spark-sql"), "--master", "local[1]", "--driver-memory", "1g", *settings,
+               "--conf=spark.ui.enabled=false", "-i", "views.sql", "-f", "queries.sql"]
+    shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
+    assert shown.returncode == 0, shown.stderr[-3000:]
+    answers = re.split(r"^answer \d+$", shown.stdout.split("\nend")[0], flags=re.MULTILINE)[1:]
+    assert len(answers) == len(queries)
+    open_tables(spark, root).register_views()
+    for query, answer in zip(queries, answers, strict=True):
+        assert len(answer.strip().splitlines()) == spark.sql(query).count() > 0, query
 
 
 @pytest.mark.parametrize("width", [80, 200])

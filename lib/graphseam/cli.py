@@ -1,4 +1,4 @@
-"""The command line: `graphseam run`, `sql`, `export`, `similar`, `place`, `partition-report`."""
+"""The command line: `graphseam run`, `sql`, `export`, `similar`, `place`, `partition-report`, `views`."""
 
 from __future__ import annotations
 
@@ -140,14 +140,27 @@ def partition_report(root: Root, run_id: Annotated[str | None, typer.Option(
     print_levels(levels, console)
 
 
-def _open(root: str) -> Any:
-    from graphseam.runs import has_tables
+@app.command()
+def views(root: Root) -> None:
+    """Print SQL that names the tables and views, for spark-sql and every other Spark session."""
+    from graphseam.views import view_statements
 
-    if not has_tables(root):
+    _check_root(root)
+    print("\n".join(view_statements(root)))
+
+
+def _check_root(root: str) -> None:
+    from graphseam.runs import has_table
+
+    if not has_table(root):
         there = Path(root)
         hint = nearest(there.name, [entry.name for entry in there.parent.glob("*") if entry.is_dir()]) \
             .split(" Known:")[0] if there.parent.is_dir() else ""
         raise InputError(f"{root!r} holds no graphseam tables; give the output.root of a run.{hint}")
+
+
+def _open(root: str) -> Any:
+    _check_root(root)
     from graphseam.sections import OutputConfig
     from graphseam.session import build_session
     from graphseam.tables import Tables

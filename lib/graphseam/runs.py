@@ -22,7 +22,7 @@ from pyspark.sql import SparkSession
 from graphseam import __version__
 from graphseam.config import Config
 from graphseam.errors import RunError
-from graphseam.ingest.sources import inputs, is_remote, local_files
+from graphseam.ingest.sources import inputs, is_remote, local_files, local_path
 from graphseam.session import MANY_TASKS, in_one_process, memory_of_a_task
 from graphseam.tables import Tables
 
@@ -241,6 +241,6 @@ def versions(spark: SparkSession) -> dict[str, str]:
     return found
 
 
-def has_tables(root: str) -> bool:
-    """Whether a directory holds a graphseam root; true for an address that only Spark can look at."""
-    return is_remote(root) or Path(root.removeprefix("file://"), "runs", "_delta_log").is_dir()
+def has_table(root: str, name: str = "runs") -> bool:
+    """Whether a directory holds that table; true for an address that only Spark can look at."""
+    return is_remote(root) or Path(local_path(root), name, "_delta_log").is_dir()

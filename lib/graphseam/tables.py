@@ -52,6 +52,31 @@ def _sql_files(folder: Traversable) -> tuple[str, ...]:
     return tuple(sorted(entry.name.removesuffix(".sql") for entry in folder.iterdir() if entry.name.endswith(".sql")))
 
 
+def quoted(catalog: str) -> str:
+    return ".".join(f"`{part}`" for part in catalog.split("."))
+
+
+def absolute(root: str) -> str:
+    """The root as Spark takes it wherever a process stands: an address as it is, a directory from /."""
+    root = root.rstrip("/")
+    return root if re.match(r"^[a-z][a-z0-9+.-]*:/", root, re.IGNORECASE) else str(Path(root).resolve())
+
+
+def identifier_of(output: OutputConfig, name: str) -> str:
+    """A table's name in SQL: delta.`<root>/<name>`, or `<catalog>`.`<name>`."""
+    if name not in table_names():
+        raise RunError(f"there is no table {name!r}.{nearest(name, table_names())}")
+    return f"{quoted(output.catalog)}.`{name}`" if output.catalog else f"delta.`{absolute(output.root)}/{name}`"
+
+
+def view_selects(output: OutputConfig) -> Iterator[tuple[str, str]]:
+    """(name, SELECT) of each view, over the tables of an output."""
+    names = {name: identifier_of(output, name) for name in table_names()}
+    for view in view_names():
+        statement = schema_dir().joinpath("views", f"{view}.sql").read_text(encoding="utf-8")
+        yield view, Template(statement).substitute(names)
+
+
 class Tables:
     """The tables of one root (or catalog), seen by one run.
 
@@ -67,23 +92,18 @@ class Tables:
         self._written: set[str] = set()
 
     def identifier(self, name: str) -> str:
-        """The table's name in SQL: delta.`<root>/<name>`, or `<catalog>`.`<name>`."""
-        if name not in table_names():
-            raise RunError(f"there is no table {name!r}.{nearest(name, table_names())}")
-        if self.output.catalog:
-            return f"{self._schema()}.`{name}`"
-        return f"delta.`{self._absolute_root()}/{name}`"
+        """The table's name in SQL."""
+        return identifier_of(self.output, name)
 
     def _schema(self) -> str:
-        return ".".join(f"`{part}`" for part in self.output.catalog.split("."))
+        return quoted(self.output.catalog)
 
     def location(self, name: str) -> str:
         """Where a person finds the table: its path, or its name in the catalog."""
         return f"{self.output.catalog}.{name}" if self.output.catalog else f"{self.output.root.rstrip('/')}/{name}"
 
     def _absolute_root(self) -> str:
-        root = self.output.root.rstrip("/")
-        return root if re.match(r"^[a-z][a-z0-9+.-]*:/", root, re.IGNORECASE) else str(Path(root).resolve())
+        return absolute(self.output.root)
 
     def ensure(self, name: str) -> None:
         """Create the table from its SQL file where it does not exist yet."""
@@ -182,10 +202,7 @@ class Tables:
 
     def views(self) -> Iterator[tuple[str, str]]:
         """(name, SELECT) of each view, over this root's tables."""
-        names = {name: self.identifier(name) for name in table_names()}
-        for view in view_names():
-            statement = schema_dir().joinpath("views", f"{view}.sql").read_text(encoding="utf-8")
-            yield view, Template(statement).substitute(names)
+        return view_selects(self.output)
 
     def register_views(self, query: str | None = None) -> None:
         """Make the tables and views known to this session by their plain names, so that SQL can ask for them.

@@ -1,0 +1,20 @@
+"""The tables and views of a directory for other Spark sessions, such as spark-sql's: a script that names them."""
+
+from __future__ import annotations
+
+from graphseam.runs import has_table
+from graphseam.sections import OutputConfig
+from graphseam.tables import identifier_of, table_names, view_selects
+
+
+def view_statements(root: str) -> list[str]:
+    """Statements of SQL that make the root's tables and views known by their plain names; no session is needed.
+
+    Paths are absolute. A table that no step has made yet is left out, and with it the views that read it.
+    """
+    output = OutputConfig(root=root)
+    identifiers = {name: identifier_of(output, name) for name in table_names()}
+    missing = {identifiers[name] for name in identifiers if not has_table(root, name)}
+    selects = [(name, f"SELECT * FROM {table}") for name, table in identifiers.items() if table not in missing]
+    selects += [(name, select) for name, select in view_selects(output) if not any(part in select for part in missing)]
+    return [f"CREATE OR REPLACE TEMPORARY VIEW {name} AS {select.strip()};" for name, select in selects]
