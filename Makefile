@@ -21,7 +21,7 @@ demo: install
 	$(BIN)/graphseam run conf/demo.toml
 
 test: install lint
-	$(BIN)/pytest tests -n 2 --dist loadfile
+	$(BIN)/pytest tests -n 2 --dist loadfile --durations 40
 
 lint: install
 	$(BIN)/ruff check lib jobs tests

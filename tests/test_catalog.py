@@ -17,10 +17,10 @@ def schema(spark):
 
 
 def test_a_run_in_a_catalog_keeps_its_tables_and_views_there(spark, schema, tmp_path):
-    config = _build(Config, {"input": write_graph(ZOO[4], tmp_path), "output": {"catalog": schema},
-                             "embed": {"dim": 4}, "predict": {"links": {"top_k": 2}}}, prefix="")
-    run_steps(spark, config, "one")
-    run_steps(spark, config, "two")
+    section = {"input": write_graph(ZOO[4], tmp_path), "output": {"catalog": schema}, "embed": {"dim": 4}}
+    for run_id, top_k in (("one", 2), ("two", 0)):
+        predict = {"links": {"top_k": top_k}, "similar": {"top_k": top_k}}
+        run_steps(spark, _build(Config, {**section, "predict": predict}, prefix=""), run_id)
     names = {row["tableName"] for row in spark.sql(f"SHOW TABLES IN {schema}").collect()}
     assert set(table_names()) | set(view_names()) <= names
     assert spark.table(f"{schema}.embeddings").count() == 40

@@ -139,8 +139,8 @@ def test_the_same_bytes_for_1_3_and_7_input_partitions(spark, tmp_path, communit
     assert len(found[0]["embeddings"]) == 120
 
 
-@pytest.mark.parametrize("method", [method for method in PARTITIONERS if method != "metis"])  # multilevel hands over
-@pytest.mark.parametrize("max_levels", [1, 2, 4])
+@pytest.mark.parametrize(("method", "max_levels"), [  # multilevel hands over to metis
+    *((method, 4) for method in PARTITIONERS if method != "metis"), ("multilevel", 1), ("multilevel", 2)])
 def test_a_level_with_many_cuts_ends_in_one_core_for_the_frame(spark, tmp_path, community_edges, method, max_levels):
     path = write_parts(community_edges, tmp_path / "edges", 1, seed=0)
     partition = {"method": method, "num_subgraphs": 6, "max_levels": max_levels}
