@@ -21,7 +21,7 @@ demo: install
 	$(BIN)/graphseam run conf/demo.toml
 
 test: install lint
-	$(BIN)/pytest tests -n 2 --dist loadfile --durations 40
+	$(BIN)/pytest tests -n 2 --dist loadfile --no-loadscope-reorder --durations 40
 
 lint: install
 	$(BIN)/ruff check lib jobs tests

@@ -18,6 +18,17 @@ SHARED = REPOSITORY.parent / "shared"
 LASTFM = REPOSITORY / "tests" / "data" / "lastfm_asia"
 
 
+# Two processes take the files in this order: a long one begun last would leave one of them waiting for the other.
+LONG_ONES_FIRST = ("test_submit", "test_pipeline", "test_link_predictions", "test_refine", "test_embed", "test_place",
+                   "test_readers", "test_partition", "test_ingest", "test_node_predictions", "test_evaluate")
+
+
+def pytest_collection_modifyitems(items):
+    last = len(LONG_ONES_FIRST)
+    places = {name: place for place, name in enumerate(LONG_ONES_FIRST)}
+    items.sort(key=lambda item: places.get(item.path.stem, last))
+
+
 @pytest.fixture(scope="session")
 def spark():
     from graphseam.session import build_session, size_shuffles
