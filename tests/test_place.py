@@ -15,6 +15,7 @@ from graphs import SmallGraph, clique
 from graphseam.config import config_of
 from graphseam.errors import ConfigError, InputError, RunError
 from graphseam.place import batch_name, place
+from graphseam.place.telling import print_batch
 from graphseam.session import size_shuffles
 from graphseam.tables import Tables
 
@@ -127,7 +128,7 @@ def test_vectors_are_the_views_mean_of_the_neighbours(run, told):
         assert np.linalg.norm(vector) == pytest.approx(2.0, abs=1e-5)  # as refined vectors are
 
 
-def test_links_are_of_the_run_and_not_those_the_batch_holds(run, told):
+def test_links_are_of_the_run_and_not_those_the_batch_holds(run, told, capsys):
     rows = placed(run, table="placed_links")
     assert told["links"] == len(rows) == 5 * 10
     known = vectors_of(run)
@@ -147,6 +148,9 @@ def test_links_are_of_the_run_and_not_those_the_batch_holds(run, told):
         assert max(row["cosine"] for row in mine) == pytest.approx(max(free), abs=1e-5)  # the nearest is among them
         assert all(a["probability"] >= b["probability"] for a, b in itertools.pairwise(mine))
     assert told["labels"] == len(placed(run, table="placed_labels")) == 0
+    assert told["no_model_of"] == ["labels"]
+    print_batch(told)
+    assert "The run has no model of labels: it predicted none\n" in capsys.readouterr().out
 
 
 def test_layout_does_not_show_and_a_batch_is_replaced(run, told, tmp_path):

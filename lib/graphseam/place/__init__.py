@@ -160,13 +160,15 @@ def _count_statuses(run: Run, batch: str) -> dict[str, int]:
     return {PLACED: counts.get(PLACED, 0), UNREACHABLE: counts.get(UNREACHABLE, 0)}
 
 
-def _predict(run: Run, batch: str, arcs: DataFrame, top_links: int) -> dict[str, int]:
-    """Links and labels of what was placed, replacing those the batch had before."""
+def _predict(run: Run, batch: str, arcs: DataFrame, top_links: int) -> dict[str, Any]:
+    """Links and labels of what was placed, replacing those the batch had before; and what the run has no model of."""
     placed = _placed(run, batch).where(F.col("status") == PLACED).select("node_id", "id", "vector")
-    counts = {}
+    counts: dict[str, Any] = {"no_model_of": []}
     with placed_links(run, placed, arcs, top_links) as links:
         for name, rows in (("links", links), ("labels", placed_labels(run, placed))):
-            rows = run.tables.read(f"placed_{name}").drop("batch").limit(0) if rows is None else rows
+            if rows is None:
+                rows = run.tables.read(f"placed_{name}").drop("batch").limit(0)
+                counts["no_model_of"] += [name] if name != "links" or top_links else []
             counts[name] = write_batch(run, f"placed_{name}", rows, batch)
     return counts
 

@@ -19,6 +19,8 @@ def print_batch(details: dict[str, Any]) -> None:
         console.print(f"{sum(details['rejected'].values()):,} rows rejected: {reasons}; kept in rejected_rows")
     console.print(f"{details['placed']:,} nodes placed, {details['unreachable']:,} unreachable; {details['links']:,} "
                   f"links and {details['labels']:,} labels predicted")
+    if details["no_model_of"]:
+        console.print(f"The run has no model of {' and '.join(details['no_model_of'])}: it predicted none")
     if details["share_of_run"] > MUCH_NEW:
         console.print(f"The batch has {details['share_of_run']:.0%} as many nodes as the run; more than {MUCH_NEW:.0%} "
                       "is better embedded in a run of its own (docs/new-nodes.md)")
