@@ -28,7 +28,7 @@ from graphseam.place import place
 from graphseam.session import REQUIRED
 from graphseam.show import print_rows
 from graphseam.summary import print_summary
-from graphseam.tables import PUBLIC_TABLES, Tables, table_names, view_names
+from graphseam.tables import PUBLIC_TABLES, Tables, table_names, view_names, view_selects
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +204,7 @@ def test_the_newest_run_is_compared_with_the_one_before(spark, root):
 
 def test_a_first_run_is_compared_with_nothing_and_a_measure_may_be_on_one_side(spark, root):
     """The view over tables of its own: one run, then a second that measures something else."""
-    _, select = next(view for view in open_tables(spark, root).views() if view[0] == "run_comparison")
+    _, select = next(view for view in view_selects(open_tables(spark, root).output) if view[0] == "run_comparison")
     spark.createDataFrame([("a", 1), ("b", 2)], "run_id STRING, published_at INT").createOrReplaceTempView("made_runs")
     spark.createDataFrame([("a", "t", "auc", "v", "s", "all", 0.5, 1), ("b", "t", "ap", "v", "s", "all", 0.7, 1)],
                           "run_id STRING, task STRING, metric STRING, variant STRING, scorer STRING, stratum STRING, "

@@ -95,15 +95,9 @@ class Tables:
         """The table's name in SQL."""
         return identifier_of(self.output, name)
 
-    def _schema(self) -> str:
-        return quoted(self.output.catalog)
-
     def location(self, name: str) -> str:
         """Where a person finds the table: its path, or its name in the catalog."""
         return f"{self.output.catalog}.{name}" if self.output.catalog else f"{self.output.root.rstrip('/')}/{name}"
-
-    def _absolute_root(self) -> str:
-        return absolute(self.output.root)
 
     def ensure(self, name: str) -> None:
         """Create the table from its SQL file where it does not exist yet."""
@@ -111,7 +105,7 @@ class Tables:
             return
         self._ensured.add(name)
         if self.output.catalog and len(self._ensured) == 1:
-            self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self._schema()}")
+            self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {quoted(self.output.catalog)}")
         statement = schema_dir().joinpath(f"{name}.sql").read_text(encoding="utf-8")
         self.spark.sql(Template(statement).substitute(table=self.identifier(name)))
 
@@ -120,7 +114,7 @@ class Tables:
             return self.spark.catalog.tableExists(f"{self.output.catalog}.{name}")
         from delta.tables import DeltaTable
 
-        return DeltaTable.isDeltaTable(self.spark, f"{self._absolute_root()}/{name}")
+        return DeltaTable.isDeltaTable(self.spark, f"{absolute(self.output.root)}/{name}")
 
     def all_runs(self, name: str) -> DataFrame:
         """The whole table, created empty where it does not exist."""
@@ -168,7 +162,7 @@ class Tables:
         if self.output.catalog:
             writer.saveAsTable(self.identifier(name))
         else:
-            writer.save(f"{self._absolute_root()}/{name}")
+            writer.save(f"{absolute(self.output.root)}/{name}")
         return int(counted.get["rows"])
 
     def _holds_nothing(self, name: str, predicate: str) -> bool:
@@ -193,16 +187,12 @@ class Tables:
         if self.output.catalog:
             writer.saveAsTable(self.identifier(name))
         else:
-            writer.save(f"{self._absolute_root()}/{name}")
+            writer.save(f"{absolute(self.output.root)}/{name}")
 
     def drop_run(self, name: str) -> None:
         """Remove this run's rows of the table, where it exists."""
         if not self.is_new_run and self.exists(name):
             self.spark.sql(f"DELETE FROM {self.identifier(name)} WHERE run_id = '{self.run_id}'")
-
-    def views(self) -> Iterator[tuple[str, str]]:
-        """(name, SELECT) of each view, over this root's tables."""
-        return view_selects(self.output)
 
     def register_views(self, query: str | None = None) -> None:
         """Make the tables and views known to this session by their plain names, so that SQL can ask for them.
@@ -213,15 +203,16 @@ class Tables:
         for name in table_names():
             if "show" in words or name in words:
                 self.all_runs(name).createOrReplaceTempView(name)
-        for view, select in self.views():
+        for view, select in view_selects(self.output):
             if "show" in words or view in words:
                 self.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW {view} AS {select}")
 
     def create_catalog_views(self) -> None:
         """In a catalog, keep the views there; a directory has no place for them, so `graphseam sql` makes them."""
         if self.output.catalog:
+            schema = quoted(self.output.catalog)
             for name in table_names():
                 self.ensure(name)
-            for view, select in self.views():
+            for view, select in view_selects(self.output):
                 comment = select.splitlines()[0].removeprefix("-- ").replace("'", "\\'")
-                self.spark.sql(f"CREATE OR REPLACE VIEW {self._schema()}.`{view}` COMMENT '{comment}' AS {select}")
+                self.spark.sql(f"CREATE OR REPLACE VIEW {schema}.`{view}` COMMENT '{comment}' AS {select}")

@@ -163,14 +163,14 @@ def _count_statuses(run: Run, batch: str) -> dict[str, int]:
 def _predict(run: Run, batch: str, arcs: DataFrame, top_links: int) -> dict[str, Any]:
     """Links and labels of what was placed, replacing those the batch had before; and what the run has no model of."""
     placed = _placed(run, batch).where(F.col("status") == PLACED).select("node_id", "id", "vector")
-    counts: dict[str, Any] = {"no_model_of": []}
+    counts = {}
     with placed_links(run, placed, arcs, top_links) as links:
-        for name, rows in (("links", links), ("labels", placed_labels(run, placed))):
-            if rows is None:
-                rows = run.tables.read(f"placed_{name}").drop("batch").limit(0)
-                counts["no_model_of"] += [name] if name != "links" or top_links else []
+        found = {"links": links, "labels": placed_labels(run, placed)}
+        for name, rows in found.items():
+            rows = run.tables.read(f"placed_{name}").drop("batch").limit(0) if rows is None else rows
             counts[name] = write_batch(run, f"placed_{name}", rows, batch)
-    return counts
+    asked = found if top_links else {"labels": found["labels"]}
+    return {**counts, "no_model_of": [name for name, rows in asked.items() if rows is None]}
 
 
 def _placed(run: Run, batch: str) -> DataFrame:

@@ -103,7 +103,7 @@ def _models(what: Sought, designs: dict[str, Design], given: dict[str, LinkModel
     Where candidates or drawn pairs hold too few examples, the other model stands for both; none where both do.
     """
     run, measured = what.run, what.run.config.holds_out
-    known = run.tables.read("evaluation_pairs").where(F.lit(measured)).select("src", "dst")
+    known = run.tables.read("evaluation_pairs").select("src", "dst")
     if given is not None:
         if measured:
             run.tables.write("pair_scores", with_score(known_features(what, known), _pick(given, PAIRS), "link_model"))
