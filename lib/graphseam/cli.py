@@ -1,4 +1,4 @@
-"""The command line: `graphseam run`, `sql`, `export`, `similar`, `place`, `partition-report`, `views`."""
+"""The command line: `graphseam run`, `sql`, `export`, `similar`, `place`, `partition-report`, `views`, `prune`."""
 
 from __future__ import annotations
 
@@ -147,6 +147,20 @@ def views(root: Root) -> None:
 
     _check_root(root)
     print("\n".join(view_statements(root)))
+
+
+@app.command()
+def prune(
+    root: Root,
+    keep: Annotated[int, typer.Option(help="Published runs kept, the newest.", min=1)] = 7,
+    dry_run: Annotated[bool, typer.Option(help="Tell what would be removed, and change nothing.")] = False,
+) -> None:
+    """Remove old runs from every table, abandoned ones too, and the files that no table needs."""
+    from graphseam.prune import prune as prune_runs
+    from graphseam.prune import tell
+    from graphseam.sections import PruneConfig
+
+    print("\n".join(tell(prune_runs(_open(root), PruneConfig(keep=keep), dry_run), dry_run)))
 
 
 def _check_root(root: str) -> None:

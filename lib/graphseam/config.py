@@ -15,11 +15,13 @@ from graphseam.sections import (
     EmbedConfig,
     EvaluateConfig,
     FuseConfig,
+    GateConfig,
     InputConfig,
     OutputConfig,
     PartitionConfig,
     PlaceConfig,
     PredictConfig,
+    PruneConfig,
     RefineConfig,
     RunConfig,
     check_run_id,
@@ -45,6 +47,8 @@ class Config:
     predict: PredictConfig = field(default_factory=PredictConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     place: PlaceConfig = field(default_factory=PlaceConfig)
+    gate: GateConfig = field(default_factory=GateConfig)
+    prune: PruneConfig = field(default_factory=PruneConfig)
 
     def __post_init__(self) -> None:
         if not self.input.edges:

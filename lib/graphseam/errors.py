@@ -22,6 +22,10 @@ class RunError(GraphseamError):
     """A run cannot be begun, resumed or read: wrong id, wrong order of steps, other inputs than before."""
 
 
+class GateError(RunError):
+    """A run is worse than the one published before it by more than gate.max_drop, and is not published."""
+
+
 class MemoryBudgetError(GraphseamError):
     """A piece of work was predicted to need more memory than one task may hold."""
 

@@ -1,7 +1,9 @@
-"""One run's rows of a table as one file, for tools that don't read Delta."""
+"""One run's rows of a table as one file, or a directory of files, for tools that don't read Delta."""
 
 from __future__ import annotations
 
+import argparse
+import sys
 import tempfile
 from pathlib import Path
 
@@ -9,7 +11,9 @@ from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType
 
-from graphseam.errors import ConfigError, RunError, nearest
+from graphseam.config import check_run_id, load_config
+from graphseam.errors import ConfigError, GraphseamError, RunError, nearest
+from graphseam.session import build_session
 from graphseam.tables import PUBLIC_TABLES, Tables, view_names
 
 ID_COLUMNS = {"nodes": ["id"], "embeddings": ["id"], "current_embeddings": ["id"], "node_predictions": ["id"],
@@ -51,6 +55,49 @@ def export_table(tables: Tables, name: str, output: str, run_id: str | None = No
     Integer ids come out as int64, others as text. Errors: RunError for an unknown table or run.
     Cost: one task sorts and writes, spilling to disk what it cannot hold.
     """
+    rows, id_type = _rows_of_run(tables, name, run_id)
+    rows = rows.repartition(1)
+    if name in ORDERS:
+        rows = rows.sortWithinPartitions(*ORDERS[name])
+    return _write(_public(rows, name, id_type), Path(output))
+
+
+def export_directory(tables: Tables, name: str, output: str, run_id: str | None = None) -> int:
+    """Write the rows as Parquet files into a directory, at any address Spark can write; returns how many.
+
+    What the directory held is replaced. Columns are those of export_table; rows come in no order. Cost: every task
+    writes what it reads, no shuffle. Errors: RunError for an unknown table or run.
+    """
+    rows, id_type = _rows_of_run(tables, name, run_id)
+    observed = Observation()
+    _public(rows, name, id_type).observe(observed, F.count("*").alias("rows")).write.mode("overwrite").parquet(output)
+    return int(observed.get["rows"])
+
+
+def submit_export() -> None:
+    """The job under spark-submit: read the arguments, export, end with 0 or one clear line and 1."""
+    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
+    parser.add_argument("--config", required=True, help="TOML file of the runs: its [output]")
+    parser.add_argument("--table", default="top_links", help="a public table or a view")
+    parser.add_argument("--output", required=True, help="directory for the Parquet files; what it holds is replaced")
+    parser.add_argument("--run-id", help="a published run; the newest where not given")
+    parser.add_argument("--set", action="append", default=[], metavar="section.key=value", help="override a setting")
+    arguments = parser.parse_args()
+    try:
+        config = load_config(arguments.config, arguments.set)
+        check_table(arguments.table)
+        if arguments.run_id is not None:
+            check_run_id(arguments.run_id)
+        tables = Tables(build_session("graphseam export"), config.output)
+        count = export_directory(tables, arguments.table, arguments.output, arguments.run_id)
+        print(f"{count:,} rows of {arguments.table} written to {arguments.output}")
+    except GraphseamError as error:
+        print(f"graphseam: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _rows_of_run(tables: Tables, name: str, run_id: str | None) -> tuple[DataFrame, str]:
+    """(rows of a table or view, id_type) of a published run, the newest where none is given."""
     check_table(name)
     run_id, id_type = published_run(tables, run_id)
     if name in view_names():
@@ -58,10 +105,7 @@ def export_table(tables: Tables, name: str, output: str, run_id: str | None = No
         rows = tables.spark.table(name)
     else:
         rows = tables.all_runs(name)
-    rows = rows.where(F.col("run_id") == run_id).repartition(1)
-    if name in ORDERS:
-        rows = rows.sortWithinPartitions(*ORDERS[name])
-    return _write(_public(rows, name, id_type), Path(output))
+    return rows.where(F.col("run_id") == run_id), id_type
 
 
 def published_run(tables: Tables, run_id: str | None) -> tuple[str, str]:

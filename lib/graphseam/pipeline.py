@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from graphseam.config import Config, check_run_id, load_config
@@ -12,6 +12,7 @@ from graphseam.embed import embed
 from graphseam.errors import ConfigError, GraphseamError
 from graphseam.evaluate import evaluate
 from graphseam.fuse import fuse
+from graphseam.gate import gate
 from graphseam.ingest import ingest
 from graphseam.ingest.sources import check_inputs
 from graphseam.partition import partition
@@ -20,7 +21,7 @@ from graphseam.predict.similar import predict_similar
 from graphseam.progress import StepProgress
 from graphseam.publish import publish
 from graphseam.refine import refine
-from graphseam.runs import STEPS, Run, is_current, new_run_id, open_run, recorded, require_before
+from graphseam.runs import GATE, STEPS, Run, is_done, new_run_id, open_run, recorded, require_before, steps_of
 from graphseam.session import build_session, size_shuffles
 
 ACTIONS: dict[str, Callable[[Run], dict[str, Any]]] = {
@@ -33,6 +34,7 @@ ACTIONS: dict[str, Callable[[Run], dict[str, Any]]] = {
     "predict_nodes": predict_nodes,
     "predict_similar": predict_similar,
     "evaluate": evaluate,
+    GATE: gate,
     "publish": publish,
 }
 
@@ -49,23 +51,30 @@ def run_step(run: Run, step: str, progress: StepProgress) -> None:
 def run_pipeline(config: Config, run_id: str | None = None, local: bool = False) -> Run:
     """All steps in one session; those of the run that are done with the same settings are left as they are.
 
-    Returns the published run. Errors: GraphseamError; nothing of an unpublished run is seen by the views.
+    Returns the published run. Errors: GraphseamError, GateError among them where the run is worse than the one before
+    and so not published; nothing of an unpublished run is seen by the views.
     """
     run_id = check_run_id(new_run_id() if run_id is None else run_id)
     check_inputs(config.input)
-    progress = StepProgress(total=len(STEPS))
+    steps = steps_of(config)
+    progress = StepProgress(total=len(steps))
     progress.start(run_id)
     spark = build_session("graphseam", local)
     if local and config.output.catalog and spark.conf.get("spark.sql.catalogImplementation") == "in-memory":
         raise ConfigError("output.catalog needs a metastore, and this local session has none: its tables would be gone "
                           "with it; set output.root, or submit jobs/pipeline.py to a cluster that has one")
     run = open_run(spark, config, run_id)
-    for step in STEPS:
-        if is_current(run, step):
+    _run_steps(run, steps, progress, resume=True)
+    return run
+
+
+def _run_steps(run: Run, steps: Sequence[str], progress: StepProgress, resume: bool) -> None:
+    """The steps in order; with `resume` those that are done are left as they are."""
+    for step in steps:
+        if resume and is_done(run, step):
             progress.skip(step)
         else:
             run_step(run, step, progress)
-    return run
 
 
 def submit(*steps: str) -> None:
@@ -74,6 +83,8 @@ def submit(*steps: str) -> None:
     parser.add_argument("--config", required=True, help="TOML file; see conf/demo.toml")
     parser.add_argument("--run-id", required=not _is_whole(steps), help="the run these tables belong to")
     parser.add_argument("--set", action="append", default=[], metavar="section.key=value", help="override a setting")
+    parser.add_argument("--resume", action="store_true", help="leave as it is what is done with the same settings and "
+                        "input files, as after a lost connection; `pipeline` always does")
     arguments = parser.parse_args()
     try:
         config = load_config(arguments.config, arguments.set)
@@ -85,8 +96,7 @@ def submit(*steps: str) -> None:
         check_inputs(config.input)
         run = open_run(build_session(f"graphseam {steps[0]}"), config, check_run_id(arguments.run_id))
         progress = StepProgress(total=len(steps))
-        for step in steps:
-            run_step(run, step, progress)
+        _run_steps(run, steps, progress, arguments.resume)
     except GraphseamError as error:
         print(f"graphseam: {error}", file=sys.stderr)
         sys.exit(1)

@@ -24,6 +24,7 @@ TOLD = {
     "predict_nodes": "{predictions:,} labels{not_learnt}",
     "predict_similar": "{similar:,} similar nodes",
     "evaluate": "{metrics_total} numbers",
+    "gate": "{told}",
     "publish": "{vectors:,} vectors published",
 }
 

@@ -43,6 +43,9 @@ STEPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "evaluate": (("evaluate",), ("predict_links", "predict_nodes")),
     "publish": ((), ("evaluate", "predict_similar")),
 }
+# A check between evaluate and publish: part of a run where it is configured, and no result hangs on it.
+GATE = "gate"
+ALL_STEPS = {**STEPS, GATE: ((GATE,), ("evaluate",))}
 
 
 @dataclass(frozen=True)
@@ -102,13 +105,19 @@ def open_run(spark: SparkSession, config: Config, run_id: str) -> Run:
     return run
 
 
+def steps_of(config: Config) -> list[str]:
+    """The steps of a whole run in order: all that make it, with the gate before publish where it can stop a run."""
+    made = list(STEPS)
+    return [*made[:-1], GATE, made[-1]] if config.gate.max_drop < 1 else made
+
+
 def step_fingerprint(config: Config, step: str) -> str:
     """Hash of every setting the step's result hangs on, its own and those of the steps before it."""
     tree = dataclasses.asdict(config)
     sections: set[str] = set()
     pending = [step]
     while pending:
-        keys, before = STEPS[pending.pop()]
+        keys, before = ALL_STEPS[pending.pop()]
         sections.update(keys)
         pending.extend(before)
     chosen = {}
@@ -137,8 +146,13 @@ def is_current(run: Run, step: str) -> bool:
     record = run.newest(step)
     if record is None or record["config_fingerprint"] != step_fingerprint(run.config, step):
         return False
-    _, before = STEPS[step]
+    _, before = ALL_STEPS[step]
     return all(is_current(run, earlier) and _started(run, earlier) <= record["started_at"] for earlier in before)
+
+
+def is_done(run: Run, step: str) -> bool:
+    """Whether the step needs no repeating. The gate is asked again until the run is published: others may have been."""
+    return is_current(run, step) and (step != GATE or is_current(run, "publish"))
 
 
 def _started(run: Run, step: str) -> datetime:
@@ -149,7 +163,7 @@ def _started(run: Run, step: str) -> datetime:
 
 def require_before(run: Run, step: str) -> None:
     """RunError unless the steps that `step` reads from are done with this configuration."""
-    for earlier in STEPS[step][1]:
+    for earlier in ALL_STEPS[step][1]:
         if not is_current(run, earlier):
             why = "has not been run" if run.newest(earlier) is None else \
                 "was run with other settings or before a step it reads from was repeated"

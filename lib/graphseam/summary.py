@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from graphseam.partition.report import print_levels
-from graphseam.runs import STEPS, Run
+from graphseam.runs import ALL_STEPS, Run
 from graphseam.tables import PUBLIC_TABLES, view_names
 
 NUM_EXAMPLES = 5
@@ -62,7 +62,7 @@ def _steps(run: Run) -> Table:
     table = Table(title="Where the time went", title_justify="left")
     for name in ("step", "seconds", "share", "peak memory"):
         table.add_column(name, justify="left" if name == "step" else "right")
-    records = [record for record in map(run.newest, STEPS) if record is not None]
+    records = [record for record in map(run.newest, ALL_STEPS) if record is not None]
     total = sum(record["seconds"] for record in records)
     for record in records:
         table.add_row(record["step"], f"{record['seconds']:.1f}", _share(record["seconds"], total),

@@ -27,7 +27,7 @@ else:
 
 PUBLIC_TABLES = ("nodes", "embeddings", "link_predictions", "node_predictions", "label_quality", "similar_nodes",
                  "placed_nodes", "placed_links", "placed_labels", "metrics", "reliability", "runs", "rejected_rows",
-                 "partition_levels", "subgraph_stats", "alignments", "run_steps")
+                 "partition_levels", "subgraph_stats", "alignments", "run_steps", "gate_checks")
 # A float32 vector neither repeats nor compresses: a dictionary would only cost time and memory.
 WRITE_OPTIONS = {"parquet.enable.dictionary": "false", "compression": "snappy"}
 
@@ -193,6 +193,11 @@ class Tables:
         """Remove this run's rows of the table, where it exists."""
         if not self.is_new_run and self.exists(name):
             self.spark.sql(f"DELETE FROM {self.identifier(name)} WHERE run_id = '{self.run_id}'")
+
+    def drop_runs(self, name: str, run_ids: list[str]) -> None:
+        """Remove every row of those runs in one commit; run_id partitions each table, so no row is read."""
+        chosen = ", ".join(f"'{check_run_id(run_id)}'" for run_id in run_ids)
+        self.spark.sql(f"DELETE FROM {self.identifier(name)} WHERE run_id IN ({chosen})")
 
     def register_views(self, query: str | None = None) -> None:
         """Make the tables and views known to this session by their plain names, so that SQL can ask for them.

@@ -1,0 +1,122 @@
+"""prune: remove old runs from every table, and the files that no table needs any more."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from pyspark.sql import functions as F
+
+from graphseam.config import load_config
+from graphseam.errors import GraphseamError, RunError
+from graphseam.sections import PruneConfig
+from graphseam.session import build_session
+from graphseam.tables import Tables, table_names
+
+# Readers forget a run the moment it leaves `runs`; `run_steps` goes last, so that a prune that was stopped finds the
+# rest of its runs the next time.
+FIRST, LAST = "runs", "run_steps"
+AT_ONCE = 4
+LISTING_TASKS = "spark.sql.sources.parallelPartitionDiscovery.parallelism"
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The runs of a root by what becomes of them, newest first."""
+
+    kept: list[str] = field(default_factory=list)         # published, the newest
+    needed: list[str] = field(default_factory=list)       # older, kept because a kept run names them
+    unfinished: list[str] = field(default_factory=list)   # not published, with a step young enough to be at work
+    published: list[str] = field(default_factory=list)    # to be removed
+    abandoned: list[str] = field(default_factory=list)    # to be removed: never published
+
+    @property
+    def removed(self) -> list[str]:
+        return [*self.published, *self.abandoned]
+
+
+def prune(tables: Tables, settings: PruneConfig, dry_run: bool = False) -> Runs:
+    """Remove the runs that `prune.keep` and `prune.unpublished_days` do not keep; returns which went and which stayed.
+
+    Kept with the newest published runs are those they name: as embed.warm_start, or as predict.links.model_run.
+    Every row of a removed run goes, its batches of new nodes and rejected rows included; whatever was exported stays.
+    Then VACUUM deletes the files that no version younger than prune.vacuum_hours needs. dry_run: nothing is changed.
+    Errors: RunError where no run is published, since nothing could be told apart from work in progress.
+    Cost: one commit a table that had rows of a removed run, no row is read; VACUUM lists every file of the root.
+    """
+    runs = sort_runs(tables, settings)
+    if dry_run:
+        return runs
+    there = [name for name in table_names() if tables.exists(name)]
+    for name in sorted(there, key=lambda name: (name == LAST, name != FIRST)) if runs.removed else []:
+        tables.drop_runs(name, runs.removed)
+    # Delta lists a table's files in as many tasks as this says: 10,000, whatever the table's size
+    tables.spark.conf.set(LISTING_TASKS, str(4 * tables.spark.sparkContext.defaultParallelism))
+    statements = [f"VACUUM {tables.identifier(name)} RETAIN {settings.vacuum_hours} HOURS" for name in there]
+    with ThreadPoolExecutor(AT_ONCE) as pool:  # each is small jobs one after another, which leave most cores idle
+        list(pool.map(tables.spark.sql, statements))
+    return runs
+
+
+def sort_runs(tables: Tables, settings: PruneConfig) -> Runs:
+    """What prune would do; one row a run reaches the driver."""
+    published = tables.all_runs("runs").select("run_id", "config") \
+        .sort(F.desc("published_at"), F.desc("run_id")).collect()
+    if not published:
+        raise RunError(f"no run is published under {tables.output.root or tables.output.catalog!r} yet, so there is "
+                       "nothing to prune")
+    names = [row["run_id"] for row in published]
+    named = {row["run_id"]: set(_named_runs(json.loads(row["config"]))) for row in published}
+    needed = set(names[:settings.keep])
+    while more := set().union(*(named[name] for name in needed if name in named)) - needed:
+        needed |= more
+    ends = tables.all_runs("run_steps").groupBy("run_id").agg(
+        F.max(F.expr("started_at + make_dt_interval(0, 0, 0, seconds)")).alias("ended_at")) \
+        .sort(F.desc("ended_at"), "run_id").collect()
+    oldest = datetime.now(timezone.utc) - timedelta(days=settings.unpublished_days)
+    others = [(row["run_id"], row["ended_at"].astimezone(timezone.utc) < oldest) for row in ends
+              if row["run_id"] not in names]
+    return Runs(kept=names[:settings.keep],
+                needed=[name for name in names[settings.keep:] if name in needed],
+                unfinished=[name for name, old in others if not old or name in needed],
+                published=[name for name in names[settings.keep:] if name not in needed],
+                abandoned=[name for name, old in others if old and name not in needed])
+
+
+def _named_runs(config: dict[str, Any]) -> Iterable[str]:
+    """The earlier runs that a run's configuration names; one of another version may lack the keys."""
+    found = (config.get("embed", {}).get("warm_start", ""),
+             config.get("predict", {}).get("links", {}).get("model_run", ""))
+    return (name for name in found if name and name != "border")
+
+
+def tell(runs: Runs, dry_run: bool) -> list[str]:
+    """What a person is told: a line for each kind, and none for one that is empty."""
+    lines = [(f"{len(names):,} {kind}: {', '.join(names)}", names) for kind, names in (
+        ("published runs kept", runs.kept), ("older runs kept, as those name them", runs.needed),
+        ("unpublished runs kept, which may still be at work", runs.unfinished),
+        ("published runs " + ("would be removed" if dry_run else "removed"), runs.published),
+        ("abandoned runs " + ("would be removed" if dry_run else "removed"), runs.abandoned))]
+    return [line for line, names in lines if names]
+
+
+def submit_prune() -> None:
+    """The job under spark-submit: read the arguments, prune, end with 0 or one clear line and 1."""
+    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
+    parser.add_argument("--config", required=True, help="TOML file of the runs: its [output], and [prune]")
+    parser.add_argument("--set", action="append", default=[], metavar="section.key=value", help="override a setting")
+    parser.add_argument("--dry-run", action="store_true", help="tell what would be removed, and change nothing")
+    arguments = parser.parse_args()
+    try:
+        config = load_config(arguments.config, arguments.set)
+        tables = Tables(build_session("graphseam prune"), config.output)
+        print("\n".join(tell(prune(tables, config.prune, arguments.dry_run), arguments.dry_run)))
+    except GraphseamError as error:
+        print(f"graphseam: {error}", file=sys.stderr)
+        sys.exit(1)
