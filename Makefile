@@ -4,7 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test lint lock bench clean
+AIRFLOW_VENV := .venv-airflow
+AIRFLOW_STAMP := $(AIRFLOW_VENV)/.installed
+
+.PHONY: install demo test test-airflow lint lock airflow airflow-install airflow-lock bench clean
 
 install: $(STAMP)
 
@@ -23,14 +26,40 @@ demo: install
 test: install lint
 	$(BIN)/pytest tests -n 2 --dist loadfile --no-loadscope-reorder --durations 40
 
+# Airflow's Spark provider and pyspark write the same files, so the two never share an environment.
+airflow-install: $(AIRFLOW_STAMP)
+
+$(AIRFLOW_STAMP): conf/airflow.lock $(STAMP)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "graphseam: Airflow's Spark provider needs Python 3.11 or 3.12; give one by PYTHON=python3.12"; exit 1; }
+	test -x $(AIRFLOW_VENV)/bin/python || $(PYTHON) -m venv $(AIRFLOW_VENV)
+	$(BIN)/uv pip install --quiet --python $(AIRFLOW_VENV)/bin/python --require-hashes -r conf/airflow.lock
+	touch $(AIRFLOW_STAMP)
+
+airflow: airflow-install
+	conf/airflow.sh airflow db migrate >/dev/null 2>&1
+	conf/airflow.sh airflow pools set graphseam_pipeline 1 "one job at a time in a root" >/dev/null 2>&1
+	@echo
+	@echo "Airflow opens at http://127.0.0.1:$${AIRFLOW__API__PORT:-8080} in about half a minute, without a password;"
+	@echo "only this machine can reach it. Choose graphseam_pipeline and press Trigger, or, in another terminal:"
+	@echo "  conf/airflow.sh airflow dags unpause graphseam_pipeline"
+	@echo "  conf/airflow.sh airflow dags trigger graphseam_pipeline"
+	@echo "Ctrl-C stops it; docs/airflow.md goes on from here. Its log: .airflow/standalone.log"
+	@echo
+	@conf/airflow.sh airflow standalone > .airflow/standalone.log 2>&1
+
 lint: install
-	$(BIN)/ruff check lib jobs tests
+	$(BIN)/ruff check lib jobs tests airflow_dags
 	$(BIN)/mypy
 
 # New versions: edit pyproject.toml, then this. The lock holds names, versions and hashes, never an address.
 lock: $(BIN)/python
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --extra dev --generate-hashes --no-annotate \
 	  --no-header --no-emit-index-url pyproject.toml -o conf/requirements.lock
+
+airflow-lock: $(BIN)/python
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	  --no-emit-index-url conf/airflow.in -o conf/airflow.lock
 
 bench: install
 	$(BIN)/python tests/bench/quality.py

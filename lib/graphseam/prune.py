@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from graphseam.config import load_config
 from graphseam.errors import GraphseamError, RunError
 from graphseam.sections import PruneConfig
-from graphseam.session import build_session
+from graphseam.session import build_session, size_shuffles
 from graphseam.tables import Tables, table_names
 
 # Readers forget a run the moment it leaves `runs`; `run_steps` goes last, so that a prune that was stopped finds the
@@ -56,6 +56,7 @@ def prune(tables: Tables, settings: PruneConfig, dry_run: bool = False) -> Runs:
     there = [name for name in table_names() if tables.exists(name)]
     for name in sorted(there, key=lambda name: (name == LAST, name != FIRST)) if runs.removed else []:
         tables.drop_runs(name, runs.removed)
+    size_shuffles(tables.spark, 0)  # a row a file at most is shuffled, and a commit a table
     # Delta lists a table's files in as many tasks as this says: 10,000, whatever the table's size
     tables.spark.conf.set(LISTING_TASKS, str(4 * tables.spark.sparkContext.defaultParallelism))
     statements = [f"VACUUM {tables.identifier(name)} RETAIN {settings.vacuum_hours} HOURS" for name in there]

@@ -10,8 +10,8 @@ from graphseam.errors import ConfigError, nearest
 
 FORMATS = ("auto", "parquet", "csv", "delta")
 ID_TYPES = ("auto", "integer", "string")
-MEASURES = ("auc", "ap", "mrr_of_101", "hits@1_of_101", "hits@10_of_101", "hits@50_of_101", "hits@100_of_101", "micro_f1",
-            "macro_f1", "nodes", "edges")
+MEASURES = ("auc", "ap", "mrr_of_101", "hits@1_of_101", "hits@10_of_101", "hits@50_of_101", "hits@100_of_101",
+            "micro_f1", "macro_f1", "nodes", "edges")
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 CATALOG = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}(\.[A-Za-z_][A-Za-z0-9_]{0,127}){0,1}")
 

@@ -1,0 +1,173 @@
+"""From raw edges to published embeddings and predictions, one spark-submit a step.
+
+Copy this one file into the DAGs folder; its name is the DAG's, its pool's, its variable's and its asset's. Nothing in
+it has to be edited: docs/airflow.md tells the connection, the pool and the variable it needs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+from airflow.sdk import DAG, Asset, BaseSensorOperator, Connection, Param, RetryDecision, RetryPolicy, Variable
+from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException
+
+DAG_ID = Path(__file__).stem
+CONNECTION = "graphseam_spark"
+PUBLISHED = Asset(f"{DAG_ID}_published")
+
+# step: what a person reads in the task's documentation
+STEPS = {
+    "ingest": "Reads the input, merges twins and loops, numbers the nodes, sets held-out edges aside. Rows that cannot "
+              "be used are kept in `rejected_rows` with the reason.",
+    "partition": "Cuts the graph into subgraphs, level by level. `graphseam partition-report` shows how well it cuts.",
+    "embed": "Embeds the subgraphs in parallel, one a task: the only step that uses GPUs. Memory is forecast before "
+             "the work starts; an error names the subgraph and the setting to change.",
+    "fuse": "Rotates the subgraphs' vectors into one frame.",
+    "refine": "Refines the vectors over all edges, cut ones included.",
+    "predict": "Predicts links, labels and similar nodes. A retry keeps those of the three that are done.",
+    "evaluate": "Measures held-out edges and labels.",
+    "gate": "Compares the run with the newest published one, and **stops it where a measure fell by more than "
+            "`max_drop`**; `gate_checks` has every comparison. If the fall is right (the data changed), mark this task "
+            "as success: `publish` then goes on. Otherwise leave it: readers still see the run before.",
+    "publish": "Adds the run's one row to `runs`, from which moment the views show it, and updates the asset "
+               f"`{PUBLISHED.name}` for the DAGs that wait for it.",
+}
+ON_FAILURE = """
+
+**When it fails**: the log's last line that begins with `graphseam:` says what came, what was wanted and the way out.
+Such an error is not retried, since it would come again. Anything else (a lost executor, a full queue) is retried, and
+the retry goes on where the step's last finished part ended. After a repair *Clear* this task: the run goes on from
+here."""
+
+
+def while_parsing(key: str, default: str) -> str:
+    """A variable that Airflow needs when it reads this file, from its environment: the database is not asked."""
+    return os.environ.get(f"AIRFLOW_VAR_{DAG_ID.upper()}_{key}", default)
+
+
+def schedule(wanted: str) -> Any:
+    """What DAG() takes for a time table, the address of an asset (anything with ://), or "none"."""
+    return None if wanted == "none" else [Asset(wanted)] if "://" in wanted else wanted
+
+
+def run_name(dag_id: str, run_id: str) -> str:
+    """The graphseam run of a DAG run: its id in letters a table may hold, and a hash that keeps two of them apart."""
+    safe = re.sub(r"[^A-Za-z0-9_.-]+", "-", run_id).strip("-._")[:100]
+    return f"{safe or 'run'}-{hashlib.sha256(f'{dag_id}/{run_id}'.encode()).hexdigest()[:8]}"
+
+
+def arguments(dag_run: Any, params: dict[str, Any], var: Any) -> list[str]:
+    """What every job of a run is given. `{date}` in an override stands for the date the run is of."""
+    settings = var["json"].get(DAG_ID)
+    date = (dag_run.logical_date or dag_run.run_after).strftime("%Y-%m-%d")
+    overrides = [*settings.get("set", []), *params["set"]]
+    if params["max_drop"] is not None:
+        overrides.append(f"gate.max_drop={params['max_drop']}")
+    run = run_name(DAG_ID, dag_run.run_id)
+    given = ["--config", params["config"] or settings["config"], "--run-id", run, "--resume"]
+    return given + [part for override in overrides for part in ("--set", override.replace("{date}", date))]
+
+
+def properties(step: str, var: Any) -> str:
+    """The step's own file of Spark properties, its resources among them, else the one for all steps."""
+    files = var["json"].get(DAG_ID).get("properties", {})
+    return files.get(step, files.get("default", ""))
+
+
+def complain(text: str) -> str:
+    """graphseam's own sentence in what spark-submit printed, or nothing."""
+    found = re.findall(r"^graphseam: .+$", text, re.MULTILINE)
+    return found[-1] if found else ""
+
+
+class RetryUnlessTold(RetryPolicy):
+    """No retry where graphseam itself says what is wrong: the same input and settings give the same answer."""
+
+    def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:
+        told = complain(str(exception))
+        return RetryDecision.fail(told) if told else RetryDecision.default()
+
+    def serialize(self) -> dict[str, Any]:
+        return {}
+
+
+class WaitForTurn(BaseSensorOperator):
+    """Checks the variable and the connection, then waits until the run of the date before has ended and no step of
+    another run is at work: so the runs of a backfill are published in the order of their dates.
+    """
+
+    def poke(self, context: Any) -> bool:
+        settings = Variable.get(DAG_ID, default={}, deserialize_json=True)
+        if missing := {"jobs", "config"} - set(settings):
+            raise AirflowFailException(f"graphseam: the variable {DAG_ID!r} lacks {' and '.join(sorted(missing))}, or "
+                                       'is no JSON; it should be like {"jobs": "/opt/graphseam/jobs", "config": '
+                                       '"/etc/nightly.toml"}')
+        try:
+            Connection.get(CONNECTION)
+        except AirflowNotFoundException:
+            raise AirflowFailException(f"graphseam: there is no connection {CONNECTION!r}; add one of type Spark whose "
+                                       "host is the master, such as yarn or local[4]") from None
+        before = context["ti"].get_previous_dagrun()
+        at_work = context["ti"].get_ti_count(dag_id=DAG_ID, task_ids=list(STEPS), states=[
+            "scheduled", "queued", "running", "restarting", "up_for_retry", "up_for_reschedule"])
+        return at_work == 0 and (before is None or before.state not in ("queued", "running"))
+
+
+def announce(context: Any, result: Any = None) -> None:
+    """Tell the DAGs that wait for the asset which run was published."""
+    run = context["dag_run"]
+    context["outlet_events"][PUBLISHED].extra = {"run_id": run_name(DAG_ID, run.run_id), "pipeline": DAG_ID}
+
+
+def submit(step: str, **more: Any) -> SparkSubmitOperator:
+    return SparkSubmitOperator(
+        task_id=step,
+        name=f"{DAG_ID}-{step}",
+        conn_id=CONNECTION,
+        application=f"{{{{ var.json.{DAG_ID}.jobs }}}}/{step}.py",
+        application_args="{{ arguments(dag_run, params, var) }}",
+        properties_file=f"{{{{ properties('{step}', var) }}}}",
+        py_files=f"{{{{ var.json.{DAG_ID}.get('py_files', '') }}}}",
+        doc_md=STEPS[step] + ON_FAILURE,
+        **more,
+    )
+
+
+with DAG(
+    dag_id=DAG_ID,
+    doc_md=__doc__,
+    schedule=schedule(while_parsing("SCHEDULE", "@daily")),
+    start_date=datetime(2024, 1, 1, tzinfo=timezone.utc),
+    catchup=False,
+    max_active_runs=1,  # binds all but backfills; those wait_for_turn keeps in order
+    render_template_as_native_obj=True,  # `arguments` returns a list
+    user_defined_macros={"arguments": arguments, "properties": properties},
+    tags=["graphseam"],
+    default_args={
+        "pool": DAG_ID,  # of one slot: no two jobs write into one root at once
+        "retries": int(while_parsing("RETRIES", "2")),
+        "retry_policy": RetryUnlessTold(),
+        "execution_timeout": timedelta(hours=float(while_parsing("STEP_HOURS", "12"))),
+    },
+    params={
+        "config": Param(None, type=["null", "string"], title="Configuration",
+                        description="TOML file; empty: `config` of the variable."),
+        "set": Param([], type="array", items={"type": "string", "pattern": r"^[a-z_]+(\.[a-z_]+)+=.*$"},
+                     title="Overrides", description="section.key=value, as in embed.dim=64; {date} is the run's date."),
+        "max_drop": Param(0.05, type=["null", "number"], minimum=0, maximum=1, title="Allowed fall",
+                          description="Share that a measure may fall by since the last published run; 1: any, "
+                                      "empty: as the configuration says."),
+    },
+):
+    last: Any = WaitForTurn(task_id="wait_for_turn", poke_interval=30, timeout=7 * 24 * 3600, mode="reschedule",
+                            pool="default_pool", doc_md=WaitForTurn.__doc__)
+    for name in STEPS:
+        following = submit(name, outlets=[PUBLISHED], post_execute=announce) if name == "publish" else submit(name)
+        last >> following
+        last = following

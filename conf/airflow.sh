@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# A local Airflow over tests/data: `conf/airflow.sh airflow dags list` runs any command in its settings. What a real
+# installation sets by its own means (connection, variables, pool) stands here as environment; see docs/airflow.md.
+set -euo pipefail
+here="$(cd "$(dirname "$0")/.." && pwd)"
+
+export AIRFLOW_HOME="${AIRFLOW_HOME:-$here/.airflow}"
+export AIRFLOW__CORE__DAGS_FOLDER="${AIRFLOW__CORE__DAGS_FOLDER:-$here/airflow_dags}"
+export AIRFLOW__CORE__LOAD_EXAMPLES=False
+export AIRFLOW__CORE__PARALLELISM=4
+# Everybody who reaches it may do everything, so nobody but this machine may reach it
+export AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS=True
+export AIRFLOW__API__HOST=127.0.0.1
+export AIRFLOW__API__PORT="${AIRFLOW__API__PORT:-8080}"
+export AIRFLOW__API__WORKERS=1
+export AIRFLOW__CORE__EXECUTION_API_SERVER_URL="http://127.0.0.1:$AIRFLOW__API__PORT/execution/"
+export AIRFLOW__API__BASE_URL="http://127.0.0.1:$AIRFLOW__API__PORT"
+export AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL=30
+
+data="$here/tests/data/lastfm_asia"
+export AIRFLOW_CONN_GRAPHSEAM_SPARK='{"conn_type": "spark", "host": "local[2]"}'
+settings=$(cat <<JSON
+{"jobs": "$here/jobs", "config": "$here/conf/demo.toml", "properties": {"default": "$here/conf/spark-local.conf"},
+ "set": ["input.edges=$data/edges.parquet", "input.labels=$data/labels.parquet", "output.root=$here/demo_tables"]}
+JSON
+)
+export AIRFLOW_VAR_GRAPHSEAM_PIPELINE="${AIRFLOW_VAR_GRAPHSEAM_PIPELINE:-$settings}"
+export AIRFLOW_VAR_GRAPHSEAM_LINKS="${AIRFLOW_VAR_GRAPHSEAM_LINKS:-{\"output\": \"$here/out/top_links\"\}}"
+
+# spark-submit, and the Python that its driver runs, are those of the other environment
+export PATH="$here/.venv/bin:$here/.venv-airflow/bin:$PATH"
+exec "$@"

@@ -1,0 +1,240 @@
+"""A real local Airflow and real spark-submit: a backfill of three dates into one root, a job killed in it, the gate.
+
+One story, told once (minutes), and then asked about: every step is a JVM of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from itertools import pairwise
+
+import pytest
+
+from conftest import HOME, REPOSITORY, airflow
+
+pytestmark = pytest.mark.timeout(3000)
+
+DATES = ("2026-01-01", "2026-01-02", "2026-01-03")
+PYTHON = REPOSITORY / ".venv" / "bin" / "python"  # graphseam's environment: Spark, and a reader of Delta tables
+FIRST_PART, BACKFILLED = "[1/3] predict_links", "run_type = 'backfill'"
+# Rows of a run, without what tells one run from another: its name, and the clock
+READ = """
+import json, sys
+from deltalake import DeltaTable
+root, names = sys.argv[1], sys.argv[2:]
+runs = DeltaTable(root + "/runs").to_pyarrow_table().sort_by("published_at").to_pylist()
+def rows(name, run):
+    table = DeltaTable(f"{root}/{name}").to_pyarrow_table(filters=[("run_id", "=", run)]).drop_columns(["run_id"])
+    return sorted(map(repr, table.to_pylist()))
+tables = {name: {run: rows(name, run) for run in names[names.index("--") + 1:]} for name in names[:names.index("--")]}
+print(json.dumps({"published": [run["run_id"] for run in runs], "edges": [run["num_edges"] for run in runs],
+                  "tables": tables}))
+"""
+COMPARED = ("nodes", "edges", "assignments", "embeddings", "node_predictions", "label_quality", "metrics")
+
+
+def communities(num_nodes: int, more: float, seed: int = 5) -> list[tuple[int, int]]:
+    """A planted partition of five, and `more` times as many edges again."""
+    rng = random.Random(seed)
+    edges = [(a, b) for a in range(num_nodes) for b in range(a) if rng.random() < (0.2 if a % 5 == b % 5 else 0.01)]
+    others = [(a, b) for a in range(num_nodes) for b in range(a) if a % 5 == b % 5]
+    return edges + rng.sample(sorted(set(others) - set(edges)), int(more * len(edges)))
+
+
+@pytest.fixture(scope="module")
+def graphs(database):
+    """The input of three dates: the first two are the same graph, the third has a tenth more edges."""
+    for name in ("edges", "exported"):
+        (HOME / name).mkdir()
+    for date, more in zip(DATES, (0.0, 0.0, 0.1), strict=True):
+        lines = ["src,dst", *(f"{a},{b}" for a, b in communities(200, more))]
+        (HOME / "edges" / f"{date}.csv").write_text("\n".join(lines) + "\n")
+    (HOME / "labels.csv").write_text("node,label\n" + "".join(f"{node},c{node % 5}\n" for node in range(200)))
+    (HOME / "run.toml").write_text(f"""
+[input]
+edges = "{HOME}/edges/{DATES[0]}.csv"
+labels = "{HOME}/labels.csv"
+[output]
+root = "{HOME}/tables"
+[embed]
+dim = 8
+[predict]
+links.top_k = 0
+similar.top_k = 0
+[evaluate]
+holdout = 0.2
+max_ranked = 0
+""")
+
+
+def states(query: str) -> list[tuple]:
+    """Rows of Airflow's own database, read beside it."""
+    with sqlite3.connect(f"file:{HOME}/airflow.db?mode=ro", uri=True, timeout=30) as database:
+        return database.execute(query).fetchall()
+
+
+def log_of(dag_id: str, run_id: str, task_id: str, attempt: int) -> str:
+    path = HOME / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task_id}" / f"attempt={attempt}.log"
+    return path.read_text() if path.exists() else ""
+
+
+def wait_until(holds, what: str, seconds: int = 1500):
+    """Poll until `holds()` is true; a task that failed for good ends the wait with its log."""
+    end = time.monotonic() + seconds
+    while not (found := holds()):
+        failed = states("select dag_id, run_id, task_id, try_number from task_instance where state = 'failed'")
+        assert not failed, f"{failed}: {log_of(*failed[0])[-3000:]}"
+        assert time.monotonic() < end, f"{what} did not come: {states('select task_id, state from task_instance')}"
+        time.sleep(0.5)
+    return found
+
+
+def kill_job(job: str) -> None:
+    """SIGKILL the JVM of the job and its driver, as a lost worker would."""
+    pattern = f"jobs/{job}.py --config {HOME}"
+    listed = subprocess.run(["pgrep", "-f", pattern], capture_output=True, text=True, check=True)
+    for pid in map(int, listed.stdout.split()):
+        os.kill(pid, signal.SIGKILL)
+
+
+@dataclass
+class Told:
+    """What is left of the story once Airflow has stopped."""
+
+    runs: list[str]           # of the DAG, by date
+    names: list[str]          # of graphseam's runs, by date
+    published: list[str]      # in the order of their publication
+    edges: list[int]
+    tables: dict[str, dict[str, list[str]]]
+
+
+def read_tables(*runs: str) -> dict:
+    done = subprocess.run([str(PYTHON), "-c", READ, f"{HOME}/tables", *COMPARED, "--", *runs], capture_output=True,
+                          text=True, check=True)
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def backfilled(graphs, dags):
+    """Three dates at once, the second one's predict killed once it has done the first of its three parts."""
+    run_name = sys.modules[type(dags["graphseam_pipeline"].get_task("wait_for_turn")).__module__].run_name
+    log = (HOME / "standalone.log").open("w")
+    server = subprocess.Popen(["airflow", "standalone"], stdout=log, stderr=log, start_new_session=True)
+    try:
+        wait_until(lambda: states("select 1 from dag where dag_id = 'graphseam_links'"), "the DAGs", 180)
+        airflow("backfill", "create", "--dag-id", "graphseam_pipeline", "--from-date", DATES[0], "--to-date", DATES[2])
+        airflow("dags", "unpause", "graphseam_pipeline")
+        runs = [row[0] for row in states(f"select run_id from dag_run where {BACKFILLED} order by logical_date")]
+        wait_until(lambda: FIRST_PART in log_of("graphseam_pipeline", runs[1], "predict", 1), "predict's first part")
+        kill_job("predict")
+        wait_until(lambda: states(f"select 1 from task_instance where run_id = '{runs[2]}' and task_id = 'gate' and "
+                                  "state = 'running'"), "the third gate")
+        airflow("dags", "unpause", "graphseam_links")  # earlier it would have exported three times
+        wait_until(lambda: states("select 1 from dag_run where dag_id = 'graphseam_links' and state = 'success'"),
+                   "the DAG that the asset starts")
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        time.sleep(3)
+        os.killpg(server.pid, signal.SIGKILL)
+        log.close()
+    names = [run_name("graphseam_pipeline", run) for run in runs]
+    return Told(runs, names, **read_tables(*names))
+
+
+def test_a_backfill_publishes_its_dates_in_order(backfilled):
+    assert len(backfilled.runs) == 3
+    assert [date in run for date, run in zip(DATES, backfilled.runs, strict=True)] == [True] * 3
+    assert backfilled.published == backfilled.names
+    assert backfilled.edges[0] == backfilled.edges[1] < backfilled.edges[2]
+    assert states(f"select count(*) from dag_run where {BACKFILLED} and state = 'success'") == [(3,)]
+
+
+def test_no_two_jobs_ran_at_once(backfilled):
+    spans = states("select start_date, end_date from task_instance where pool = 'graphseam_pipeline' order by 1")
+    assert len(spans) == 27
+    assert all(end <= start for (_, end), (start, _) in pairwise(spans))
+
+
+def test_the_gate_passed_and_told_what_it_compared(backfilled):
+    first, second, third = (log_of("graphseam_pipeline", run, "gate", 1) for run in backfilled.runs)
+    assert "no run is published yet" in first
+    assert f"measures as good as in run {backfilled.names[0]}" in second
+    assert f"measures as good as in run {backfilled.names[1]}" in third
+
+
+def test_a_killed_job_was_retried_and_kept_what_it_had_done(backfilled):
+    tries = dict(states(f"select task_id, try_number from task_instance where run_id = '{backfilled.runs[1]}'"))
+    assert {task: count for task, count in tries.items() if count != 1} == {"predict": 2}
+    retried = log_of("graphseam_pipeline", backfilled.runs[1], "predict", 2)
+    assert "[1/3] predict_links done before" in retried
+    assert "[2/3] predict_nodes" in retried
+    assert "predict_nodes done before" not in retried
+
+
+@pytest.mark.parametrize("table", COMPARED)
+def test_tables_of_the_disturbed_run_are_those_of_the_undisturbed_one(backfilled, table):
+    undisturbed, disturbed = (backfilled.tables[table][name] for name in backfilled.names[:2])
+    assert len(undisturbed) > 0
+    assert disturbed == undisturbed
+
+
+def test_the_asset_handed_on_which_run_to_read(backfilled):
+    (run,) = [row[0] for row in states("select run_id from dag_run where dag_id = 'graphseam_links'")]
+    told = log_of("graphseam_links", run, "export", 1)
+    assert f"--run-id {backfilled.names[2]}" in told
+    assert f"200 rows of node_labels written to {HOME}/exported" in told
+    assert list((HOME / "exported").glob("part-*.parquet"))
+
+
+def test_views_are_on_the_newest(backfilled):
+    query = "select run_id, count(*) as nodes from current_embeddings group by run_id"
+    done = subprocess.run([str(PYTHON.with_name("graphseam")), "sql", "--root", f"{HOME}/tables", query],
+                          capture_output=True, text=True, check=True)
+    assert backfilled.names[2] in done.stdout
+    assert not any(name in done.stdout for name in backfilled.names[:2])
+
+
+def test_a_worse_run_is_stopped_before_it_is_published(backfilled, dags):
+    """The first date's graph again, which now lacks a tenth of the edges: the pipeline in one job stops at its gate,
+    has the vectors that nine jobs made of the same input, and so does the DAG that goes on from there.
+    """
+    from airflow.utils.state import DagRunState
+
+    dag, date = dags["graphseam_pipeline"], datetime(2026, 2, 1, tzinfo=timezone.utc)
+    module = sys.modules[type(dag.get_task("wait_for_turn")).__module__]
+    name = module.run_name("graphseam_pipeline", f"manual__{date.isoformat()}")
+    overrides = [f"input.edges={HOME}/edges/{DATES[0]}.csv"]
+    command = ["spark-submit", "--master", "local[2]", "--properties-file", f"{REPOSITORY}/conf/spark-local.conf",
+               f"{REPOSITORY}/jobs/pipeline.py", "--config", f"{HOME}/run.toml", "--run-id", name]
+    done = subprocess.run([*command, "--set", overrides[0], "--set", "gate.max_drop=0.05"], capture_output=True,
+                          text=True, check=False)
+    assert done.returncode == 1, done.stderr[-2000:]
+    assert "edges fell by" in done.stdout + done.stderr
+
+    steps = "|".join(["wait_for_turn", *list(module.STEPS)[:-2]])
+    run = dag.test(logical_date=date, run_conf={"set": overrides}, mark_success_pattern=steps)
+    assert run.state == DagRunState.FAILED
+    found = {ti.task_id: (ti.state, ti.try_number) for ti in run.get_task_instances()}
+    assert found["gate"] == ("failed", 1)  # it would say the same again
+    assert found["publish"][0] == "upstream_failed"
+    told = read_tables(backfilled.names[0], name)
+    assert told["published"] == backfilled.names
+    for table in ("nodes", "edges", "embeddings", "node_predictions"):
+        assert told["tables"][table][name] == told["tables"][table][backfilled.names[0]]
+
+
+def test_prune_says_what_it_would_remove(backfilled, dags, capfd):
+    run = dags["graphseam_prune"].test(logical_date=datetime(2026, 2, 2, tzinfo=timezone.utc),
+                                       run_conf={"keep": 1, "dry_run": True})
+    assert run.state == "success"
+    told = capfd.readouterr()
+    assert f"2 published runs would be removed: {backfilled.names[1]}, {backfilled.names[0]}" in told.out + told.err
