@@ -23,8 +23,15 @@ $(STAMP): conf/requirements.lock pyproject.toml
 demo: install
 	$(BIN)/graphseam run conf/demo.toml
 
-test: install lint
-	$(BIN)/pytest tests -n 2 --dist loadfile --no-loadscope-reorder --durations 40
+# Airflow's tests mostly wait for Spark to start, so they go beside the others; what they print follows at the end.
+test: install lint airflow-install
+	@mkdir -p build; $(MAKE) --no-print-directory test-airflow > build/test-airflow.log 2>&1 & airflow=$$!; \
+	$(BIN)/pytest tests -n 2 --dist loadfile --no-loadscope-reorder --durations 40; status=$$?; \
+	wait $$airflow || status=1; cat build/test-airflow.log; exit $$status
+
+test-airflow:
+	@$(MAKE) --no-print-directory airflow-install
+	$(AIRFLOW_VENV)/bin/pytest tests/airflow --confcutdir tests/airflow --durations 5
 
 # Airflow's Spark provider and pyspark write the same files, so the two never share an environment.
 airflow-install: $(AIRFLOW_STAMP)

@@ -7,8 +7,11 @@ it has to be edited: docs/airflow.md tells the connection, the pool and the vari
 from __future__ import annotations
 
 import hashlib
+import json
+import logging
 import os
 import re
+import urllib.request
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,7 @@ from airflow.sdk import DAG, Asset, BaseSensorOperator, Connection, Param, Retry
 from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException
 
 DAG_ID = Path(__file__).stem
-CONNECTION = "graphseam_spark"
+CONNECTION, ALERTS = "graphseam_spark", "graphseam_alerts"
 PUBLISHED = Asset(f"{DAG_ID}_published")
 
 # step: what a person reads in the task's documentation
@@ -97,6 +100,23 @@ class RetryUnlessTold(RetryPolicy):
         return {}
 
 
+def alert(context: Any) -> None:
+    """After the last try: one sentence to the webhook of the connection graphseam_alerts, where there is one."""
+    ti, error = context["ti"], str(context.get("exception") or "").strip()
+    told = complain(error) or next(iter(error.splitlines()[-1:]), "the worker told no reason")
+    text = f"{DAG_ID}: {ti.task_id} of {run_name(DAG_ID, ti.run_id)} failed. {told[:1000]} {ti.log_url}"
+    try:
+        address = Connection.get(ALERTS).host
+    except AirflowNotFoundException:
+        return
+    body = json.dumps({"text": text}).encode()
+    try:
+        request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
+        urllib.request.urlopen(request, timeout=30).close()
+    except (OSError, ValueError) as failure:
+        logging.getLogger(__name__).warning("the alert could not be sent to connection %s: %s", ALERTS, failure)
+
+
 class WaitForTurn(BaseSensorOperator):
     """Checks the variable and the connection, then waits until the run of the date before has ended and no step of
     another run is at work: so the runs of a backfill are published in the order of their dates.
@@ -116,7 +136,7 @@ class WaitForTurn(BaseSensorOperator):
         before = context["ti"].get_previous_dagrun()
         at_work = context["ti"].get_ti_count(dag_id=DAG_ID, task_ids=list(STEPS), states=[
             "scheduled", "queued", "running", "restarting", "up_for_retry", "up_for_reschedule"])
-        return at_work == 0 and (before is None or before.state not in ("queued", "running"))
+        return at_work == 0 and (before is None or before.state != "running")
 
 
 def announce(context: Any, result: Any = None) -> None:
@@ -153,6 +173,7 @@ with DAG(
         "pool": DAG_ID,  # of one slot: no two jobs write into one root at once
         "retries": int(while_parsing("RETRIES", "2")),
         "retry_policy": RetryUnlessTold(),
+        "on_failure_callback": alert,
         "execution_timeout": timedelta(hours=float(while_parsing("STEP_HOURS", "12"))),
     },
     params={

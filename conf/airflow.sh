@@ -18,7 +18,7 @@ export AIRFLOW__API__BASE_URL="http://127.0.0.1:$AIRFLOW__API__PORT"
 export AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL=30
 
 data="$here/tests/data/lastfm_asia"
-export AIRFLOW_CONN_GRAPHSEAM_SPARK='{"conn_type": "spark", "host": "local[2]"}'
+export AIRFLOW_CONN_GRAPHSEAM_SPARK="${AIRFLOW_CONN_GRAPHSEAM_SPARK:-{\"conn_type\": \"spark\", \"host\": \"local[2]\"\}}"
 settings=$(cat <<JSON
 {"jobs": "$here/jobs", "config": "$here/conf/demo.toml", "properties": {"default": "$here/conf/spark-local.conf"},
  "set": ["input.edges=$data/edges.parquet", "input.labels=$data/labels.parquet", "output.root=$here/demo_tables"]}

@@ -17,11 +17,13 @@ from graphseam.errors import MemoryBudgetError, RunError
 from graphseam.fuse import FUSIONS
 from graphseam.ingest import ingest
 from graphseam.partition import PARTITIONERS
+from graphseam.pipeline import run_each
+from graphseam.progress import StepProgress
 from graphseam.runs import STEPS, is_current, open_run, require_before
 from graphseam.tables import table_names
 
 # Through tables these show nothing that the others don't; algorithms meet all of the zoo in memory.
-LEFT_OUT = ("path", "star", "two_cliques_and_a_bridge", "two_components", "isolated_ids")
+LEFT_OUT = ("path", "star", "two_cliques_and_a_bridge", "two_components", "isolated_ids", "loops_and_twins", "weights")
 THROUGH_TABLES = [graph for graph in ZOO if graph.name not in LEFT_OUT]
 SMALL = {"embed": {"dim": 8}, "predict": {"links": {"top_k": 2}, "similar": {"top_k": 0}},
          "partition": {"num_subgraphs": 3}}
@@ -124,23 +126,23 @@ def write_parts(edges: pa.Table, folder, num_parts: int, seed: int) -> str:
     return str(folder)
 
 
-def test_the_same_bytes_for_1_3_and_7_input_partitions(spark, tmp_path, community_edges):
+def test_the_same_bytes_for_1_and_7_input_partitions(spark, tmp_path, community_edges):
     found = []
-    for num_parts in (1, 3, 7):
+    for num_parts in (1, 7):
         path = write_parts(community_edges, tmp_path / f"edges-{num_parts}", num_parts, seed=num_parts)
         config = make_config({"edges": path}, tmp_path / f"tables-{num_parts}", evaluate={"holdout": 0.2}, **SMALL)
-        spark.conf.set("spark.sql.adaptive.enabled", str(num_parts != 3).lower())
+        spark.conf.set("spark.sql.adaptive.enabled", str(num_parts == 1).lower())
         run = run_steps(spark, config, "same")
         found.append({name: sorted(map(str, run.tables.read(name).collect()))
                       for name in ("nodes", "edges", "assignments", "subgraph_edges", "embeddings", "evaluation_pairs",
                                    "link_predictions", "metrics")})
     spark.conf.set("spark.sql.adaptive.enabled", "true")
-    assert found[0] == found[1] == found[2]
+    assert found[0] == found[1]
     assert len(found[0]["embeddings"]) == 120
 
 
 @pytest.mark.parametrize(("method", "max_levels"), [  # multilevel hands over to metis
-    *((method, 4) for method in PARTITIONERS if method != "metis"), ("multilevel", 1), ("multilevel", 2)])
+    *((method, 4) for method in PARTITIONERS if method != "metis"), ("multilevel", 1)])
 def test_a_level_with_many_cuts_ends_in_one_core_for_the_frame(spark, tmp_path, community_edges, method, max_levels):
     path = write_parts(community_edges, tmp_path / "edges", 1, seed=0)
     partition = {"method": method, "num_subgraphs": 6, "max_levels": max_levels}
@@ -201,6 +203,9 @@ def test_a_finished_run_is_not_done_again_and_changed_settings_redo_what_hangs_o
     run_steps(spark, make_config(edges, tmp_path / "tables", **QUICK), "again")
     same = open_run(spark, make_config(edges, tmp_path / "tables", **QUICK), "again")
     assert all(is_current(same, step) for step in STEPS)
+    num_records = len(same.records)
+    run_each(same, STEPS, StepProgress(len(STEPS)), resume=True)
+    assert len(same.records) == num_records
     changed = open_run(spark, make_config(edges, tmp_path / "tables", **{**QUICK, "embed": {"dim": 6}}), "again")
     assert {step for step in STEPS if is_current(changed, step)} == {"ingest", "partition"}
     with pytest.raises(RunError, match="step 'fuse' of run 'again' cannot start: step 'embed' was run with other"):

@@ -1,4 +1,7 @@
-"""The whole pipeline by real spark-submit, and single steps on the run it leaves: slow, in processes of their own."""
+"""The whole pipeline by real spark-submit: slow, in processes of their own.
+
+That jobs one by one give the pipeline's bytes is shown where a scheduler submits them, in tests/airflow.
+"""
 
 from __future__ import annotations
 
@@ -67,18 +70,6 @@ def test_the_pipeline_job_ends_with_a_published_run_and_a_summary(whole, config)
     metrics = {(row["metric"], row["variant"], row["scorer"]): row["value"] for row in rows(config, "metrics", "whole")}
     assert metrics["auc", "uniform", "cosine"] > 0.92
     assert metrics["micro_f1", "trained on 50 %", "logistic_regression"] > 0.8
-
-
-def test_jobs_one_by_one_give_the_same_bytes_as_the_pipeline(whole, config):
-    for job in ("ingest", "partition", "embed", "fuse", "refine"):
-        done = submit(job, "--config", str(config), "--run-id", "stepwise")
-        assert done.returncode == 0, done.stderr[-3000:]
-
-    def vectors(run_id: str) -> dict:
-        return {row["node_id"]: (row["id"], row["vector"]) for row in rows(config, "embeddings", run_id)}
-
-    assert vectors("stepwise") == vectors("whole")
-    assert rows(config, "runs", "stepwise") == []
 
 
 def test_a_step_out_of_order_is_one_clear_line(config, whole):

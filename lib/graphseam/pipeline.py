@@ -64,11 +64,11 @@ def run_pipeline(config: Config, run_id: str | None = None, local: bool = False)
         raise ConfigError("output.catalog needs a metastore, and this local session has none: its tables would be gone "
                           "with it; set output.root, or submit jobs/pipeline.py to a cluster that has one")
     run = open_run(spark, config, run_id)
-    _run_steps(run, steps, progress, resume=True)
+    run_each(run, steps, progress, resume=True)
     return run
 
 
-def _run_steps(run: Run, steps: Sequence[str], progress: StepProgress, resume: bool) -> None:
+def run_each(run: Run, steps: Sequence[str], progress: StepProgress, resume: bool) -> None:
     """The steps in order; with `resume` those that are done are left as they are."""
     for step in steps:
         if resume and is_done(run, step):
@@ -96,7 +96,7 @@ def submit(*steps: str) -> None:
         check_inputs(config.input)
         run = open_run(build_session(f"graphseam {steps[0]}"), config, check_run_id(arguments.run_id))
         progress = StepProgress(total=len(steps))
-        _run_steps(run, steps, progress, arguments.resume)
+        run_each(run, steps, progress, arguments.resume)
     except GraphseamError as error:
         print(f"graphseam: {error}", file=sys.stderr)
         sys.exit(1)

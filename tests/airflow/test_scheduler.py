@@ -12,6 +12,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.timeout(3000)
 
 DATES = ("2026-01-01", "2026-01-02", "2026-01-03")
 PYTHON = REPOSITORY / ".venv" / "bin" / "python"  # graphseam's environment: Spark, and a reader of Delta tables
+TONIGHT = "scheduled__%"  # the run of today's date, which unpausing begins and which has no file
 FIRST_PART, BACKFILLED = "[1/3] predict_links", "run_type = 'backfill'"
 # Rows of a run, without what tells one run from another: its name, and the clock
 READ = """
@@ -67,12 +69,12 @@ labels = "{HOME}/labels.csv"
 root = "{HOME}/tables"
 [embed]
 dim = 8
+[refine]
+rounds = 1
+hops = 1
 [predict]
 links.top_k = 0
 similar.top_k = 0
-[evaluate]
-holdout = 0.2
-max_ranked = 0
 """)
 
 
@@ -91,7 +93,8 @@ def wait_until(holds, what: str, seconds: int = 1500):
     """Poll until `holds()` is true; a task that failed for good ends the wait with its log."""
     end = time.monotonic() + seconds
     while not (found := holds()):
-        failed = states("select dag_id, run_id, task_id, try_number from task_instance where state = 'failed'")
+        failed = states("select dag_id, run_id, task_id, try_number from task_instance where state = 'failed' and "
+                        f"run_id not like '{TONIGHT}'")
         assert not failed, f"{failed}: {log_of(*failed[0])[-3000:]}"
         assert time.monotonic() < end, f"{what} did not come: {states('select task_id, state from task_instance')}"
         time.sleep(0.5)
@@ -141,6 +144,8 @@ def backfilled(graphs, dags):
         airflow("dags", "unpause", "graphseam_links")  # earlier it would have exported three times
         wait_until(lambda: states("select 1 from dag_run where dag_id = 'graphseam_links' and state = 'success'"),
                    "the DAG that the asset starts")
+        wait_until(lambda: states(f"select 1 from dag_run where run_id like '{TONIGHT}' and state = 'failed'"),
+                   "the end of tonight's run")
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         time.sleep(3)
@@ -159,7 +164,8 @@ def test_a_backfill_publishes_its_dates_in_order(backfilled):
 
 
 def test_no_two_jobs_ran_at_once(backfilled):
-    spans = states("select start_date, end_date from task_instance where pool = 'graphseam_pipeline' order by 1")
+    spans = states("select start_date, end_date from task_instance where pool = 'graphseam_pipeline' and "
+                   "run_id like 'backfill%' order by 1")
     assert len(spans) == 27
     assert all(end <= start for (_, end), (start, _) in pairwise(spans))
 
@@ -180,6 +186,15 @@ def test_a_killed_job_was_retried_and_kept_what_it_had_done(backfilled):
     assert "predict_nodes done before" not in retried
 
 
+def test_a_night_without_its_file_says_so_once_and_is_not_retried(backfilled):
+    ((run, tries),) = states(f"select run_id, try_number from task_instance where run_id like '{TONIGHT}' and "
+                             "task_id = 'ingest'")
+    assert tries == 1
+    log = log_of("graphseam_pipeline", run, "ingest", 1)
+    assert "graphseam: there is no file or directory" in log
+    assert "Retry policy decision" in log
+
+
 @pytest.mark.parametrize("table", COMPARED)
 def test_tables_of_the_disturbed_run_are_those_of_the_undisturbed_one(backfilled, table):
     undisturbed, disturbed = (backfilled.tables[table][name] for name in backfilled.names[:2])
@@ -187,7 +202,8 @@ def test_tables_of_the_disturbed_run_are_those_of_the_undisturbed_one(backfilled
     assert disturbed == undisturbed
 
 
-def test_the_asset_handed_on_which_run_to_read(backfilled):
+def test_the_asset_handed_on_which_run_to_read_and_the_views_are_on_it(backfilled):
+    """node_labels is a view of the newest run: it has rows of the third run's name only if that is the newest."""
     (run,) = [row[0] for row in states("select run_id from dag_run where dag_id = 'graphseam_links'")]
     told = log_of("graphseam_links", run, "export", 1)
     assert f"--run-id {backfilled.names[2]}" in told
@@ -195,15 +211,28 @@ def test_the_asset_handed_on_which_run_to_read(backfilled):
     assert list((HOME / "exported").glob("part-*.parquet"))
 
 
-def test_views_are_on_the_newest(backfilled):
-    query = "select run_id, count(*) as nodes from current_embeddings group by run_id"
-    done = subprocess.run([str(PYTHON.with_name("graphseam")), "sql", "--root", f"{HOME}/tables", query],
-                          capture_output=True, text=True, check=True)
-    assert backfilled.names[2] in done.stdout
-    assert not any(name in done.stdout for name in backfilled.names[:2])
+@pytest.fixture
+def webhook(monkeypatch):
+    """What alerts reach the connection graphseam_alerts: a server on this machine keeps them."""
+    from http.server import BaseHTTPRequestHandler, HTTPServer
+
+    told: list[str] = []
+
+    class Keeper(BaseHTTPRequestHandler):
+        def do_POST(self):
+            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"])
+            self.send_response(200)
+            self.end_headers()
+
+    server = HTTPServer(("127.0.0.1", 0), Keeper)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("AIRFLOW_CONN_GRAPHSEAM_ALERTS", json.dumps(
+        {"conn_type": "http", "host": f"http://127.0.0.1:{server.server_port}/hook"}))
+    yield told
+    server.shutdown()
 
 
-def test_a_worse_run_is_stopped_before_it_is_published(backfilled, dags):
+def test_a_worse_run_is_stopped_before_it_is_published(backfilled, dags, webhook):
     """The first date's graph again, which now lacks a tenth of the edges: the pipeline in one job stops at its gate,
     has the vectors that nine jobs made of the same input, and so does the DAG that goes on from there.
     """
@@ -213,7 +242,7 @@ def test_a_worse_run_is_stopped_before_it_is_published(backfilled, dags):
     module = sys.modules[type(dag.get_task("wait_for_turn")).__module__]
     name = module.run_name("graphseam_pipeline", f"manual__{date.isoformat()}")
     overrides = [f"input.edges={HOME}/edges/{DATES[0]}.csv"]
-    command = ["spark-submit", "--master", "local[2]", "--properties-file", f"{REPOSITORY}/conf/spark-local.conf",
+    command = ["spark-submit", "--master", "local[1]", "--properties-file", f"{REPOSITORY}/conf/spark-local.conf",
                f"{REPOSITORY}/jobs/pipeline.py", "--config", f"{HOME}/run.toml", "--run-id", name]
     done = subprocess.run([*command, "--set", overrides[0], "--set", "gate.max_drop=0.05"], capture_output=True,
                           text=True, check=False)
@@ -226,6 +255,9 @@ def test_a_worse_run_is_stopped_before_it_is_published(backfilled, dags):
     found = {ti.task_id: (ti.state, ti.try_number) for ti in run.get_task_instances()}
     assert found["gate"] == ("failed", 1)  # it would say the same again
     assert found["publish"][0] == "upstream_failed"
+    (alert,) = webhook
+    assert f"gate of {name} failed. graphseam: run '{name}' is not published" in alert
+    assert "edges fell by" in alert
     told = read_tables(backfilled.names[0], name)
     assert told["published"] == backfilled.names
     for table in ("nodes", "edges", "embeddings", "node_predictions"):
