@@ -71,7 +71,7 @@ def test_run_refuses_what_cannot_work(command, arguments, message):
     (b"", "is empty (0 bytes)"),
     (b"# nothing\n", "holds no data line"),
     (b"PAR1 and then nothing", "is not a readable Parquet file"),
-    (gzip.compress(b"src,dst\n1,2\n"), "is neither Parquet nor text"),
+    (gzip.compress(b"src,dst\n1,2\n", mtime=0), "is neither Parquet nor text"),
 ])
 def test_run_refuses_files_that_hold_nothing(command, tmp_path, content, message):
     """The file's bytes are looked at, not its name."""
