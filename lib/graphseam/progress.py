@@ -50,7 +50,8 @@ class StepProgress:
         label, started = f"[{self.place}/{self.total}] {step:<14}", time.monotonic()
         with _watched(label, started):
             yield told.append
-        console.print(f"{label}{time.monotonic() - started:6.1f} s  {_sentence(step, told)}", markup=False)
+        line = f"{label}{time.monotonic() - started:6.1f} s  {_sentence(step, told)}"
+        console.print(line, markup=False, soft_wrap=True)  # a scheduler's log is searched by the line
 
 
 def _sentence(step: str, told: list[dict[str, Any]]) -> str:

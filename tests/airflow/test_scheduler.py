@@ -250,7 +250,7 @@ def test_a_worse_run_is_stopped_before_it_is_published(backfilled, dags, webhook
     assert "edges fell by" in done.stdout + done.stderr
 
     steps = "|".join(["wait_for_turn", *list(module.STEPS)[:-2]])
-    run = dag.test(logical_date=date, run_conf={"set": overrides}, mark_success_pattern=steps)
+    run = dag.test(run_after=date, logical_date=date, run_conf={"set": overrides}, mark_success_pattern=steps)
     assert run.state == DagRunState.FAILED
     found = {ti.task_id: (ti.state, ti.try_number) for ti in run.get_task_instances()}
     assert found["gate"] == ("failed", 1)  # it would say the same again
