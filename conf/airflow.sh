@@ -25,6 +25,7 @@ settings=$(cat <<JSON
 JSON
 )
 export AIRFLOW_VAR_GRAPHSEAM_PIPELINE="${AIRFLOW_VAR_GRAPHSEAM_PIPELINE:-$settings}"
+export AIRFLOW_VAR_GRAPHSEAM_PIPELINE_SCHEDULE="${AIRFLOW_VAR_GRAPHSEAM_PIPELINE_SCHEDULE:-none}"  # else unpausing runs it
 export AIRFLOW_VAR_GRAPHSEAM_LINKS="${AIRFLOW_VAR_GRAPHSEAM_LINKS:-{\"output\": \"$here/out/top_links\"\}}"
 
 # spark-submit, and the Python that its driver runs, are those of the other environment

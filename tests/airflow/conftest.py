@@ -32,6 +32,7 @@ def settings_of_this_airflow() -> dict[str, str]:
     """The environment of conf/airflow.sh, as a person's own Airflow would set it, over a home of its own."""
     changed = {"AIRFLOW_HOME": str(HOME), "AIRFLOW__API__PORT": str(free_port()),
                "AIRFLOW_VAR_GRAPHSEAM_PIPELINE": json.dumps(SETTINGS), "AIRFLOW_VAR_GRAPHSEAM_LINKS": json.dumps(LINKS),
+               "AIRFLOW_VAR_GRAPHSEAM_PIPELINE_SCHEDULE": "@daily",
                # One core: each step then starts one Python worker, and the tests beside these want the other
                "AIRFLOW_CONN_GRAPHSEAM_SPARK": json.dumps({"conn_type": "spark", "host": "local[1]"}),
                "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "2",
