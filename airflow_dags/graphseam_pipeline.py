@@ -69,7 +69,7 @@ def arguments(dag_run: Any, params: dict[str, Any], var: Any) -> list[str]:
     """What every job of a run is given. `{date}` in an override stands for the date the run is of."""
     settings = var["json"].get(DAG_ID)
     date = (dag_run.logical_date or dag_run.run_after).strftime("%Y-%m-%d")
-    overrides = [*settings.get("set", []), *params["set"]]
+    overrides = [*settings.get("set", []), *(params["set"] or [])]
     if params["max_drop"] is not None:
         overrides.append(f"gate.max_drop={params['max_drop']}")
     run = run_name(DAG_ID, dag_run.run_id)
@@ -179,7 +179,7 @@ with DAG(
     params={
         "config": Param(None, type=["null", "string"], title="Configuration",
                         description="TOML file; empty: `config` of the variable."),
-        "set": Param([], type="array", items={"type": "string", "pattern": r"^[a-z_]+(\.[a-z_]+)+=.*$"},
+        "set": Param(None, type=["null", "array"], items={"type": "string", "pattern": r"^[a-z_]+(\.[a-z_]+)+=.*$"},
                      title="Overrides", description="section.key=value, as in embed.dim=64; {date} is the run's date."),
         "max_drop": Param(0.05, type=["null", "number"], minimum=0, maximum=1, title="Allowed fall",
                           description="Share that a measure may fall by since the last published run; 1: any, "

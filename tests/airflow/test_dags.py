@@ -11,13 +11,14 @@ from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 
 import pytest
-from airflow.sdk import RetryPolicy
+from airflow.sdk import Asset, RetryPolicy
 from airflow.sdk.exceptions import ParamValidationError
 
 from conftest import DAGS, HOME, REPOSITORY, SETTINGS
 
 STEPS = ["ingest", "partition", "embed", "fuse", "refine", "predict", "evaluate", "gate", "publish"]
 RUN_ID = "scheduled__2026-01-02T00:00:00+00:00"
+SCHEDULED = SimpleNamespace(run_id=RUN_ID, logical_date=datetime(2026, 1, 2, tzinfo=timezone.utc), run_after=None)
 RUN_NAME = "scheduled__2026-01-02T00-00-00-00-00-4a09e028"
 LOAD = """
 import json, sys, warnings
@@ -70,13 +71,12 @@ def test_prune_waits_for_the_pipelines_pool_and_links_for_its_asset(dags):
         asset in dags["graphseam_links"].timetable.asset_condition.objects
 
 
-def rendered(dag, task_id: str, conf: dict | None = None, **more) -> list[str]:
+def rendered(dag, task_id: str, conf: dict | None = None, run: SimpleNamespace = SCHEDULED, **more) -> list[str]:
     """The command that the task would submit."""
     from airflow.sdk.execution_time.context import VariableAccessor
 
     task = dag.get_task(task_id).prepare_for_execution()
     given = dag.params.dump() | (conf or {})
-    run = SimpleNamespace(run_id=RUN_ID, logical_date=datetime(2026, 1, 2, tzinfo=timezone.utc), run_after=None)
     task.render_template_fields({"dag": dag, "task": task, "params": given, "dag_run": run,
                                  "var": {"json": VariableAccessor(deserialize_json=True)}, **more})
     return task._get_hook()._build_spark_submit_command(task.application)
@@ -103,6 +103,20 @@ def test_parameters_go_over_the_variable_and_gpus_to_embedding_only(dags, monkey
         assert command[command.index("--config"):] == [
             "--config", "/etc/other.toml", "--run-id", RUN_NAME, "--resume", "--set", "run.seed=1", "--set",
             "embed.dim=64", "--set", "input.edges=s3://a/2026-01-02/"]
+
+
+def test_a_run_that_an_asset_began_has_a_name_and_a_date_too(dags):
+    run = SimpleNamespace(run_id="asset_triggered__2026-01-05T01:02:03+00:00_aB", logical_date=None,
+                          run_after=datetime(2026, 1, 5, 1, 2, 3, tzinfo=timezone.utc))
+    command = rendered(dags["graphseam_pipeline"], "ingest", run=run)
+    assert command[command.index("--run-id") + 1].startswith("asset_triggered__2026-01-05T01-02-03-00-00_aB-")
+    assert f"input.edges={HOME}/edges/2026-01-05.csv" in command
+
+
+def test_a_schedule_is_a_time_table_an_asset_or_none(dags):
+    schedule = module_of(dags).schedule
+    assert (schedule("none"), schedule("30 2 * * *")) == (None, "30 2 * * *")
+    assert schedule("s3://lake/follows") == [Asset("s3://lake/follows")]
 
 
 def test_prunes_and_links_commands_are_these(dags):
