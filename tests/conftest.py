@@ -74,7 +74,7 @@ def evalkit():
 def last_line_of(script: str) -> str:
     """What a script beside the tests ends with, run in a process (and so a Spark session) of its own."""
     path = Path(__file__).with_name(script)
-    told = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, timeout=600, check=False)
+    told = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, timeout=1500, check=False)
     assert told.returncode == 0, told.stderr[-3000:]
     return told.stdout.strip().splitlines()[-1]
 

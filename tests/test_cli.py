@@ -24,7 +24,7 @@ def command(tmp_path):
 
     def command(*arguments: str) -> subprocess.CompletedProcess:
         begun = time.monotonic()
-        done = subprocess.run([sys.executable, "-m", "graphseam.cli", *arguments], cwd=tmp_path, text=True, timeout=60,
+        done = subprocess.run([sys.executable, "-m", "graphseam.cli", *arguments], cwd=tmp_path, text=True, timeout=300,
                               capture_output=True, check=False, env={**environment, "PATH": str(tmp_path / "bin")})
         assert time.monotonic() - begun < 15  # seconds; a busy machine takes three for the imports
         return done

@@ -246,7 +246,7 @@ def test_every_query_of_the_readme_runs_in_spark_sql(spark, root, tmp_path):
     settings = [f"--conf={key}={REQUIRED[key]}" for key in ("spark.sql.extensions", "spark.sql.catalog.spark_catalog")]
     command = [Path(sys.executable).with_name("spark-sql"), "--master", "local[1]", "--driver-memory", "1g", *settings,
                "--conf=spark.ui.enabled=false", "-i", "views.sql", "-f", "queries.sql"]
-    shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
+    shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=1500, check=False)
     assert shown.returncode == 0, shown.stderr[-3000:]
     answers = re.split(r"^answer \d+$", shown.stdout.split("\nend")[0], flags=re.MULTILINE)[1:]
     assert len(answers) == len(queries)

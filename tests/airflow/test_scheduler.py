@@ -22,7 +22,7 @@ import pytest
 
 from conftest import HOME, REPOSITORY, airflow
 
-pytestmark = pytest.mark.timeout(3000)
+pytestmark = pytest.mark.timeout(5000)
 
 DATES = ("2026-01-01", "2026-01-02", "2026-01-03")
 PYTHON = REPOSITORY / ".venv" / "bin" / "python"  # graphseam's environment: Spark, and a reader of Delta tables
@@ -89,7 +89,7 @@ def log_of(dag_id: str, run_id: str, task_id: str, attempt: int) -> str:
     return path.read_text() if path.exists() else ""
 
 
-def wait_until(holds, what: str, seconds: int = 1500):
+def wait_until(holds, what: str, seconds: int = 3600):
     """Poll until `holds()` is true; a task that failed for good ends the wait with its log."""
     end = time.monotonic() + seconds
     while not (found := holds()):
