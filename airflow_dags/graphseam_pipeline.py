@@ -146,6 +146,7 @@ def announce(context: Any, result: Any = None) -> None:
 
 
 def submit(step: str, **more: Any) -> SparkSubmitOperator:
+    """The job of a step; what differs from run to run is in templates."""
     return SparkSubmitOperator(
         task_id=step,
         name=f"{DAG_ID}-{step}",
@@ -154,6 +155,7 @@ def submit(step: str, **more: Any) -> SparkSubmitOperator:
         application_args="{{ arguments(dag_run, params, var) }}",
         properties_file=f"{{{{ properties('{step}', var) }}}}",
         py_files=f"{{{{ var.json.{DAG_ID}.get('py_files', '') }}}}",
+        yarn_track_via_rm_api=True,  # of use in YARN's cluster mode only, where the operator insists on it
         doc_md=STEPS[step] + ON_FAILURE,
         **more,
     )
