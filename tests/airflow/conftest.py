@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -46,9 +47,18 @@ os.environ.update(settings_of_this_airflow())  # Airflow reads it when it is fir
 
 
 def airflow(*command: str) -> str:
-    """What a command of Airflow's prints. CalledProcessError where it fails."""
-    return subprocess.run([str(Path(sys.executable).with_name("airflow")), *command], capture_output=True, text=True,
-                          check=True).stdout
+    """What a command of Airflow's prints; the test fails with it where the command does.
+
+    Tried again where SQLite was locked: a command that reads and then writes is refused if another process wrote.
+    """
+    for _ in range(10):
+        done = subprocess.run([str(Path(sys.executable).with_name("airflow")), *command], capture_output=True,
+                              text=True, check=False)
+        if "database is locked" not in done.stdout + done.stderr:
+            break
+        time.sleep(2)
+    assert done.returncode == 0, f"airflow {' '.join(command)}: {(done.stdout + done.stderr)[-3000:]}"
+    return done.stdout
 
 
 @pytest.fixture(scope="session")
