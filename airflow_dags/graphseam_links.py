@@ -57,7 +57,6 @@ with DAG(
         application_args="{{ arguments(params, var, triggering_asset_events) }}",
         properties_file=f"{{{{ var.json.{PIPELINE}.get('properties', {{}}).get('default', '') }}}}",
         py_files=f"{{{{ var.json.{PIPELINE}.get('py_files', '') }}}}",
-        yarn_track_via_rm_api=True,
         retries=2,
         execution_timeout=timedelta(hours=2),
         doc_md="Writes the rows of the run that was just published as Parquet files; what the directory held is "

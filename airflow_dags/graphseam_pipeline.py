@@ -155,7 +155,6 @@ def submit(step: str, **more: Any) -> SparkSubmitOperator:
         application_args="{{ arguments(dag_run, params, var) }}",
         properties_file=f"{{{{ properties('{step}', var) }}}}",
         py_files=f"{{{{ var.json.{DAG_ID}.get('py_files', '') }}}}",
-        yarn_track_via_rm_api=True,  # of use in YARN's cluster mode only, where the operator insists on it
         doc_md=STEPS[step] + ON_FAILURE,
         **more,
     )

@@ -53,7 +53,6 @@ with DAG(
         properties_file=f"{{{{ var.json.{PIPELINE}.get('properties', {{}}).get('default', '') }}}}",
         py_files=f"{{{{ var.json.{PIPELINE}.get('py_files', '') }}}}",
         pool=PIPELINE,  # waits for the pipeline's step at work, and keeps the next from starting
-        yarn_track_via_rm_api=True,
         retries=2,
         execution_timeout=timedelta(hours=12),
         doc_md="Removes old runs from every table in one commit each, then deletes files older than a week that no "
