@@ -24,6 +24,7 @@ from graphseam.cli import app
 from graphseam.config import config_of
 from graphseam.errors import RunError
 from graphseam.export import export_table
+from graphseam.gate import gate
 from graphseam.place import place
 from graphseam.session import REQUIRED
 from graphseam.show import print_rows
@@ -47,6 +48,7 @@ def published(spark, tmp_path_factory):
                              folder / "tables", embed={"dim": 8}, run={"seed": seed}, evaluate={"holdout": 0.1},
                              predict={"links": {"top_k": 3}}, partition={"num_subgraphs": 2})
         run = run_steps(spark, config, name)
+    gate(run)
     known = run.tables.read("nodes").sort("node_id").limit(2).collect()
     (folder / "arrived.csv").write_text("".join(f"1000000,{row['id']}\n" for row in known))
     arrived = {"input": {"edges": str(folder / "arrived.csv")}, "output": {"root": str(folder / "tables")}}
