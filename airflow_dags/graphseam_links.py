@@ -26,10 +26,12 @@ def arguments(params: dict[str, Any], var: Any, events: Any) -> list[str]:
     if not output:
         raise ValueError(f"graphseam: there is no directory to write to; set `output` in the variable {DAG_ID!r} or as "
                          "the parameter")
-    runs = [event.extra["run_id"] for found in (events or {}).values() for event in found if "run_id" in event.extra]
+    # Several where runs were published while this DAG was paused, in no order
+    told = sorted((event for found in (events or {}).values() for event in found if "run_id" in event.extra),
+                  key=lambda event: event.timestamp)
     overrides = [override for override in settings.get("set", []) if not override.startswith("input.")]
     given = ["--config", settings["config"], "--table", table, "--output", output]
-    return [*given, *(["--run-id", runs[-1]] if runs else []),
+    return [*given, *(["--run-id", told[-1].extra["run_id"]] if told else []),
             *[part for override in overrides for part in ("--set", override)]]
 
 

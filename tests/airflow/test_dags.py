@@ -123,8 +123,9 @@ def test_prunes_and_links_commands_are_these(dags):
     prune = rendered(dags["graphseam_prune"], "prune", {"keep": 3, "dry_run": True})
     assert prune[prune.index(str(REPOSITORY / "jobs" / "prune.py")):] == [
         str(REPOSITORY / "jobs" / "prune.py"), "--config", str(HOME / "run.toml"), "--dry-run", "--set", "prune.keep=3"]
-    event = SimpleNamespace(extra={"run_id": "the-run", "pipeline": "graphseam_pipeline"})
-    links = rendered(dags["graphseam_links"], "export", triggering_asset_events={"asset": [event]})
+    events = [SimpleNamespace(timestamp=at, extra={"run_id": name, "pipeline": "graphseam_pipeline"})
+              for at, name in ((2, "older"), (3, "the-run"), (1, "oldest"))]
+    links = rendered(dags["graphseam_links"], "export", triggering_asset_events={"asset": events})
     assert links[links.index(str(REPOSITORY / "jobs" / "export.py")):] == [
         str(REPOSITORY / "jobs" / "export.py"), "--config", str(HOME / "run.toml"), "--table", "node_labels",
         "--output", f"{HOME}/exported", "--run-id", "the-run"]
