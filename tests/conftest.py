@@ -18,9 +18,9 @@ SHARED = REPOSITORY.parent / "shared"
 LASTFM = REPOSITORY / "tests" / "data" / "lastfm_asia"
 
 
-# Two processes take the files in this order: a long one begun last would leave one of them waiting for the other.
 collect_ignore = ["airflow"]  # those run in an environment of their own: make test-airflow
 
+# Two processes take the files in this order: a long one begun last would leave one of them waiting for the other.
 LONG_ONES_FIRST = ("test_submit", "test_pipeline", "test_link_predictions", "test_refine", "test_embed", "test_place",
                    "test_readers", "test_partition", "test_ingest", "test_node_predictions", "test_evaluate")
 

@@ -7,13 +7,14 @@ import json
 import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from pyspark.sql import functions as F
 
 from graphseam.config import load_config
+from graphseam.embed import BORDER
 from graphseam.errors import GraphseamError, RunError
 from graphseam.sections import PruneConfig
 from graphseam.session import build_session, size_shuffles
@@ -30,11 +31,11 @@ LISTING_TASKS = "spark.sql.sources.parallelPartitionDiscovery.parallelism"
 class Runs:
     """The runs of a root by what becomes of them, newest first."""
 
-    kept: list[str] = field(default_factory=list)         # published, the newest
-    needed: list[str] = field(default_factory=list)       # older, kept because a kept run names them
-    unfinished: list[str] = field(default_factory=list)   # not published, with a step young enough to be at work
-    published: list[str] = field(default_factory=list)    # to be removed
-    abandoned: list[str] = field(default_factory=list)    # to be removed: never published
+    kept: list[str]  # published, the newest
+    needed: list[str]  # older, kept because a kept run names them
+    unfinished: list[str]  # not published, with a step young enough to be at work
+    published: list[str]  # to be removed
+    abandoned: list[str]  # to be removed: never published
 
     @property
     def removed(self) -> list[str]:
@@ -94,7 +95,7 @@ def _named_runs(config: dict[str, Any]) -> Iterable[str]:
     """The earlier runs that a run's configuration names; one of another version may lack the keys."""
     found = (config.get("embed", {}).get("warm_start", ""),
              config.get("predict", {}).get("links", {}).get("model_run", ""))
-    return (name for name in found if name and name != "border")
+    return (name for name in found if name and name != BORDER)
 
 
 def tell(runs: Runs, dry_run: bool) -> list[str]:
