@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 DAGS = REPOSITORY / "airflow_dags"
 HOME = Path(tempfile.mkdtemp(prefix="graphseam-airflow-"))
 SETTINGS = {"jobs": str(REPOSITORY / "jobs"), "config": str(HOME / "run.toml"),
-            "properties": {"default": str(REPOSITORY / "conf" / "spark-local.conf")},
+            "properties": {"default": str(HOME / "spark.conf")},
             "set": [f"input.edges={HOME}/edges/{{date}}.csv"]}
 LINKS = {"output": str(HOME / "exported"), "table": "node_labels"}
 

@@ -86,7 +86,7 @@ def rendered(dag, task_id: str, conf: dict | None = None, run: SimpleNamespace =
 def test_each_steps_command_is_this_one(dags, step):
     assert rendered(dags["graphseam_pipeline"], step) == [
         "spark-submit", "--master", "local[1]",
-        "--properties-file", str(REPOSITORY / "conf" / "spark-local.conf"), "--name", f"graphseam_pipeline-{step}",
+        "--properties-file", str(HOME / "spark.conf"), "--name", f"graphseam_pipeline-{step}",
         str(REPOSITORY / "jobs" / f"{step}.py"), "--config", str(HOME / "run.toml"), "--run-id", RUN_NAME, "--resume",
         "--set", f"input.edges={HOME}/edges/2026-01-02.csv", "--set", "gate.max_drop=0.05"]
 
