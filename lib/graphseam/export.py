@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
 import tempfile
 from pathlib import Path
 
@@ -12,7 +10,8 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType
 
 from graphseam.config import check_run_id, load_config
-from graphseam.errors import ConfigError, GraphseamError, RunError, nearest
+from graphseam.entry import job_arguments, one_clear_line
+from graphseam.errors import ConfigError, RunError, nearest
 from graphseam.session import build_session
 from graphseam.tables import PUBLIC_TABLES, Tables, view_names
 
@@ -76,14 +75,12 @@ def export_directory(tables: Tables, name: str, output: str, run_id: str | None 
 
 def submit_export() -> None:
     """The job under spark-submit: read the arguments, export, end with 0 or one clear line and 1."""
-    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
-    parser.add_argument("--config", required=True, help="TOML file of the runs: its [output]")
+    parser = job_arguments("TOML file of the runs: its [output]")
     parser.add_argument("--table", default="top_links", help="a public table or a view")
     parser.add_argument("--output", required=True, help="directory for the Parquet files; what it holds is replaced")
     parser.add_argument("--run-id", help="a published run; the newest where not given")
-    parser.add_argument("--set", action="append", default=[], metavar="section.key=value", help="override a setting")
     arguments = parser.parse_args()
-    try:
+    with one_clear_line():
         config = load_config(arguments.config, arguments.set)
         check_table(arguments.table)
         if arguments.run_id is not None:
@@ -91,9 +88,6 @@ def submit_export() -> None:
         tables = Tables(build_session("graphseam export"), config.output)
         count = export_directory(tables, arguments.table, arguments.output, arguments.run_id)
         print(f"{count:,} rows of {arguments.table} written to {arguments.output}")
-    except GraphseamError as error:
-        print(f"graphseam: {error}", file=sys.stderr)
-        sys.exit(1)
 
 
 def _rows_of_run(tables: Tables, name: str, run_id: str | None) -> tuple[DataFrame, str]:
@@ -110,8 +104,7 @@ def _rows_of_run(tables: Tables, name: str, run_id: str | None) -> tuple[DataFra
 
 def published_run(tables: Tables, run_id: str | None) -> tuple[str, str]:
     """(run_id, id_type) of the run asked for, or of the newest."""
-    runs = tables.all_runs("runs").sort(F.desc("published_at"), F.desc("run_id"))
-    known = runs.select("run_id", "id_type").collect()  # one row a published run
+    known = tables.published("id_type")
     if not known:
         raise RunError(f"no run is published under {tables.output.root!r} yet")
     chosen = known[0] if run_id is None else next((row for row in known if row["run_id"] == run_id), None)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from graphseam.config import Config, check_run_id, load_config
 from graphseam.embed import embed
-from graphseam.errors import ConfigError, GraphseamError
+from graphseam.entry import job_arguments, one_clear_line
+from graphseam.errors import ConfigError
 from graphseam.evaluate import evaluate
 from graphseam.fuse import fuse
 from graphseam.gate import gate
@@ -79,14 +78,12 @@ def run_each(run: Run, steps: Sequence[str], progress: StepProgress, resume: boo
 
 def submit(*steps: str) -> None:
     """What a job does under spark-submit: read the arguments, run the steps, end with 0 or one clear line and 1."""
-    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
-    parser.add_argument("--config", required=True, help="TOML file; see conf/demo.toml")
+    parser = job_arguments("TOML file; see conf/demo.toml")
     parser.add_argument("--run-id", required=not _is_whole(steps), help="the run these tables belong to")
-    parser.add_argument("--set", action="append", default=[], metavar="section.key=value", help="override a setting")
     parser.add_argument("--resume", action="store_true", help="leave as it is what is done with the same settings and "
                         "input files, as after a lost connection; `pipeline` always does")
     arguments = parser.parse_args()
-    try:
+    with one_clear_line():
         config = load_config(arguments.config, arguments.set)
         if _is_whole(steps):
             from graphseam.summary import print_summary
@@ -97,9 +94,6 @@ def submit(*steps: str) -> None:
         run = open_run(build_session(f"graphseam {steps[0]}"), config, check_run_id(arguments.run_id))
         progress = StepProgress(total=len(steps))
         run_each(run, steps, progress, arguments.resume)
-    except GraphseamError as error:
-        print(f"graphseam: {error}", file=sys.stderr)
-        sys.exit(1)
 
 
 def _is_whole(steps: tuple[str, ...]) -> bool:

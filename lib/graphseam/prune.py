@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +13,8 @@ from pyspark.sql import functions as F
 
 from graphseam.config import load_config
 from graphseam.embed import BORDER
-from graphseam.errors import GraphseamError, RunError
+from graphseam.entry import job_arguments, one_clear_line
+from graphseam.errors import RunError
 from graphseam.sections import PruneConfig
 from graphseam.session import build_session, size_shuffles
 from graphseam.tables import Tables, table_names
@@ -68,8 +67,7 @@ def prune(tables: Tables, settings: PruneConfig, dry_run: bool = False) -> Runs:
 
 def sort_runs(tables: Tables, settings: PruneConfig) -> Runs:
     """What prune would do; one row a run reaches the driver."""
-    published = tables.all_runs("runs").select("run_id", "config") \
-        .sort(F.desc("published_at"), F.desc("run_id")).collect()
+    published = tables.published("config")
     if not published:
         raise RunError(f"no run is published under {tables.output.root or tables.output.catalog!r} yet, so there is "
                        "nothing to prune")
@@ -110,15 +108,10 @@ def tell(runs: Runs, dry_run: bool) -> list[str]:
 
 def submit_prune() -> None:
     """The job under spark-submit: read the arguments, prune, end with 0 or one clear line and 1."""
-    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
-    parser.add_argument("--config", required=True, help="TOML file of the runs: its [output], and [prune]")
-    parser.add_argument("--set", action="append", default=[], metavar="section.key=value", help="override a setting")
+    parser = job_arguments("TOML file of the runs: its [output], and [prune]")
     parser.add_argument("--dry-run", action="store_true", help="tell what would be removed, and change nothing")
     arguments = parser.parse_args()
-    try:
+    with one_clear_line():
         config = load_config(arguments.config, arguments.set)
         tables = Tables(build_session("graphseam prune"), config.output)
         print("\n".join(tell(prune(tables, config.prune, arguments.dry_run), arguments.dry_run)))
-    except GraphseamError as error:
-        print(f"graphseam: {error}", file=sys.stderr)
-        sys.exit(1)

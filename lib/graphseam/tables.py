@@ -12,7 +12,7 @@ from string import Template
 from typing import Any
 
 import pyarrow as pa
-from pyspark.sql import DataFrame, Observation, SparkSession
+from pyspark.sql import DataFrame, Observation, Row, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
@@ -120,6 +120,11 @@ class Tables:
         """The whole table, created empty where it does not exist."""
         self.ensure(name)
         return self.spark.table(self.identifier(name))
+
+    def published(self, *columns: str) -> list[Row]:
+        """run_id and the named columns of `runs`, the newest first: one row a published run, held by the driver."""
+        newest_first = self.all_runs("runs").sort(F.desc("published_at"), F.desc("run_id"))
+        return newest_first.select("run_id", *columns).collect()
 
     def read(self, name: str, level: int | None = None) -> DataFrame:
         """This run's rows, or those of one level, without the run_id."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
 from dataclasses import replace
 
 from graphseam.config import Config, check_run_id, load_config
-from graphseam.errors import GraphseamError
+from graphseam.entry import job_arguments, one_clear_line
 from graphseam.ingest.sources import check_inputs
 from graphseam.place import check_batch, place
 from graphseam.place.telling import print_batch
@@ -23,14 +21,12 @@ def for_edges(config: Config, edges: str) -> Config:
 
 def submit_place() -> None:
     """Read the arguments, place the nodes, end with 0 or one clear line and 1."""
-    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
-    parser.add_argument("--config", required=True, help="TOML file of the run: its [output], and how to read the edges")
+    parser = job_arguments("TOML file of the run: its [output], and how to read the edges")
     parser.add_argument("--edges", required=True, help="the new edges, in place of input.edges")
     parser.add_argument("--run-id", help="a published run; the newest where not given")
     parser.add_argument("--batch", help="name of the batch, which is replaced; the file's where not given")
-    parser.add_argument("--set", action="append", default=[], metavar="section.key=value", help="override a setting")
     arguments = parser.parse_args()
-    try:
+    with one_clear_line():
         config = load_config(arguments.config, arguments.set)
         config = for_edges(config, arguments.edges)
         if arguments.run_id is not None:
@@ -39,6 +35,3 @@ def submit_place() -> None:
             check_batch(arguments.batch)
         check_inputs(config.input)
         print_batch(place(build_session("graphseam place"), config, arguments.run_id, arguments.batch))
-    except GraphseamError as error:
-        print(f"graphseam: {error}", file=sys.stderr)
-        sys.exit(1)

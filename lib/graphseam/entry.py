@@ -1,0 +1,28 @@
+"""What every job under spark-submit has: its arguments, and one clear line where it fails."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from graphseam.errors import GraphseamError
+
+
+def job_arguments(config_help: str) -> argparse.ArgumentParser:
+    """A parser with --config and --set, described by the job's own docstring; the job adds what else it takes."""
+    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
+    parser.add_argument("--config", required=True, help=config_help)
+    parser.add_argument("--set", action="append", default=[], metavar="section.key=value", help="override a setting")
+    return parser
+
+
+@contextmanager
+def one_clear_line() -> Iterator[None]:
+    """A GraphseamError inside the block becomes one line on standard error, and exit status 1."""
+    try:
+        yield
+    except GraphseamError as error:
+        print(f"graphseam: {error}", file=sys.stderr)
+        sys.exit(1)
