@@ -17,8 +17,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / "shared"
 LASTFM = REPOSITORY / "tests" / "data" / "lastfm_asia"
 
-# For all JVMs the tests start. They run thousands of plans over a few rows each, so compiling hard pays late: these save
-# a third of the processors' time (294 s to 209 s for two of the files).
+# For all JVMs the tests start: they run thousands of plans over a few rows each, and compiling hard pays late.
+# These save a third of the processors' time (294 s to 209 s for two of the files).
 os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:+UseSerialGC -XX:Tier4InvocationThreshold=20000 "
                       "-XX:Tier4MinInvocationThreshold=2400 -XX:Tier4CompileThreshold=60000 "
                       "-XX:Tier4BackEdgeThreshold=160000")
