@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from graphseam.errors import GraphseamError, InputError, RunError, nearest
+from graphseam.entry import one_clear_line
+from graphseam.errors import InputError, RunError, nearest
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   help="Embeddings of graphs too large for one machine, on Spark.")
@@ -183,15 +184,13 @@ def _open(root: str) -> Any:
 
 
 def main() -> None:
-    """Entry point: a GraphseamError becomes one line on standard error and exit status 1."""
+    """Entry point: an error of ours or of Spark's becomes one line on standard error and exit status 1."""
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
 
     try:
-        app(standalone_mode=True)
-    except GraphseamError as error:
-        print(f"graphseam: {error}", file=sys.stderr)
-        sys.exit(1)
+        with one_clear_line():
+            app(standalone_mode=True)
     except KeyboardInterrupt:
         print("graphseam: stopped; the same --run-id takes the run up again", file=sys.stderr)
         sys.exit(130)

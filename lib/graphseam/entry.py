@@ -1,4 +1,4 @@
-"""What every job under spark-submit has: its arguments, and one clear line where it fails."""
+"""What the jobs under spark-submit share: their arguments, and (as the command line) one clear line for an error."""
 
 from __future__ import annotations
 
