@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -37,20 +38,20 @@ def slices(num_rows: int, row_bytes: int, limit_bytes: int = 64 << 20) -> Iterat
         yield slice(start, min(start + step, num_rows))
 
 
-def groups_of(batches: Iterable[pa.RecordBatch], key: str) -> Iterator[tuple[int, pa.Table]]:
+def groups_of(batches: Iterable[pa.RecordBatch], key: str) -> Iterator[tuple[Any, pa.Table]]:
     """Cut a stream of batches, sorted by `key`, into one table a value of it. Memory: one group."""
-    current: int | None = None
+    current: Any = None
     held: list[pa.RecordBatch] = []
     for batch in batches:
         if batch.num_rows == 0:
             continue
-        values = batch.column(batch.schema.get_field_index(key)).to_numpy()
-        cuts = np.concatenate([[0], np.flatnonzero(np.diff(values)) + 1, [len(values)]])
+        values = batch.column(batch.schema.get_field_index(key)).to_numpy(zero_copy_only=False)
+        cuts = np.concatenate([[0], np.flatnonzero(values[1:] != values[:-1]) + 1, [len(values)]])
         for start, stop in zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True):
-            if current is not None and values[start] != current:
+            if held and values[start] != current:
                 yield current, pa.Table.from_batches(held)
                 held = []
-            current = int(values[start])
+            current = values[start : start + 1].tolist()[0]
             held.append(batch.slice(start, stop - start))
-    if current is not None:
+    if held:
         yield current, pa.Table.from_batches(held)

@@ -1,60 +1,100 @@
-"""Delta's jars beside Spark's own, so that sessions start at once and without a network.
+"""The jars that graphseam wants beside Spark's own: Delta's always, GraphFrames' for who uses GraphFrames.
 
-`python -m graphseam.jars` resolves the coordinate once (Spark's own resolver) and copies what Spark lacks into the
-installed pyspark. On a cluster, give spark-submit the coordinate instead: `--packages` with `delta_coordinate()`.
+`python -m graphseam.jars` puts Delta's into the installed pyspark, so that sessions start at once and without a
+network; `graphseam jars` lists both and fetches them, into pyspark or into a folder for a cluster without a network.
+Where a cluster has one, give spark-submit the coordinate instead: `--packages`.
 """
 
 from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 import tempfile
-from importlib.metadata import version
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyspark
 
+from graphseam.errors import InputError
+from graphseam.spark_line import delta_coordinate, graphframes_coordinate, spark_jars
+
 # Spark ships these itself; a second copy could only disagree with it.
 SHIPPED_WITH_SPARK = ("org.apache.hadoop:*", "org.apache.parquet:*", "org.apache.logging.log4j:*", "org.slf4j:*",
-                      "com.fasterxml.jackson.core:*", "com.fasterxml.jackson.datatype:*", "org.roaringbitmap:*")
-DELTA_GROUPS = ("io.delta_", "io.unitycatalog_")
+                      "com.fasterxml.jackson.core:*", "com.fasterxml.jackson.datatype:*", "org.roaringbitmap:*",
+                      "org.scala-lang:*")
 
 
-def delta_coordinate() -> str:
-    """Maven coordinate of the Delta jar built for the installed Spark: 'io.delta:delta-spark_4.2_2.13:4.4.0'."""
-    spark_line = ".".join(pyspark.__version__.split(".")[:2])
-    return f"io.delta:delta-spark_{spark_line}_2.13:{version('delta-spark')}"
+@dataclass(frozen=True)
+class Package:
+    """What one coordinate brings. groups: how the files of it and of what it needs are called once resolved."""
+
+    name: str
+    why: str
+    coordinate: Callable[[], str]
+    main: str  # part of its main jar's name
+    groups: tuple[str, ...]
+
+    def is_here(self) -> bool:
+        """Whether the installed pyspark already holds its jar."""
+        return any(spark_jars().glob(f"*{self.main}*.jar"))
 
 
-def spark_jars() -> Path:
-    return Path(pyspark.__file__).parent / "jars"
+PACKAGES = {
+    "delta": Package("delta", "needed: every table is one of Delta's", delta_coordinate, "delta-spark_",
+                     ("io.delta_", "io.unitycatalog_")),
+    "graphframes": Package("graphframes", "for graphseam.embed and partition.method = \"graphframes_lpa\"",
+                           graphframes_coordinate, "graphframes-spark", ("io.graphframes_",)),
+}
 
 
 def has_delta() -> bool:
-    """Whether the installed pyspark already holds Delta's jar."""
-    return any(spark_jars().glob("*delta-spark_*.jar"))
+    return PACKAGES["delta"].is_here()
 
 
-def install_jars() -> None:
-    """Resolve Delta's coordinate and copy its jars into pyspark; nothing to do where they are there."""
-    if has_delta():
-        return
+def fetch(package: Package, folder: Path | None = None, source: Path | None = None) -> list[Path]:
+    """Put a package's jars into `folder`, by default into the installed pyspark; returns the files.
+
+    source: a folder that holds them already, for machines without a network; None: Spark's own resolver looks.
+    Errors: InputError where they cannot be had, with the resolver's own words.
+    """
+    target = folder or spark_jars()
+    target.mkdir(parents=True, exist_ok=True)
+    if source is not None:
+        found = [jar for jar in sorted(source.glob("*.jar")) if jar.name.startswith(package.groups)]
+        if not any(package.main in jar.name for jar in found):
+            raise InputError(f"{str(source)!r} holds no jar of {package.coordinate()}; on a machine with a network, "
+                             f"`graphseam jars --fetch {package.name} --to DIR` fills such a folder")
+        return [Path(shutil.copy(jar, target / jar.name)) for jar in found]
     with tempfile.TemporaryDirectory(prefix="graphseam-jars-") as ivy:
-        probe = "from pyspark.sql import SparkSession; SparkSession.builder.getOrCreate().stop()"
-        script = Path(ivy) / "probe.py"
-        script.write_text(probe)
-        submit = Path(pyspark.__file__).parent / "bin" / "spark-submit"
-        command = [str(submit), "--master", "local[1]", "--packages", delta_coordinate(),
-                   "--exclude-packages", ",".join(SHIPPED_WITH_SPARK),
-                   "--conf", f"spark.jars.ivy={ivy}", "--conf", "spark.ui.enabled=false", str(script)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        found = [jar for jar in Path(ivy, "jars").glob("*.jar") if jar.name.startswith(DELTA_GROUPS)]
-        if done.returncode or not found:
-            sys.exit(f"graphseam: {delta_coordinate()} could not be fetched.\n{(done.stdout + done.stderr)[-2000:]}")
-        for jar in found:
-            shutil.copy(jar, spark_jars() / jar.name)
+        return [Path(shutil.copy(jar, target / jar.name)) for jar in _resolved(package, Path(ivy))]
+
+
+def _resolved(package: Package, ivy: Path) -> list[Path]:
+    """The package's jars in a folder of Spark's resolver."""
+    script = ivy / "probe.py"
+    script.write_text("from pyspark.sql import SparkSession; SparkSession.builder.getOrCreate().stop()")
+    submit = Path(pyspark.__file__).parent / "bin" / "spark-submit"
+    command = [str(submit), "--master", "local[1]", "--packages", package.coordinate(),
+               "--exclude-packages", ",".join(SHIPPED_WITH_SPARK),
+               "--conf", f"spark.jars.ivy={ivy}", "--conf", "spark.ui.enabled=false", str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = [jar for jar in sorted((ivy / "jars").glob("*.jar")) if jar.name.startswith(package.groups)]
+    if done.returncode or not found:
+        said = [line.strip() for line in (done.stdout + done.stderr).splitlines()
+                if "not found" in line or "Error" in line]
+        raise InputError(f"{package.coordinate()} could not be fetched: {'; '.join(said[:3]) or 'no reason was given'}")
+    return found
+
+
+def install_delta() -> None:
+    """Delta's jars into pyspark; nothing to do where they are there."""
+    if not has_delta():
+        fetch(PACKAGES["delta"])
 
 
 if __name__ == "__main__":
-    install_jars()
+    from graphseam.entry import one_clear_line
+
+    with one_clear_line():
+        install_delta()

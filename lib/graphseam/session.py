@@ -17,7 +17,8 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
 
-from graphseam.jars import delta_coordinate, has_delta
+from graphseam.jars import has_delta
+from graphseam.spark_line import delta_coordinate, map_groups
 
 # Each of these is needed for right results or for Delta; a cluster's own settings for the rest are left alone.
 REQUIRED = {
@@ -26,6 +27,7 @@ REQUIRED = {
     "spark.sql.unionOutputPartitioning": "false",  # else a union of cached Arrow results can skip a needed shuffle
     "spark.sql.legacy.parameterSubstitution.constantsOnly": "true",  # else Delta breaks spark.sql(..., args=...)
     "spark.sql.session.timeZone": "UTC",
+    "spark.sql.ansi.enabled": "true",  # Spark 3.5 would turn what it cannot cast into nulls, silently
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.sql.execution.arrow.maxRecordsPerBatch": "65536",
 }
@@ -131,13 +133,10 @@ def persisted(rows: DataFrame) -> Iterator[DataFrame]:
 
 
 def in_one_task(rows: DataFrame, function: Callable[[pa.Table], pa.Table], schema: str) -> DataFrame:
-    """Hand all rows to one call in one task; for samples whose size the configuration bounds.
-
-    Not groupBy(lit(0)): Spark would take the number for a column's position.
-    """
+    """Hand all rows to one call in one task; for samples whose size the configuration bounds."""
     columns = rows.columns
-    return rows.withColumn("_task", F.lit("all")).groupBy("_task") \
-        .applyInArrow(lambda table: function(table.select(columns)), schema)
+    task = rows.withColumn("_task", F.lit(0))
+    return map_groups(task, "_task", lambda table: function(table.select(columns)), schema)
 
 
 def columns_of(rows: DataFrame) -> str:

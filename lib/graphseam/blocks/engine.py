@@ -23,6 +23,7 @@ from graphseam.blocks.packets import (
     inbox_of,
     packet_batches,
 )
+from graphseam.spark_line import keys_of_partitions, map_group_pairs, map_groups
 
 Step = Callable[[int, Inbox], Iterable[Packet]]
 Packer = Callable[[Iterator[dict[str, np.ndarray]]], Iterable[Packet]]
@@ -40,7 +41,7 @@ class SparkEngine:
         """checkpoint_dir: a directory all executors reach, where supersteps outlive them; None: they keep their own."""
         self.num_blocks, self._spark = num_blocks, spark
         self._checkpoints = Checkpoints(spark, checkpoint_dir) if checkpoint_dir else None
-        self._keys = _block_keys(spark, num_blocks)
+        self._keys = keys_of_partitions(spark, num_blocks)
         self._kept: list[DataFrame] = []
 
     def pack(self, rows: DataFrame, function: Packer) -> DataFrame:
@@ -80,11 +81,11 @@ class SparkEngine:
 
         if not moving:
             assert static is not None
-            return static.groupBy("key").applyInArrow(run, SCHEMA)
+            return map_groups(static, "key", run, SCHEMA, in_place=True)
         sent = reduce(DataFrame.union, moving).repartition(self.num_blocks, "key")
         if static is None:
-            return sent.groupBy("key").applyInArrow(run, SCHEMA)
-        return static.groupBy("key").cogroup(sent.groupBy("key")).applyInArrow(run_pair, SCHEMA)
+            return map_groups(sent, "key", run, SCHEMA, in_place=True)
+        return map_group_pairs(static, sent, ("key", "key"), run_pair, SCHEMA)
 
     def keep(self, packets: DataFrame, static: bool = False) -> DataFrame:
         """Compute the packets now, keep them until `release`, and forget how they came to be: no plan grows with the
@@ -200,16 +201,3 @@ def _as_planned(spark: SparkSession) -> Iterator[None]:
         yield
     finally:
         spark.conf.set("spark.sql.adaptive.enabled", str(adaptive))
-
-
-def _block_keys(spark: SparkSession, num_blocks: int) -> np.ndarray:
-    """int32[num_blocks]: for each block the smallest number that Spark's hash partitioning sends to its partition."""
-    wanted = max(64, int(num_blocks * (np.log(num_blocks + 1) + 12)))  # enough draws to meet every partition
-    place = F.pmod(F.hash(F.col("id").cast("int")), F.lit(num_blocks))
-    rows = spark.range(0, wanted, 1, 1).groupBy(place.alias("block")).agg(F.min("id").alias("key")).collect()
-    keys = np.full(num_blocks, -1, np.int32)
-    for row in rows:  # one row a block
-        keys[row["block"]] = row["key"]
-    if (keys < 0).any():
-        raise RuntimeError(f"{int((keys < 0).sum())} of {num_blocks} blocks found no key of their own")
-    return keys

@@ -15,6 +15,8 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from graphseam.spark_line import map_groups
+
 MOST_SUMS = 64      # arrays that the driver adds up itself
 TASKS_A_CORE = 2    # several small blocks share a task: a task costs more than a small block
 SUMS = "block INT, sums BINARY"
@@ -43,8 +45,7 @@ class SparkStages:
         rows = self._spark.range(0, self.num_blocks, 1, self.num_tasks).mapInArrow(run_blocks, SUMS)
         if self.num_blocks > MOST_SUMS:
             share = -(-self.num_blocks // MOST_SUMS)
-            rows = rows.withColumn("leader", F.floor(F.col("block") / share)).groupBy("leader") \
-                .applyInArrow(_add_group, SUMS)
+            rows = map_groups(rows.withColumn("leader", F.floor(F.col("block") / share)), "leader", _add_group, SUMS)
         return _added((row["block"], _decoded(row["sums"])) for row in rows.collect())  # at most MOST_SUMS rows
 
 

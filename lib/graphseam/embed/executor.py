@@ -24,6 +24,7 @@ from graphseam.errors import EmbeddingError
 from graphseam.graph import Graph
 from graphseam.seeds import derive_seed
 from graphseam.session import empty_list
+from graphseam.spark_line import map_in_arrow, repartition_by_number
 
 COLUMNS = ["level", "subgraph_id", "src", "dst", "weight"]
 
@@ -118,9 +119,9 @@ def embed_subgraphs(subgraph_edges: DataFrame, stage: Stage, starts: DataFrame |
                               F.lit(-1).cast("long").alias("dst"), F.lit(0.0).alias("weight"), F.col("vector"))
         rows = rows.withColumn("vector", empty_list("float")).unionByName(begin)
     placed = rows.join(F.broadcast(places), on="subgraph_id", how="inner")
-    sorted_rows = placed.repartitionById(len(order), F.col("place")).sortWithinPartitions("subgraph_id")
-    return sorted_rows.drop("place").mapInArrow(_embed_stream(replace(stage, profile=None)), stage.schema,
-                                               profile=stage.profile)
+    sorted_rows = repartition_by_number(placed, len(order), "place").sortWithinPartitions("subgraph_id")
+    return map_in_arrow(sorted_rows.drop("place"), _embed_stream(replace(stage, profile=None)), stage.schema,
+                        stage.profile)
 
 
 def _embed_stream(stage: Stage) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:

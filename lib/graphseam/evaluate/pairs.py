@@ -9,6 +9,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from graphseam.seeds import uniform
+from graphseam.spark_line import with_row_numbers
 
 ATTEMPTS = 8          # far ends drawn for one negative; a node joined to nearly all others may still get none
 RANKED_AMONG = 100    # negatives of each kind that a positive is ranked among
@@ -37,7 +38,7 @@ def sample_edges(edges: DataFrame, max_pairs: int, seed: int) -> DataFrame:
     chosen = edges.select("src", "dst", draw.alias("draw")).sort("draw", "src", "dst").limit(max_pairs).select(
         F.when(turned, F.col("dst")).otherwise(F.col("src")).alias("src"),
         F.when(turned, F.col("src")).otherwise(F.col("dst")).alias("dst"))
-    return chosen.zipWithIndex("query").select("query", "src", "dst")
+    return with_row_numbers(chosen, "query").select("query", "src", "dst")
 
 
 def facing(positives: DataFrame, nodes: DataFrame) -> DataFrame:
@@ -99,7 +100,7 @@ def _neighbours(positives: DataFrame, known: DataFrame) -> DataFrame:
 
 def numbered(pool: DataFrame) -> DataFrame:
     """(place, node_id): the rows of (node_id, …) numbered from 0 in the order of all their columns."""
-    return pool.sort(*pool.columns).zipWithIndex("place").select("place", "node_id")
+    return with_row_numbers(pool.sort(*pool.columns), "place").select("place", "node_id")
 
 
 def ends_of(positives: DataFrame) -> DataFrame:

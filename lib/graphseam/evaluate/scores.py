@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 
 from graphseam.arrow import vector_matrix
 from graphseam.session import columns_of
+from graphseam.spark_line import map_group_pairs
 
 SCORES = "cosine DOUBLE, dot_product DOUBLE"
 BLOCK_BYTES = 128 << 20  # of float32 vectors that a task of the scores holds
@@ -30,8 +31,7 @@ def score_pairs(pairs: DataFrame, embeddings: DataFrame, num_blocks: int) -> Dat
     placed = pairs.withColumn("block", F.pmod(F.xxhash64("src"), F.lit(num_blocks)))
     ends = placed.select(F.col("block").alias("asked_by"), F.explode(F.array("src", "dst")).alias("node_id")).distinct()
     vectors = embeddings.select("node_id", "vector").join(ends, on="node_id", how="inner")
-    return placed.groupBy("block").cogroup(vectors.groupBy("asked_by")) \
-        .applyInArrow(_score_block, f"{columns_of(pairs)}, {SCORES}")
+    return map_group_pairs(placed, vectors, ("block", "asked_by"), _score_block, f"{columns_of(pairs)}, {SCORES}")
 
 
 def _score_block(pairs: pa.Table, vectors: pa.Table) -> pa.Table:

@@ -14,6 +14,7 @@ from pyspark.sql.types import StructType
 
 from graphseam.arrow import vector_column, vector_matrix
 from graphseam.session import empty_list
+from graphseam.spark_line import map_groups
 
 RELATIVE_RANK = 1e-6  # singular values below this share of the largest determine no direction
 
@@ -60,7 +61,7 @@ def place_level(level_vectors: DataFrame, frame: DataFrame, schema: StructType, 
     placed = frame.select("node_id", F.col("degree").alias("frame_degree"), F.col("vector").alias("frame_vector"))
     joined = level_vectors.join(placed, on="node_id", how="left") \
         .fillna({"frame_degree": 0.0}).withColumn("frame_vector", F.coalesce("frame_vector", empty_list("float")))
-    return joined.groupBy("subgraph_id").applyInArrow(_place_subgraph(arrow_schema), schema)
+    return map_groups(joined, "subgraph_id", _place_subgraph(arrow_schema), schema)
 
 
 def _place_subgraph(schema: pa.Schema) -> Callable[[pa.Table], pa.Table]:

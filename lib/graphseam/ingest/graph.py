@@ -6,6 +6,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from graphseam.seeds import uniform
+from graphseam.spark_line import with_row_numbers
 
 
 def newest_numbers(earlier: DataFrame) -> DataFrame:
@@ -26,8 +27,8 @@ def number_ids(ids: DataFrame, known: DataFrame, first_free: int) -> DataFrame:
     Cost: one join and one sort of the new ids. Write the result once and read it back: it is not cheap to repeat.
     """
     if first_free == 0:
-        return ids.sort("id").zipWithIndex("node_id").select("node_id", *ids.columns)
-    new = ids.join(known, on="id", how="left_anti").sort("id").zipWithIndex("place")
+        return with_row_numbers(ids.sort("id"), "node_id").select("node_id", *ids.columns)
+    new = with_row_numbers(ids.join(known, on="id", how="left_anti").sort("id"), "place")
     return ids.join(known, on="id", how="inner").select("node_id", *ids.columns) \
         .union(new.select((F.col("place") + F.lit(first_free)).alias("node_id"), *ids.columns))
 

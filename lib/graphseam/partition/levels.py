@@ -14,6 +14,7 @@ from pyspark.sql.types import StructType
 from graphseam.errors import MemoryBudgetError
 from graphseam.graph import Graph
 from graphseam.seeds import uniform
+from graphseam.spark_line import map_group_pairs
 
 CORE_MARGIN = 0.98  # a hash draws about, not exactly, the share it is asked for
 
@@ -44,7 +45,7 @@ def assign_in_one_task(edges: DataFrame, nodes: DataFrame | None, partitioner: P
     edges: EDGES of the level. nodes: (node_id), those that may have no edge, or None. Returns ASSIGNMENTS.
     Cost: the edges move to one task, once.
     """
-    def assign_all(_: tuple[pa.Scalar, ...], edge_rows: pa.Table, node_rows: pa.Table) -> pa.Table:
+    def assign_all(edge_rows: pa.Table, node_rows: pa.Table) -> pa.Table:
         graph = Graph.from_arrow(edge_rows, node_rows)
         labels = partitioner.partition(graph, wanted.num_subgraphs, wanted.seed)
         columns = [np.full(graph.num_nodes, wanted.level, np.int32), labels + np.int32(wanted.first_id), graph.node_ids]
@@ -52,9 +53,9 @@ def assign_in_one_task(edges: DataFrame, nodes: DataFrame | None, partitioner: P
 
     if nodes is None:
         nodes = edges.select(F.col("src").alias("node_id")).limit(0)
-    node_rows = nodes.select(F.lit(0).alias("task"), "node_id").groupBy("task")
-    return edges.select(F.lit(0).alias("task"), "src", "dst", "weight").groupBy("task") \
-        .cogroup(node_rows).applyInArrow(assign_all, wanted.schema)
+    edge_rows = edges.select(F.lit(0).alias("task"), "src", "dst", "weight")
+    node_rows = nodes.select(F.lit(0).alias("task"), "node_id")
+    return map_group_pairs(edge_rows, node_rows, ("task", "task"), assign_all, wanted.schema)
 
 
 def check_memory(partitioner: Partitioner, method: str, num_nodes: int, num_edges: int, task_memory_mb: int) -> None:

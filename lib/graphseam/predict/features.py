@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 
 from graphseam.arrow import vector_matrix
 from graphseam.session import empty_list
+from graphseam.spark_line import repartition_by_number
 
 FEATURES_SCHEMA = ("src BIGINT, dst BIGINT, learning BOOLEAN, known BOOLEAN, cosine FLOAT, num_paths BIGINT, "
                    "adamic_adar FLOAT, resource_allocation FLOAT, src_degree BIGINT, dst_degree BIGINT")
@@ -37,7 +38,7 @@ def pair_features(vectors: DataFrame, found: DataFrame, num_blocks: int) -> Data
         .join(vectors.select("node_id", "vector"), on="node_id", how="inner").select(
         F.explode(F.sequence(F.lit(0), F.lit(num_blocks - 1))).alias("block"), F.lit(QUERY).alias("kind"),
                 "node_id", "vector", F.col("src_degree").alias("degree"), "learning", *LISTS)
-    return held.union(asked).repartitionById(num_blocks, F.col("block")).sortWithinPartitions("kind", "node_id") \
+    return repartition_by_number(held.union(asked), num_blocks, "block").sortWithinPartitions("kind", "node_id") \
         .drop("block").mapInArrow(_feature_stream, FEATURES_SCHEMA)
 
 

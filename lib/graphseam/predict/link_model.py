@@ -12,6 +12,7 @@ from pyspark.sql import DataFrame
 
 from graphseam.predict.features import Design
 from graphseam.session import columns_of
+from graphseam.spark_line import map_groups
 
 MODEL_SCHEMA = "model STRING, term STRING, coefficient DOUBLE, mean DOUBLE, scale DOUBLE"
 ARROW_MODEL = pa.schema([("model", pa.string()), ("term", pa.string()), ("coefficient", pa.float64()),
@@ -78,7 +79,7 @@ def fit_link_models(examples: DataFrame, designs: dict[str, Design]) -> dict[str
     DOUBLE; as many as the caller has bounded. Features and products are standardised, the penalty is scikit-learn's L2.
     At most 37 rows a model.
     """
-    rows = examples.groupBy("model").applyInArrow(_fit(designs), MODEL_SCHEMA).collect()  # one a model and term
+    rows = map_groups(examples, "model", _fit(designs), MODEL_SCHEMA).collect()  # one a model and term
     found: dict[str, list[dict[str, object]]] = {}
     for row in rows:
         found.setdefault(row["model"], []).append({key: value for key, value in row.asDict().items() if key != "model"})

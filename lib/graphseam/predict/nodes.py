@@ -17,6 +17,7 @@ from graphseam.predict.label_calibration import UNCHANGED, calibration_error, fi
 from graphseam.predict.logistic import fit_one_vs_rest
 from graphseam.seeds import uniform
 from graphseam.session import in_one_task
+from graphseam.spark_line import map_groups
 
 MODEL_SCHEMA = "model INT, label STRING, intercept DOUBLE, coefficients ARRAY<DOUBLE>, num_examples BIGINT, " \
                "log_odds DOUBLE"
@@ -71,8 +72,8 @@ def train_models(labelled: DataFrame, max_nodes: int, class_weight: str, seed: i
     At most `max_nodes` nodes a model, those of the smallest hash. Memory: max_nodes · dim · 16 bytes a task.
     """
     models = labelled.withColumn("model", F.explode(F.array(F.lit(ALL_LABELS), 1 - F.col("fold"))))
-    return _sampled(models, "model", max_nodes, seed).select("model", "node_id", "labels", "vector") \
-        .groupBy("model").applyInArrow(_train(class_weight, threads), MODEL_SCHEMA)
+    examples = _sampled(models, "model", max_nodes, seed).select("model", "node_id", "labels", "vector")
+    return map_groups(examples, "model", _train(class_weight, threads), MODEL_SCHEMA)
 
 
 def _sampled(rows: DataFrame, group: str, max_nodes: int, seed: int) -> DataFrame:

@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 
 from graphseam.predict.kernels import find_paths, workspace
 from graphseam.session import empty_list
+from graphseam.spark_line import repartition_by_number
 
 PATHS_SCHEMA = ("src BIGINT, learning BOOLEAN, src_degree BIGINT, dst ARRAY<BIGINT>, known ARRAY<BOOLEAN>, "
                 "num_paths ARRAY<BIGINT>, adamic_adar ARRAY<FLOAT>, resource_allocation ARRAY<FLOAT>")
@@ -79,7 +80,7 @@ def paths(lists: DataFrame, queries: DataFrame, search: PathSearch, places: Data
                        empty_list("bigint").alias("wanted"), F.lit(False).alias("learning")) \
         .union(asked.select("block", F.lit(QUERY).alias("kind"), "node_id", "known", F.size("known").alias("degree"),
                             "wanted", "learning"))
-    return rows.repartitionById(search.num_blocks, F.col("block")).sortWithinPartitions("kind", "node_id") \
+    return repartition_by_number(rows, search.num_blocks, "block").sortWithinPartitions("kind", "node_id") \
         .drop("block").mapInArrow(_path_stream(search), PATHS_SCHEMA)
 
 

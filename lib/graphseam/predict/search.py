@@ -14,6 +14,7 @@ from graphseam.arrow import vector_matrix
 from graphseam.embed.executor import limit_threads, task_device
 from graphseam.predict.indexes import INDEXES, Index
 from graphseam.session import empty_list
+from graphseam.spark_line import repartition_by_number
 
 NEAREST_SCHEMA = "src BIGINT, dst BIGINT, score FLOAT, learning BOOLEAN"
 ARROW_NEAREST = pa.schema([("src", pa.int64()), ("dst", pa.int64()), ("score", pa.float32()), ("learning", pa.bool_())])
@@ -58,7 +59,7 @@ def nearest(base: DataFrame, queries: DataFrame, search: Search) -> DataFrame:
                        "node_id", "vector", F.pmod(F.xxhash64("node_id"), F.lit(count)).cast("int").alias("block"))
     asked = queries.select(F.lit(QUERY).alias("kind"), "known", "learning", "node_id", "vector",
                            F.explode(F.sequence(F.lit(0), F.lit(count - 1))).alias("block"))
-    rows = held.union(asked).repartitionById(count, F.col("block")).sortWithinPartitions("kind", "node_id")
+    rows = repartition_by_number(held.union(asked), count, "block").sortWithinPartitions("kind", "node_id")
     found = rows.select("kind", "node_id", "known", "learning", "vector") \
         .mapInArrow(_search_stream(search), NEAREST_SCHEMA)
     if count == 1:

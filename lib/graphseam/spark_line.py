@@ -1,0 +1,145 @@
+"""Spark 3.5 and Spark 4: everything that differs between them for us. The rest of the code is the same on both.
+
+Two lines are kept and tested: 4.2 with Delta 4.4, and 3.5 LTS with Delta 3.3. What Spark 4 brought and we use (grouped
+maps in Arrow, numbered rows, partitions by number, a stage's own resources) is done here on 3.5 by older means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyspark
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import to_arrow_schema
+from pyspark.sql.types import StructType, _parse_datatype_string
+
+from graphseam.arrow import groups_of
+from graphseam.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pyspark.resource import ResourceProfile
+
+SPARK_LINE = ".".join(pyspark.__version__.split(".")[:2])
+IS_SPARK_3 = SPARK_LINE.startswith("3.")
+Schema = StructType | str
+MOST_ROWS = 65_536  # of an Arrow batch on its way to the JVM
+
+
+def spark_jars() -> Path:
+    return Path(pyspark.__file__).parent / "jars"
+
+
+def scala_line() -> str:
+    """'2.13', or '2.12' for the Spark 3.5 of PyPI: what the installed Spark was built with."""
+    found = sorted(spark_jars().glob("scala-library-2.*.jar"))
+    return ".".join(found[0].stem.removeprefix("scala-library-").split(".")[:2]) if found else \
+        "2.12" if IS_SPARK_3 else "2.13"
+
+
+def delta_coordinate() -> str:
+    """Maven coordinate of Delta's jar for the installed Spark: 'io.delta:delta-spark_4.2_2.13:4.4.0'."""
+    line = "" if IS_SPARK_3 else f"_{SPARK_LINE}"  # Delta 3 is built for one Spark only, and does not name it
+    return f"io.delta:delta-spark{line}_{scala_line()}:{version('delta-spark')}"
+
+
+def graphframes_coordinate() -> str:
+    """Maven coordinate of GraphFrames' jar: 'io.graphframes:graphframes-spark4_2.13:0.12.3'."""
+    return f"io.graphframes:graphframes-spark{SPARK_LINE[0]}_{scala_line()}:{version('graphframes-py')}"
+
+
+def with_row_numbers(rows: DataFrame, name: str) -> DataFrame:
+    """`rows` with a column more: their numbers from 0, without gaps, in the order they have."""
+    if not IS_SPARK_3:
+        return rows.zipWithIndex(name)
+    numbered = DataFrame(rows._jdf.toDF().withSequenceColumn(name), rows.sparkSession)  # pandas on Spark's own means
+    return numbered.select(*rows.columns, name)
+
+
+def map_groups(rows: DataFrame, key: str, function: Callable[[pa.Table], pa.Table], schema: Schema,
+               in_place: bool = False) -> DataFrame:
+    """One call a value of `key` with all its rows; the tables it returns, with the columns of `schema` by name.
+
+    in_place: the rows of a key lie in one partition already, as `repartition(n, key)` put them. Cost: one shuffle
+    unless in place, and a sort. Memory: one group a task. key: a column of numbers or text without nulls.
+    """
+    if not IS_SPARK_3:
+        return rows.groupBy(key).applyInArrow(lambda table: function(table), schema)
+    wanted = _arrow_schema(schema)
+
+    def map_stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for _, table in groups_of(batches, key):
+            yield from _as_wanted(function(table), wanted).to_batches(MOST_ROWS)
+
+    placed = rows if in_place else rows.repartition(key)
+    return placed.sortWithinPartitions(key).mapInArrow(map_stream, schema)
+
+
+def map_group_pairs(left: DataFrame, right: DataFrame, keys: tuple[str, str],
+                    function: Callable[[pa.Table, pa.Table], pa.Table], schema: Schema) -> DataFrame:
+    """One call a value of the keys with its rows of both sides, one of which may be empty.
+
+    Cost: one shuffle a side, less what lies in place already. Spark 3.5 has this for pandas only: its rows pass
+    through pandas, which keeps every type we send this way; integers must have no nulls.
+    """
+    grouped = left.groupBy(keys[0]).cogroup(right.groupBy(keys[1]))
+    if not IS_SPARK_3:
+        return grouped.applyInArrow(lambda one, other: function(one, other), schema)
+    schemas, wanted = [to_arrow_schema(side.schema) for side in (left, right)], _arrow_schema(schema)
+
+    def map_pandas(one: Any, other: Any) -> Any:
+        tables = [pa.Table.from_pandas(rows, kind, preserve_index=False)
+                  for rows, kind in zip((one, other), schemas, strict=True)]
+        return _as_wanted(function(*tables), wanted).to_pandas()
+
+    return grouped.applyInPandas(map_pandas, schema)
+
+
+def map_in_arrow(rows: DataFrame, function: Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]],
+                 schema: Schema, profile: ResourceProfile | None) -> DataFrame:
+    """mapInArrow whose tasks ask for `profile`, None for the job's own. ConfigError where Spark 3.5 is given one."""
+    if profile is None:
+        return rows.mapInArrow(function, schema)
+    if IS_SPARK_3:
+        raise ConfigError("embed.gpu_memory_mb is set, and Spark 3.5 gives a stage of DataFrames no resources of its "
+                          "own; leave it out, and say by spark.task.resource.gpu.amount what each task takes of a GPU")
+    return rows.mapInArrow(function, schema, profile=profile)
+
+
+def repartition_by_number(rows: DataFrame, num_partitions: int, number: str) -> DataFrame:
+    """Each row to the partition that its column `number` says, from 0 to num_partitions - 1. Cost: one shuffle."""
+    if not IS_SPARK_3:
+        return rows.repartitionById(num_partitions, F.col(number))
+    keys = keys_of_partitions(rows.sparkSession, num_partitions)
+    pairs = rows.sparkSession.createDataFrame(list(enumerate(keys.tolist())), f"{number} INT, _key INT")
+    return rows.join(F.broadcast(pairs), on=number, how="inner").repartition(num_partitions, "_key") \
+        .select(*rows.columns)
+
+
+def keys_of_partitions(spark: SparkSession, num_partitions: int) -> np.ndarray:
+    """int32[n]: for each partition the smallest number that Spark's hash partitioning sends to it."""
+    wanted = max(64, int(num_partitions * (np.log(num_partitions + 1) + 12)))  # enough draws to meet every partition
+    place = F.pmod(F.hash(F.col("id").cast("int")), F.lit(num_partitions))
+    rows = spark.range(0, wanted, 1, 1).groupBy(place.alias("partition")).agg(F.min("id").alias("key")).collect()
+    keys = np.full(num_partitions, -1, np.int32)
+    for row in rows:  # one row a partition
+        keys[row["partition"]] = row["key"]
+    if (keys < 0).any():
+        raise RuntimeError(f"{int((keys < 0).sum())} of {num_partitions} partitions found no key of their own")
+    return keys
+
+
+def _arrow_schema(schema: Schema) -> pa.Schema:
+    parsed = _parse_datatype_string(schema) if isinstance(schema, str) else schema
+    assert isinstance(parsed, StructType)
+    return to_arrow_schema(parsed)
+
+
+def _as_wanted(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The columns in the schema's order and types, as Spark 4 finds them by name itself."""
+    return table.select(schema.names).cast(schema) if table.schema != schema else table
