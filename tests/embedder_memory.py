@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 
-from graphseam.embed import EMBEDDERS
-from graphseam.embed.memory import PeakMemory, subgraph_bytes
+from graphseam.embedding import EMBEDDERS
+from graphseam.embedding.memory import PeakMemory, subgraph_bytes
 from graphseam.graph import Graph
 
 LESS_WORK = {"deepwalk": {"num_walks": 1, "walk_length": 10}, "node2vec": {"num_walks": 1, "walk_length": 10},

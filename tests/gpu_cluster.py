@@ -21,9 +21,9 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
 from graphs import SmallGraph, communities, in_memory
-from graphseam.embed.executor import Gathered, Stage, embed_subgraphs, limit_threads
-from graphseam.embed.gpus import gpu_shares, has_gpus, task_profile
-from graphseam.embed.prone import ProneEmbedder
+from graphseam.embedding.executor import Gathered, Stage, embed_subgraphs, limit_threads
+from graphseam.embedding.gpus import gpu_shares, has_gpus, task_profile
+from graphseam.embedding.prone import ProneEmbedder
 from graphseam.seeds import derive_seed
 
 SCRATCH = Path(tempfile.mkdtemp())
@@ -117,7 +117,7 @@ def main() -> None:
     def devices(rows):
         import time
 
-        from graphseam.embed.executor import task_device
+        from graphseam.embedding.executor import task_device
 
         time.sleep(0.5)
         yield task_device()

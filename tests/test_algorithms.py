@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphs import ZOO, in_memory
-from graphseam.embed import EMBEDDERS
-from graphseam.embed.memory import gpu_bytes, gpu_peak_bytes, watch_gpu
-from graphseam.embed.prone import log_proximity
+from graphseam.embedding import EMBEDDERS
+from graphseam.embedding.memory import gpu_bytes, gpu_peak_bytes, watch_gpu
+from graphseam.embedding.prone import log_proximity
 from graphseam.fuse.concat import level_widths
 from graphseam.fuse.procrustes import align
 from graphseam.graph import Graph
@@ -99,7 +99,7 @@ def gpu():
 @pytest.mark.parametrize("method", EMBEDDERS)
 def test_an_embedding_on_a_gpu_is_near_the_one_on_a_cpu(method, gpu, monkeypatch):
     """Those that train do so in batches on a GPU, and are compared with the same batches on the CPU, in float32."""
-    from graphseam.embed import batches
+    from graphseam.embedding import batches
 
     kind, settings = EMBEDDERS[method], {"dim": 16}
     if hasattr(kind, "train_in_batches"):

@@ -17,12 +17,12 @@ from sklearn.random_projection import SparseRandomProjection
 
 from conftest import REPOSITORY, last_line_of, make_config, run_steps
 from graphs import communities
-from graphseam.embed import EMBEDDERS, embed, forecast_of_a_subgraph
-from graphseam.embed.gpus import gpu_shares
-from graphseam.embed.memory import gpu_bytes, subgraph_bytes
-from graphseam.embed.sampling import alias_table, draw, generator
-from graphseam.embed.skipgram import PAIRS_PER_CHUNK, SkipGram, pair_chunks, visits_of, walks_of_a_chunk
-from graphseam.embed.walks import WalkGraph, walks_from
+from graphseam.embedding import EMBEDDERS, embed, forecast_of_a_subgraph
+from graphseam.embedding.gpus import gpu_shares
+from graphseam.embedding.memory import gpu_bytes, subgraph_bytes
+from graphseam.embedding.sampling import alias_table, draw, generator
+from graphseam.embedding.skipgram import PAIRS_PER_CHUNK, SkipGram, pair_chunks, visits_of, walks_of_a_chunk
+from graphseam.embedding.walks import WalkGraph, walks_from
 from graphseam.errors import ConfigError, MemoryBudgetError, RunError
 from graphseam.graph import Graph
 from graphseam.runs import open_run
@@ -214,7 +214,7 @@ def test_a_start_that_does_not_exist_or_does_not_suit_is_named(cut_run):
 
 def test_the_memory_of_a_known_gpu_bounds_subgraphs_too(cut_run, monkeypatch):
     """The session has no GPU; what Spark would be asked is all that is put in its place."""
-    monkeypatch.setattr("graphseam.embed.has_gpus", lambda _: True)
+    monkeypatch.setattr("graphseam.embedding.has_gpus", lambda _: True)
     line, wide = EMBEDDERS["line"](dim=8), cut_run(method="line", gpu_memory_mb=1 << 20)
     assert forecast_of_a_subgraph(wide)(1000, 9000) == subgraph_bytes(line, 1000, 9000)
     tight = cut_run(method="line", gpu_memory_mb=640)

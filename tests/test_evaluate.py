@@ -192,7 +192,7 @@ def as_evaluation_pairs(split: dict[str, np.ndarray]) -> tuple[pa.Table, int]:
 
 def vectors_for(name: str, num_nodes: int, edges: np.ndarray) -> np.ndarray:
     """Random ones; small whole numbers, full of ties and zeros; and those of ProNE on the training edges."""
-    from graphseam.embed import EMBEDDERS
+    from graphseam.embedding import EMBEDDERS
     from graphseam.graph import Graph
 
     rng = np.random.default_rng(2)

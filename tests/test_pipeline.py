@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from conftest import make_config, run_steps, write_graph
 from graphs import ZOO, communities
-from graphseam.embed import embed
+from graphseam.embedding import embed
 from graphseam.errors import MemoryBudgetError, RunError
 from graphseam.fuse import FUSIONS
 from graphseam.ingest import ingest

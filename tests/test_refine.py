@@ -14,7 +14,7 @@ from conftest import last_line_of, make_config, run_steps, write_graph
 from graphs import ZOO, SmallGraph, communities, in_memory
 from graphseam.blocks.stages import LocalStages, SparkStages
 from graphseam.blocks.store import FileStore, MemoryStore, Store
-from graphseam.embed.prone import ProneEmbedder
+from graphseam.embedding.prone import ProneEmbedder
 from graphseam.errors import ConfigError, MemoryBudgetError
 from graphseam.graph import Graph
 from graphseam.partition import partition

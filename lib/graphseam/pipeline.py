@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from graphseam.config import Config, check_run_id, load_config
-from graphseam.embed import embed
+from graphseam.embedding import embed
 from graphseam.entry import job_arguments, one_clear_line
 from graphseam.errors import ConfigError
 from graphseam.evaluate import evaluate

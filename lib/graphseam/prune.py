@@ -12,7 +12,7 @@ from typing import Any
 from pyspark.sql import functions as F
 
 from graphseam.config import load_config
-from graphseam.embed import BORDER
+from graphseam.embedding import BORDER
 from graphseam.entry import job_arguments, one_clear_line
 from graphseam.errors import RunError
 from graphseam.sections import PruneConfig

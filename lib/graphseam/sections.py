@@ -132,7 +132,7 @@ class EmbedConfig:
     samples: int = 100       # line: of each edge on the mean, in each direction and order
 
     def __post_init__(self) -> None:
-        from graphseam.embed import BORDER, EMBEDDERS
+        from graphseam.embedding import BORDER, EMBEDDERS
 
         _require_name(self.method, "embed.method", tuple(EMBEDDERS))
         _require(2 <= self.dim <= 2048, "embed.dim", self.dim, "give a number from 2 to 2048")

@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from references import references
 
-from graphseam.embed import EMBEDDERS
+from graphseam.embedding import EMBEDDERS
 from graphseam.graph import Graph
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
@@ -107,7 +107,7 @@ def run_memory(arguments: argparse.Namespace) -> None:
 import json, sys, tempfile
 sys.path.insert(0, {str(Path(__file__).resolve().parents[1])!r})
 from conftest import make_config, run_steps
-from graphseam.embed import embed
+from graphseam.embedding import embed
 from graphseam.session import build_session
 config = make_config({{"edges": {str(SHARED / "data" / "cnr_2000" / "edges.parquet")!r}, "directed": True}},
                      tempfile.mkdtemp(), partition={{"num_subgraphs": 64}},

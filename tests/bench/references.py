@@ -19,7 +19,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.linalg import eigsh
 
-from graphseam.embed import EMBEDDERS
+from graphseam.embedding import EMBEDDERS
 from graphseam.graph import Graph
 
 LOADED = """

@@ -24,7 +24,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from conftest import SHARED
-from graphseam.embed.prone import ProneEmbedder
+from graphseam.embedding.prone import ProneEmbedder
 from graphseam.fuse.concat import level_widths
 from graphseam.fuse.procrustes import align
 from graphseam.graph import Graph

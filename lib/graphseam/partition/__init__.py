@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from graphseam.embed import forecast_of_a_subgraph
+from graphseam.embedding import forecast_of_a_subgraph
 from graphseam.errors import RunError
 from graphseam.partition.budget import TRIES, Budget, Cut
 from graphseam.partition.distributed import assigned_by_blocks

@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from graphseam.arrow import vector_matrix
-from graphseam.embed.executor import limit_threads
+from graphseam.embedding.executor import limit_threads
 from graphseam.predict.label_calibration import UNCHANGED, calibration_error, fit_pair, probabilities
 from graphseam.predict.logistic import fit_one_vs_rest
 from graphseam.seeds import uniform

@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from graphseam.arrow import vector_matrix
-from graphseam.embed.executor import limit_threads, task_device
+from graphseam.embedding.executor import limit_threads, task_device
 from graphseam.predict.indexes import INDEXES, Index
 from graphseam.session import empty_list
 from graphseam.spark_line import repartition_by_number

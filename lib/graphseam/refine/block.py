@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from graphseam.arrow import slices, vector_column, vector_matrix
-from graphseam.embed.executor import limit_threads, task_device
+from graphseam.embedding.executor import limit_threads, task_device
 from graphseam.graph import Graph
 from graphseam.session import empty_list
 

@@ -74,7 +74,7 @@ def _by_torch(rows: Rows, own: np.ndarray, halo: np.ndarray, scale: np.ndarray, 
     import scipy.sparse as sp
     import torch
 
-    from graphseam.embed import linalg
+    from graphseam.embedding import linalg
 
     def there(array: np.ndarray) -> Any:
         return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(device)

@@ -14,7 +14,7 @@ import numpy as np
 
 from graphseam.blocks.store import Store
 from graphseam.compiled import mix
-from graphseam.embed.executor import limit_threads, task_device
+from graphseam.embedding.executor import limit_threads, task_device
 from graphseam.refine.columns import chunks, gram, make_unit_views, turned, unit, unit_views
 from graphseam.refine.iteration import Turn
 from graphseam.refine.product import product

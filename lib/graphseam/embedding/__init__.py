@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from graphseam.embed.executor import Embedder, Gathered, Stage, embed_subgraphs
-from graphseam.embed.fastrp import FastrpEmbedder
-from graphseam.embed.gpus import gpu_shares, has_gpus, task_profile
-from graphseam.embed.line import LineEmbedder
-from graphseam.embed.memory import Limit, check_memory, gpu_bytes, gpu_limit, task_limit
-from graphseam.embed.netmf import NetmfEmbedder
-from graphseam.embed.node2vec import DeepWalkEmbedder, Node2vecEmbedder
-from graphseam.embed.prone import ProneEmbedder
+from graphseam.embedding.executor import Embedder, Gathered, Stage, embed_subgraphs
+from graphseam.embedding.fastrp import FastrpEmbedder
+from graphseam.embedding.gpus import gpu_shares, has_gpus, task_profile
+from graphseam.embedding.line import LineEmbedder
+from graphseam.embedding.memory import Limit, check_memory, gpu_bytes, gpu_limit, task_limit
+from graphseam.embedding.netmf import NetmfEmbedder
+from graphseam.embedding.node2vec import DeepWalkEmbedder, Node2vecEmbedder
+from graphseam.embedding.prone import ProneEmbedder
 from graphseam.errors import RunError
 from graphseam.session import MANY_TASKS, cores_of_a_task
 

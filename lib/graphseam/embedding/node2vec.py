@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from graphseam.embed import batches, skipgram
-from graphseam.embed.skipgram import SkipGram
-from graphseam.embed.start import random_start
-from graphseam.embed.walks import WalkGraph
+from graphseam.embedding import batches, skipgram
+from graphseam.embedding.skipgram import SkipGram
+from graphseam.embedding.start import random_start
+from graphseam.embedding.walks import WalkGraph
 from graphseam.graph import Graph
 
 

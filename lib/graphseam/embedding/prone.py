@@ -36,7 +36,7 @@ class ProneEmbedder:
         """float32[n, dim], rows of length 1; a node without edges gets a zero row. Deterministic on a CPU."""
         import torch  # takes seconds to import, and the driver never needs it
 
-        from graphseam.embed import linalg
+        from graphseam.embedding import linalg
 
         if graph.num_edges == 0:
             return np.zeros((graph.num_nodes, self.dim), np.float32)
@@ -54,7 +54,7 @@ class ProneEmbedder:
 
     def _propagate(self, graph: Graph, start: torch.Tensor) -> torch.Tensor:
         """The Chebyshev expansion of a Gaussian band-pass filter of the graph's Laplacian, applied to `start`."""
-        from graphseam.embed import linalg
+        from graphseam.embedding import linalg
 
         loops = graph.adjacency + sp.identity(graph.num_nodes, format="csr")
         walk = sp.diags(1.0 / np.asarray(loops.sum(axis=1)).ravel()) @ loops

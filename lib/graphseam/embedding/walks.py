@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from graphseam.compiled import compiled
-from graphseam.embed.sampling import draw, row_alias_tables, uniform
+from graphseam.embedding.sampling import draw, row_alias_tables, uniform
 
 
 class WalkGraph(NamedTuple):

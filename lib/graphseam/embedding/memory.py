@@ -19,7 +19,7 @@ from graphseam.errors import MemoryBudgetError
 from graphseam.graph import Graph
 
 if TYPE_CHECKING:
-    from graphseam.embed.executor import Embedder
+    from graphseam.embedding.executor import Embedder
 
 ARROW_BYTES_AN_EDGE = 80   # five columns as Spark's batches hold them, and once more as they are put together
 BUILD_BYTES_AN_EDGE = 130  # while rows become a matrix: ids, their order, both ends' places, the matrix each way

@@ -9,8 +9,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from graphseam.compiled import compiled_fast
-from graphseam.embed.sampling import alias_table, draw, generator, uniform
-from graphseam.embed.walks import WalkGraph, walk_from, walks_from
+from graphseam.embedding.sampling import alias_table, draw, generator, uniform
+from graphseam.embedding.walks import WalkGraph, walk_from, walks_from
 
 if TYPE_CHECKING:
     import torch

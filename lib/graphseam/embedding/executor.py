@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from graphseam.arrow import groups_of, slices, vector_column, vector_matrix
-from graphseam.embed.memory import PeakMemory, gpu_bytes, gpu_peak_bytes, subgraph_bytes, watch_gpu
+from graphseam.embedding.memory import PeakMemory, gpu_bytes, gpu_peak_bytes, subgraph_bytes, watch_gpu
 from graphseam.errors import EmbeddingError
 from graphseam.graph import Graph
 from graphseam.seeds import derive_seed

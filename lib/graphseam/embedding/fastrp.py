@@ -31,7 +31,7 @@ class FastrpEmbedder:
         import torch
         from sklearn.random_projection import SparseRandomProjection
 
-        from graphseam.embed import linalg
+        from graphseam.embedding import linalg
 
         if graph.num_edges == 0:
             return np.zeros((graph.num_nodes, self.dim), np.float32)

@@ -33,7 +33,7 @@ class NetmfEmbedder:
         """float32[n, dim], left singular vectors times the root of their values; a node without edges gets zeros."""
         import torch
 
-        from graphseam.embed import linalg
+        from graphseam.embedding import linalg
 
         if graph.num_edges == 0:
             return np.zeros((graph.num_nodes, self.dim), np.float32)
@@ -52,7 +52,7 @@ class NetmfEmbedder:
         """
         import torch
 
-        from graphseam.embed import linalg
+        from graphseam.embedding import linalg
 
         degrees, place = graph.degrees, torch.device(device)
         inverse = np.where(degrees > 0, 1 / np.maximum(degrees, 1e-300), 0)

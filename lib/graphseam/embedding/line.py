@@ -10,10 +10,10 @@ import numpy as np
 import scipy.sparse as sp
 
 from graphseam.compiled import compiled_fast
-from graphseam.embed import batches
-from graphseam.embed.sampling import alias_table, draw, generator
-from graphseam.embed.skipgram import train_pair, visits_of
-from graphseam.embed.start import random_start
+from graphseam.embedding import batches
+from graphseam.embedding.sampling import alias_table, draw, generator
+from graphseam.embedding.skipgram import train_pair, visits_of
+from graphseam.embedding.start import random_start
 from graphseam.graph import Graph
 
 if TYPE_CHECKING:
