@@ -1,3 +1,19 @@
 """Embeddings of graphs too large for one machine, on Spark."""
 
+from typing import Any
+
 __version__ = "0.1.0"
+__all__ = ["VertexEdges", "build_session", "embed", "with_results"]
+
+
+def __getattr__(name: str) -> Any:
+    """What a notebook calls, loaded when it is: jobs and the command line need not wait for it."""
+    if name == "build_session":
+        from graphseam.session import build_session
+
+        return build_session
+    if name in __all__:
+        from graphseam import graphframe
+
+        return getattr(graphframe, name)
+    raise AttributeError(f"module 'graphseam' has no attribute {name!r}")

@@ -130,15 +130,50 @@ def place(
 
 
 @app.command()
-def partition_report(root: Root, run_id: Annotated[str | None, typer.Option(
-        help="A run whose partition is done, published or not; the newest where not given.")] = None) -> None:
+def partition_report(
+    root: Root,
+    run_id: Annotated[str | None, typer.Option(
+        help="A run whose partition is done, published or not; the newest where not given.")] = None,
+    components: Annotated[bool, typer.Option(
+        "--components", help="Also count the connected components, by GraphFrames (see `graphseam jars`).")] = False,
+) -> None:
     """Show at a glance whether the graph cuts well: each level's subgraphs, captured edges, border and balance."""
-    from graphseam.partition.report import print_levels, read_levels
+    from graphseam.partition.report import components_told, print_levels, read_levels
 
-    name, levels = read_levels(_open(root), run_id)
+    tables = _open(root)
+    name, levels = read_levels(tables, run_id)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     console.print(f"run {name}")
     print_levels(levels, console)
+    if components:
+        console.print(f"[bold]Parts[/bold]  {components_told(tables, name, levels[0]['num_nodes'])}", soft_wrap=True)
+
+
+@app.command()
+def jars(
+    fetch: Annotated[str | None, typer.Option(help="delta, graphframes or all: put its jars into the installed "
+                                                   "Spark, or into the folder --to.")] = None,
+    to: Annotated[Path | None, typer.Option(help="A folder for the jars, to carry to a cluster without a network: "
+                                                 "spark-submit --jars DIR/*.jar, apart by commas.")] = None,
+    source: Annotated[Path | None, typer.Option("--from", help="A folder that holds them, filled by --to on a machine "
+                                                               "with a network.")] = None,
+) -> None:
+    """List the jars that this Spark needs beside its own, with their coordinates, or fetch them."""
+    from graphseam.jars import PACKAGES, print_packages
+    from graphseam.jars import fetch as fetch_jars
+
+    if fetch is None:
+        if to or source:
+            raise InputError("--to and --from tell where jars go and come from; say which by --fetch, as in "
+                             "--fetch all")
+        print_packages(Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 120))
+        return
+    if fetch not in ("all", *PACKAGES):
+        raise InputError(f"there are no jars {fetch!r}.{nearest(fetch, ('all', *PACKAGES))}")
+    for package in PACKAGES.values():
+        if fetch in ("all", package.name):
+            for jar in fetch_jars(package, to, source):
+                print(jar)
 
 
 @app.command()

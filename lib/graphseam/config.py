@@ -52,7 +52,7 @@ class Config:
 
     def __post_init__(self) -> None:
         if not self.input.edges:
-            raise ConfigError("input.edges is not set; give the file or directory of the edges")
+            raise ConfigError("input.edges is not set; give the file or directory of the edges (or input.graphframe)")
         if not (self.output.root or self.output.catalog):
             raise ConfigError("output.root is not set; give the directory for the tables (or output.catalog)")
         if bool(self.input.split) != bool(self.evaluate.held_out):

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyspark
+from rich.console import Console
 
 from graphseam.errors import InputError
-from graphseam.spark_line import delta_coordinate, graphframes_coordinate, spark_jars
+from graphseam.spark_line import delta_coordinate, graphframes_coordinate, scala_line, spark_jars
 
 # Spark ships these itself; a second copy could only disagree with it.
 SHIPPED_WITH_SPARK = ("org.apache.hadoop:*", "org.apache.parquet:*", "org.apache.logging.log4j:*", "org.slf4j:*",
@@ -50,6 +51,15 @@ PACKAGES = {
 
 def has_delta() -> bool:
     return PACKAGES["delta"].is_here()
+
+
+def print_packages(console: Console) -> None:
+    """Which Spark this is, and each package: its coordinate, whether it is here, and what it is for."""
+    console.print(f"Spark {pyspark.__version__}, Scala {scala_line()}: {spark_jars()}", soft_wrap=True)
+    for package in PACKAGES.values():
+        here = "here" if package.is_here() else "not here"
+        console.print(f"{package.name}  {here}  {package.coordinate()}\n  {package.why}", soft_wrap=True)
+    console.print("A jar that spark-submit is given by --packages or --jars needs not be here.", soft_wrap=True)
 
 
 def fetch(package: Package, folder: Path | None = None, source: Path | None = None) -> list[Path]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from pyspark.sql import SparkSession
+
 from graphseam.config import Config, check_run_id, load_config
 from graphseam.embedding import embed
 from graphseam.entry import job_arguments, one_clear_line
@@ -12,6 +14,7 @@ from graphseam.errors import ConfigError
 from graphseam.evaluate import evaluate
 from graphseam.fuse import fuse
 from graphseam.gate import gate
+from graphseam.graphframes_jvm import require_graphframes
 from graphseam.ingest import ingest
 from graphseam.ingest.sources import check_inputs
 from graphseam.partition import partition
@@ -47,9 +50,11 @@ def run_step(run: Run, step: str, progress: StepProgress) -> None:
         say(details)
 
 
-def run_pipeline(config: Config, run_id: str | None = None, local: bool = False) -> Run:
+def run_pipeline(config: Config, run_id: str | None = None, local: bool = False,
+                 spark: SparkSession | None = None) -> Run:
     """All steps in one session; those of the run that are done with the same settings are left as they are.
 
+    spark: the session, with all that `session.REQUIRED` sets; None: the running one or a new one, local or not.
     Returns the published run. Errors: GraphseamError, GateError among them where the run is worse than the one before
     and so not published; nothing of an unpublished run is seen by the views.
     """
@@ -58,7 +63,9 @@ def run_pipeline(config: Config, run_id: str | None = None, local: bool = False)
     steps = steps_of(config)
     progress = StepProgress(total=len(steps))
     progress.start(run_id)
-    spark = build_session("graphseam", local)
+    spark = build_session("graphseam", local) if spark is None else spark
+    if config.partition.method == "graphframes_lpa":
+        require_graphframes(spark, 'partition.method = "graphframes_lpa"')  # before an hour of work, not after
     if local and config.output.catalog and spark.conf.get("spark.sql.catalogImplementation") == "in-memory":
         raise ConfigError("output.catalog needs a metastore, and this local session has none: its tables would be gone "
                           "with it; set output.root, or submit jobs/pipeline.py to a cluster that has one")

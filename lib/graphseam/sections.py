@@ -35,6 +35,7 @@ def check_run_id(run_id: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class InputConfig:
+    graphframe: str = ""    # directory with `edges` and `vertices`, as a GraphFrame is saved: instead of edges, nodes
     edges: str = ""         # file, directory or glob; any address Spark can read
     format: str = "auto"    # parquet, csv (any delimiter, gzip, SNAP comments), delta; auto looks
     src: str = "src"        # column of one end; in a file without header, its position from 0
@@ -54,6 +55,7 @@ class InputConfig:
     pairs: str = ""         # optional table of pairs (columns `src` and `dst`) that links are predicted for
 
     def __post_init__(self) -> None:
+        self._take_graphframe()
         _require_name(self.format, "input.format", FORMATS)
         _require_name(self.id_type, "input.id_type", ID_TYPES)
         _require_name(self.header, "input.header", ("auto", "true", "false"))
@@ -61,6 +63,18 @@ class InputConfig:
                  r'give one character ("\t" in quotes for a tab), or "\\s+" for any blanks')
         _require(self.delimiter not in ('"', "\\", "\r", "\n"), "input.delimiter", self.delimiter,
                  "give a character that neither quotes nor ends a line")
+
+    def _take_graphframe(self) -> None:
+        """Fill in what `graphframe` stands for; once filled in, as in the record of a run, it may be read again."""
+        if not self.graphframe:
+            return
+        folder = self.graphframe.rstrip("/")
+        for name, value in (("edges", f"{folder}/edges"), ("nodes", f"{folder}/vertices")):
+            given = getattr(self, name)
+            _require(given in ("", value), f"input.{name}", given, f"leave it out, as input.graphframe gives {value!r}")
+            object.__setattr__(self, name, value)
+        if self.node == "node":
+            object.__setattr__(self, "node", "id")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +105,7 @@ class RunConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PartitionConfig:
-    method: str = "multilevel"     # METIS where the graph fits one task; also metis and hash, in one task each
+    method: str = "multilevel"     # METIS where it fits one task; also metis, hash, graphframes_lpa
     num_subgraphs: int = 0         # of the first level; 0: as few as fit the bounds below
     max_subgraph_edges: int = 0    # edges one task embeds at once; 0: what its memory holds, at most 5,000,000
     max_levels: int = 6            # the last level takes one subgraph, the core of what is left

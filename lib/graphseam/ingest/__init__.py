@@ -34,6 +34,8 @@ def ingest(run: Run) -> dict[str, Any]:
     size_shuffles(run.spark, _guess_rows(run))
     raw = {name: read_rows(run.spark, name, path, columns, run.config.input)
            for name, path, columns in inputs(run.config.input)}
+    if run.config.input.labels and run.config.input.labels == run.config.input.nodes:
+        raw["labels"] = raw["labels"].where("label IS NOT NULL")  # a node without a label is no bad row
     id_type = id_type_of(raw["edges"], ID_COLUMNS["edges"], run.config.input.id_type)
     weight = "weight" if run.config.input.weight else None
     checked = {name: with_reason(rows, ID_COLUMNS[name], weight if name == "edges" else None, id_type)

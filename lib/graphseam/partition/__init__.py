@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 from graphseam.embedding import forecast_of_a_subgraph
 from graphseam.errors import RunError
 from graphseam.partition.budget import TRIES, Budget, Cut
+from graphseam.partition.communities import LpaPartitioner, assigned_by_communities
 from graphseam.partition.distributed import assigned_by_blocks
 from graphseam.partition.hashing import HashPartitioner
 from graphseam.partition.levels import (
@@ -39,6 +40,7 @@ PARTITIONERS: dict[str, Any] = {
     "multilevel": MultilevelPartitioner,
     "metis": MetisPartitioner,
     "hash": HashPartitioner,
+    "graphframes_lpa": LpaPartitioner,
 }
 
 
@@ -167,6 +169,11 @@ def _assigned(run: Run, level: Level, cut: Cut, edges: DataFrame, first_id: int)
         partitioner = MultilevelPartitioner(settings.imbalance, cut.node_cost, block_edges, coarsest)
         with assigned_by_blocks(edges, nodes, partitioner, wanted, run.task_memory_mb(),
                                 run.checkpoint_dir()) as assignments:
+            yield method, assignments
+        return
+    if method == "graphframes_lpa":
+        lpa = LpaPartitioner(settings.imbalance, cut.node_cost)
+        with assigned_by_communities(edges, nodes, lpa, wanted, memory_mb, run.checkpoint_dir()) as assignments:
             yield method, assignments
         return
     whole = metis if method == "metis" else PARTITIONERS[method](imbalance=settings.imbalance)

@@ -9,8 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from graphseam.errors import RunError, nearest
+from graphseam.graphframes_jvm import connected_components, require_graphframes
 from graphseam.tables import Tables
 
+SMALL = 10  # nodes
 CUTS_WELL, CUTS_FAIRLY = 0.8, 0.5  # share of the edges that the first level captures
 
 
@@ -41,6 +43,23 @@ def print_levels(levels: list[Any], console: Console) -> None:
                       f"{row['total_captured']:.1%}", f"{row['seconds']:.1f}")
     console.print(table)
     console.print(f"[bold]Cut[/bold]    {verdict(levels)}", soft_wrap=True)
+
+
+def components_told(tables: Tables, run_id: str, num_nodes: int) -> str:
+    """How many connected components the run's edges have, and how large they are. ConfigError without GraphFrames."""
+    require_graphframes(tables.spark, "--components")
+    mine = F.col("run_id") == run_id
+    edges = tables.all_runs("edges").where(mine)
+    with connected_components(edges, None) as components:
+        sizes = components.groupBy("component").count()
+        told = sizes.agg(F.count("*"), F.max("count"), F.sum("count"), F.count_if(F.col("count") <= SMALL)).head()
+    assert told is not None  # an aggregate without groups has one row
+    number, largest, joined, small = (value or 0 for value in told)
+    alone = num_nodes - joined
+    text = f"{number:,} connected components with an edge; the largest has {largest:,} of {num_nodes:,} nodes" \
+        if number else "no component has an edge"
+    return text + (f", {small:,} have at most {SMALL}" if small else "") + \
+        (f"; {alone:,} nodes have no edge" if alone else "")
 
 
 def verdict(levels: list[Any]) -> str:

@@ -1,0 +1,102 @@
+"""GraphFrames' own algorithms on our edges, called as its issues recommend; its jar is optional.
+
+Ids are our BIGINT numbers: for other ids GraphFrames makes numbers that move when a block is lost. A broadcast
+threshold of -1 keeps it from collecting hubs and from turning adaptive execution off for the whole session. What it
+returns is persisted and is unpersisted here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from py4j.protocol import Py4JError
+from pyspark.sql import DataFrame, SparkSession, Window
+from pyspark.sql import functions as F
+
+from graphseam.errors import ConfigError
+from graphseam.seeds import uniform
+from graphseam.spark_line import graphframes_coordinate
+
+NO_BROADCAST = -1
+NO_LIMIT = (1 << 31) - 2  # of iterations; GraphFrames 0.10 has 2 ^ 31 - 2 for a default, which is 29 in Python
+LPA_ITERATIONS = 10
+LPA_MOST_NEIGHBOURS = 64  # that a node listens to: GraphFrames collects the labels of all, and merges them in squares
+
+
+def has_graphframes(spark: SparkSession) -> bool:
+    """Whether the session's JVM has GraphFrames' classes."""
+    jvm: Any = spark.sparkContext._jvm
+    try:
+        jvm.java.lang.Thread.currentThread().getContextClassLoader().loadClass("org.graphframes.GraphFramePythonAPI")
+    except Py4JError:
+        return False
+    return True
+
+
+def require_graphframes(spark: SparkSession, what: str) -> None:
+    """ConfigError with the jar's coordinate unless the session has it."""
+    if not has_graphframes(spark):
+        raise ConfigError(f"{what} needs GraphFrames' jar, and this Spark session has none; start it with --packages "
+                          f"{graphframes_coordinate()} (spark.jars.packages), or put the jar into the installed Spark "
+                          "once by `graphseam jars --fetch graphframes`. Everything else works without it")
+
+
+@contextmanager
+def label_propagation(edges: DataFrame, seed: int, checkpoint_dir: str | None) -> Iterator[DataFrame]:
+    """(node_id, label): communities of the nodes with an edge, by GraphFrames' label propagation.
+
+    edges: EDGES, each pair once. A node takes the label that most of its neighbours have, the smallest among equals;
+    it listens to 64 of them at most, those of the smallest hash. Weights are not seen. checkpoint_dir: a directory all
+    executors reach; None where the session is one process. Cost: 10 rounds, a join and a shuffle of the edges each.
+    Source: Raghavan, Albert and Kumara, Near linear time algorithm to detect community structures, PRE 76, 2007.
+    """
+    from graphframes import GraphFrame
+
+    ends = edges.select(F.explode(F.array(
+        F.struct("src", "dst"), F.struct(F.col("dst").alias("src"), F.col("src").alias("dst")))).alias("end"))
+    listens = Window.partitionBy("end.dst").orderBy(uniform(seed, F.lit("lpa"), "end.src", "end.dst"), "end.src")
+    heard = ends.withColumn("place", F.row_number().over(listens)).where(F.col("place") <= LPA_MOST_NEIGHBOURS) \
+        .select("end.src", "end.dst").persist()
+    vertices = heard.select(F.col("dst").alias("id")).distinct().persist()
+    labels = None
+    try:
+        labels = GraphFrame(vertices, heard).labelPropagation(
+            LPA_ITERATIONS, algorithm="graphframes",  # "graphx" breaks ties by the order in which messages arrive
+            use_local_checkpoints=_checkpoints(edges.sparkSession, checkpoint_dir))
+        yield labels.select(F.col("id").alias("node_id"), "label")
+    finally:
+        for kept in (heard, vertices, labels):
+            if kept is not None:
+                kept.unpersist()
+
+
+@contextmanager
+def connected_components(edges: DataFrame, checkpoint_dir: str | None) -> Iterator[DataFrame]:
+    """(node_id, component): the component of each node with an edge, named by its smallest node id.
+
+    edges: EDGES. checkpoint_dir: as of label_propagation. Cost: a few rounds, each two joins of what is left.
+    Source: Kiveris et al., Connected components in MapReduce and beyond, SOCC 2014.
+    """
+    from graphframes import GraphFrame
+
+    pairs = edges.select("src", "dst").persist()
+    vertices = pairs.select(F.explode(F.array("src", "dst")).alias("id")).distinct().persist()
+    components = None
+    try:
+        components = GraphFrame(vertices, pairs).connectedComponents(
+            broadcastThreshold=NO_BROADCAST, max_iter=NO_LIMIT,
+            use_local_checkpoints=_checkpoints(edges.sparkSession, checkpoint_dir))
+        yield components.select(F.col("id").alias("node_id"), "component")
+    finally:
+        for kept in (pairs, vertices, components):
+            if kept is not None:
+                kept.unpersist()
+
+
+def _checkpoints(spark: SparkSession, checkpoint_dir: str | None) -> bool:
+    """Set the directory for checkpoints; returns whether local ones do, which die with their executor."""
+    if checkpoint_dir is not None:
+        spark.sparkContext.setCheckpointDir(checkpoint_dir)
+    return checkpoint_dir is None
