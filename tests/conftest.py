@@ -25,6 +25,8 @@ os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:+UseSerialGC -XX:Tier4Invocation
 
 collect_ignore = ["airflow"]  # those run in an environment of their own: make test-airflow
 
+WITHOUT_GRAPHFRAMES = "GraphFrames' jar is not in this Spark; make test-spark35 runs them"
+
 # Two processes take the files in this order: a long one begun last would leave one of them waiting for the other.
 LONG_ONES_FIRST = ("test_submit", "test_pipeline", "test_link_predictions", "test_refine", "test_embed", "test_place",
                    "test_readers", "test_partition", "test_ingest", "test_node_predictions", "test_evaluate")
@@ -46,6 +48,30 @@ def spark():
     assert int(session.conf.get("spark.sql.shuffle.partitions")) >= 3
     yield session
     session.stop()
+
+
+@pytest.fixture(autouse=True)
+def graphframes_or_skip(request):
+    if request.node.get_closest_marker("graphframes"):
+        from graphseam.graphframes_jvm import has_graphframes
+
+        if not has_graphframes(request.getfixturevalue("spark")):
+            pytest.skip(WITHOUT_GRAPHFRAMES)
+
+
+def pytest_sessionfinish(session):
+    """The last lines say what a lane has run of GraphFrames, so that no skipping goes unseen."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or hasattr(session.config, "workerinput"):
+        return
+    ran = sum("graphframes" in report.keywords for report in reporter.stats.get("passed", []))
+    missed = sum(WITHOUT_GRAPHFRAMES in str(report.longrepr) for report in reporter.stats.get("skipped", []))
+    if ran or missed:
+        import pyspark
+
+        session.config.add_cleanup(lambda: print(
+            f"Spark {pyspark.__version__}: {ran} tests ran GraphFrames' own code" +
+            (f", {missed} did NOT, as {WITHOUT_GRAPHFRAMES}" if missed else "")))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -82,6 +108,13 @@ def last_line_of(script: str) -> str:
     told = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, timeout=1500, check=False)
     assert told.returncode == 0, told.stderr[-3000:]
     return told.stdout.strip().splitlines()[-1]
+
+
+def arrow_of(rows) -> pa.Table:
+    """DataFrame.toArrow, which Spark 3.5 has not yet."""
+    from pyspark.sql.pandas.types import to_arrow_schema
+
+    return pa.Table.from_batches(rows._collect_as_arrow(), to_arrow_schema(rows.schema))
 
 
 def write_graph(graph: SmallGraph, folder: Path) -> dict[str, object]:

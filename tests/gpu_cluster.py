@@ -18,13 +18,14 @@ from dataclasses import dataclass
 
 from pyspark.sql import SparkSession
 from pyspark.sql.pandas.types import to_arrow_schema
-from pyspark.sql.types import StructType
 
 from graphs import SmallGraph, communities, in_memory
 from graphseam.embedding.executor import Gathered, Stage, embed_subgraphs, limit_threads
 from graphseam.embedding.gpus import gpu_shares, has_gpus, task_profile
 from graphseam.embedding.prone import ProneEmbedder
+from graphseam.errors import ConfigError
 from graphseam.seeds import derive_seed
+from graphseam.spark_line import IS_SPARK_3, schema_of
 
 SCRATCH = Path(tempfile.mkdtemp())
 DISCOVERY = SCRATCH / "gpus.sh"
@@ -76,8 +77,8 @@ def embedded(spark, graphs, gpus: float, pause_s: float) -> tuple[dict, list]:
             for src, dst in zip(*graph.adjacency.nonzero(), strict=True) if src < dst]
     edges = spark.createDataFrame(rows, "level INT, subgraph_id INT, src BIGINT, dst BIGINT, weight DOUBLE")
     sizes = {number: (graph.num_nodes, graph.num_edges) for number, graph in graphs.items()}
-    schema = StructType.fromDDL("level INT NOT NULL, subgraph_id INT NOT NULL, node_id BIGINT NOT NULL, "
-                                "degree DOUBLE NOT NULL, vector ARRAY<FLOAT> NOT NULL")
+    schema = schema_of("level INT NOT NULL, subgraph_id INT NOT NULL, node_id BIGINT NOT NULL, "
+                       "degree DOUBLE NOT NULL, vector ARRAY<FLOAT> NOT NULL")
     embedder = FragileEmbedder(dim=DIM, pause_s=pause_s)
     stage = Stage(embedder, SEED, sizes, 1, schema, to_arrow_schema(schema), on_cpu=True,
                   profile=task_profile(spark, gpus), gathered=spark.sparkContext.accumulator({}, Gathered()))
@@ -105,14 +106,9 @@ def main() -> None:
     assert {row["gpu"] for row in stats} == {"0", "1"}, stats
     assert overlapping(stats) == 0, stats
     assert found == expected
-
-    (share,) = gpu_shares(dict.fromkeys(graphs, 100.0), gpu_memory_mb=1000, share=0.5)
-    shared = {number: graphs[number] for number in share.subgraphs}
-    embedded(spark, shared, share.gpus, pause_s=0.4)  # a second worker an executor starts, which may take long
-    found, stats = embedded(spark, shared, share.gpus, pause_s=2)
-    assert {row["gpu"] for row in stats} <= {"0", "1"}, stats
-    assert overlapping(stats) > 0, stats
-    assert found == expected
+    told = "one GPU a task" if IS_SPARK_3 else "one GPU a task, shared when asked"
+    if not IS_SPARK_3:
+        share_gpus(spark, graphs, expected)
 
     def devices(rows):
         import time
@@ -124,8 +120,26 @@ def main() -> None:
 
     found = spark.sparkContext.parallelize(range(8), 8).mapPartitions(devices).collect()
     assert set(found) == {"cuda:0", "cuda:1"}, found
+    if IS_SPARK_3:
+        try:
+            embedded(spark, graphs, gpus=0.5, pause_s=0)
+        except ConfigError as error:
+            assert "spark.task.resource.gpu.amount" in str(error)
+        else:
+            raise AssertionError("Spark 3.5 gave a stage resources of its own")
     spark.stop()
-    print("one GPU a task, shared when asked, the same vectors as on the CPU")
+    print(f"{told}, the same vectors as on the CPU")
+
+
+def share_gpus(spark, graphs, expected) -> None:
+    """Two small subgraphs at a time on each GPU."""
+    (share,) = gpu_shares(dict.fromkeys(graphs, 100.0), gpu_memory_mb=1000, share=0.5)
+    shared = {number: graphs[number] for number in share.subgraphs}
+    embedded(spark, shared, share.gpus, pause_s=0.4)  # a second worker an executor starts, which may take long
+    found, stats = embedded(spark, shared, share.gpus, pause_s=2)
+    assert {row["gpu"] for row in stats} <= {"0", "1"}, stats
+    assert overlapping(stats) > 0, stats
+    assert found == expected
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def test_a_label_of_all_nodes_and_zero_vectors_get_finite_models():
 
 @pytest.mark.shared
 @pytest.mark.parametrize(("graph", "ratio"), [("ppi", 0.5), ("wikipedia_pos", 0.5), ("cora", 0.1)])
-def test_micro_and_macro_f1_are_the_referees(spark, monkeypatch, evalkit, shared_data, graph, ratio):
+def test_micro_and_macro_f1_are_the_referees(spark, tmp_path, monkeypatch, evalkit, shared_data, graph, ratio):
     """The same split, the same vectors (an SVD of the adjacency matrix): the same labels for the same nodes."""
     import pandas as pd
     from scipy.sparse import coo_array
@@ -85,9 +85,11 @@ def test_micro_and_macro_f1_are_the_referees(spark, monkeypatch, evalkit, shared
 
     train = np.random.default_rng(3).permutation(len(nodes))[: int(ratio * len(nodes))]
     fold = np.where(np.isin(np.arange(len(nodes)), train), 1, 0)  # model 0 learns from fold 1
-    rows = spark.createDataFrame(pa.table({
+    pq.write_table(pa.table({
         "node_id": nodes, "fold": pa.array(fold, pa.int32()), "vector": pa.array(list(vectors), pa.list_(pa.float32())),
-        "labels": [[f"{label:03d}" for label in np.flatnonzero(row)] for row in truth]}))
+        "labels": [[f"{label:03d}" for label in np.flatnonzero(row)] for row in truth]}),
+        tmp_path / "labelled.parquet")
+    rows = spark.read.parquet(str(tmp_path / "labelled.parquet"))
     models = {0: as_model([row for row in train_models(rows, 10**6, "none", 0, 1).collect() if row["model"] == 0])}
     tested = rows.where("fold = 0").selectExpr("node_id", "vector", "fold", "size(labels) AS num_labels")
     predicted = predict_labels(tested, models, 1, bool(truth.sum(axis=1).max() > 1))

@@ -16,7 +16,6 @@ from graphseam.embedding import embed
 from graphseam.errors import MemoryBudgetError, RunError
 from graphseam.fuse import FUSIONS
 from graphseam.ingest import ingest
-from graphseam.partition import PARTITIONERS
 from graphseam.pipeline import run_each
 from graphseam.progress import StepProgress
 from graphseam.runs import STEPS, is_current, open_run, require_before
@@ -142,7 +141,8 @@ def test_the_same_bytes_for_1_and_7_input_partitions(spark, tmp_path, community_
 
 
 @pytest.mark.parametrize(("method", "max_levels"), [  # multilevel hands over to metis
-    *((method, 4) for method in PARTITIONERS if method != "metis"), ("multilevel", 1)])
+    *((method, 4) for method in ("multilevel", "hash")), ("multilevel", 1),
+    pytest.param("graphframes_lpa", 4, marks=pytest.mark.graphframes)])
 def test_a_level_with_many_cuts_ends_in_one_core_for_the_frame(spark, tmp_path, community_edges, method, max_levels):
     path = write_parts(community_edges, tmp_path / "edges", 1, seed=0)
     partition = {"method": method, "num_subgraphs": 6, "max_levels": max_levels}

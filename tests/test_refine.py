@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from conftest import last_line_of, make_config, run_steps, write_graph
+from conftest import arrow_of, last_line_of, make_config, run_steps, write_graph
 from graphs import ZOO, SmallGraph, communities, in_memory
 from graphseam.blocks.stages import LocalStages, SparkStages
 from graphseam.blocks.store import FileStore, MemoryStore, Store
@@ -250,7 +250,7 @@ def fused_run(spark, tmp_path_factory):
 
 
 def embeddings(run) -> pa.Table:
-    return run.tables.read("embeddings").toArrow().sort_by("node_id")
+    return arrow_of(run.tables.read("embeddings")).sort_by("node_id")
 
 
 @pytest.mark.parametrize(("num_blocks", "blocks"), [(3, 3), (8, 8)])

@@ -18,6 +18,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType, _parse_datatype_string
+from pyspark.storagelevel import StorageLevel
 
 from graphseam.arrow import groups_of
 from graphseam.errors import ConfigError
@@ -121,6 +122,18 @@ def repartition_by_number(rows: DataFrame, num_partitions: int, number: str) -> 
         .select(*rows.columns)
 
 
+def local_checkpoint(rows: DataFrame, eager: bool, level: StorageLevel) -> DataFrame:
+    """localCheckpoint with a storage level; Spark 3.5 chooses itself: memory, and disk for what does not fit."""
+    return rows.localCheckpoint(eager) if IS_SPARK_3 else rows.localCheckpoint(eager, level)
+
+
+def schema_of(ddl: str) -> StructType:
+    """A schema from its SQL, as StructType.fromDDL of Spark 4. A session must have been started."""
+    parsed = _parse_datatype_string(ddl)
+    assert isinstance(parsed, StructType)
+    return parsed
+
+
 def keys_of_partitions(spark: SparkSession, num_partitions: int) -> np.ndarray:
     """int32[n]: for each partition the smallest number that Spark's hash partitioning sends to it."""
     wanted = max(64, int(num_partitions * (np.log(num_partitions + 1) + 12)))  # enough draws to meet every partition
@@ -135,9 +148,7 @@ def keys_of_partitions(spark: SparkSession, num_partitions: int) -> np.ndarray:
 
 
 def _arrow_schema(schema: Schema) -> pa.Schema:
-    parsed = _parse_datatype_string(schema) if isinstance(schema, str) else schema
-    assert isinstance(parsed, StructType)
-    return to_arrow_schema(parsed)
+    return to_arrow_schema(schema_of(schema) if isinstance(schema, str) else schema)
 
 
 def _as_wanted(table: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -23,7 +23,7 @@ from graphseam.blocks.packets import (
     inbox_of,
     packet_batches,
 )
-from graphseam.spark_line import keys_of_partitions, map_group_pairs, map_groups
+from graphseam.spark_line import keys_of_partitions, local_checkpoint, map_group_pairs, map_groups
 
 Step = Callable[[int, Inbox], Iterable[Packet]]
 Packer = Callable[[Iterator[dict[str, np.ndarray]]], Iterable[Packet]]
@@ -103,7 +103,7 @@ class SparkEngine:
     def _keep(self, packets: DataFrame, static: bool, eager: bool) -> DataFrame:
         placed = packets.repartition(self.num_blocks, "key") if static else packets
         kept = self._checkpoints.keep(placed) if self._checkpoints else \
-            placed.localCheckpoint(eager, StorageLevel.DISK_ONLY)  # the heap is for what is being worked on
+            local_checkpoint(placed, eager, StorageLevel.DISK_ONLY)  # the heap is for what is being worked on
         self._kept.append(kept)
         return kept
 
@@ -149,7 +149,7 @@ def lineage_cut(rows: DataFrame, checkpoint_dir: str | None) -> Iterator[DataFra
     doubles with each round. checkpoint_dir: as of SparkEngine. Cost: computes the rows once, at once.
     """
     checkpoints = Checkpoints(rows.sparkSession, checkpoint_dir) if checkpoint_dir else None
-    kept = checkpoints.keep(rows) if checkpoints else rows.localCheckpoint(True, StorageLevel.MEMORY_AND_DISK)
+    kept = checkpoints.keep(rows) if checkpoints else local_checkpoint(rows, True, StorageLevel.MEMORY_AND_DISK)
     try:
         yield kept
     finally:
