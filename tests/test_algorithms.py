@@ -19,7 +19,7 @@ from graphseam.partition import PARTITIONERS
 from graphseam.refine.spectral import SpectralRefiner
 
 DIM = 8
-IN_ONE_TASK = [method for method in PARTITIONERS if method != "graphframes_lpa"]  # that one is Spark's: test_graphframes
+IN_ONE_TASK = [method for method in PARTITIONERS if method != "graphframes_lpa"]  # see test_graphframes
 
 
 def planted(seed: int = 0) -> Graph:

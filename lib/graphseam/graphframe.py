@@ -31,7 +31,7 @@ from pyspark.sql.types import (
 from graphseam.config import Config, check_run_id, config_of
 from graphseam.errors import ConfigError, InputError, RunError, nearest
 from graphseam.pipeline import run_pipeline
-from graphseam.runs import new_run_id
+from graphseam.runs import has_table, new_run_id
 from graphseam.sections import OutputConfig
 from graphseam.session import REQUIRED
 from graphseam.spark_line import delta_coordinate
@@ -91,6 +91,8 @@ def with_results(graph: AnyGraph, root: str, run_id: str | None = None) -> AnyGr
     spark = graph.vertices.sparkSession
     _check_free(graph.vertices.columns, (VECTOR, LABELS), "vertices")
     _check_free(graph.edges.columns, (PROBABILITY,), "edges")
+    if not has_table(root):
+        raise InputError(f"{root!r} holds no graphseam tables; give the root that the graph was embedded into")
     tables = Tables(spark, OutputConfig(root=root), run_id)
     runs: list[str] = [str(row["run_id"]) for row in tables.published()]
     if not runs or run_id not in (None, *runs):
