@@ -8,7 +8,11 @@ AIRFLOW_VENV := .venv-airflow
 AIRFLOW_STAMP := $(AIRFLOW_VENV)/.installed
 AIRFLOW_CAN = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 
-.PHONY: install demo test test-airflow lint lock airflow airflow-install airflow-lock bench clean
+SPARK35_VENV := .venv-spark35
+SPARK35_STAMP := $(SPARK35_VENV)/.installed
+
+.PHONY: install demo test test-airflow test-spark35 spark35-install lint lock airflow airflow-install airflow-lock bench \
+  clean
 
 install: $(STAMP)
 
@@ -34,6 +38,22 @@ test-airflow:
 	@$(AIRFLOW_CAN) || { echo "graphseam: Airflow's tests did not run: its provider needs Python 3.11 or newer"; exit 0; }; \
 	$(MAKE) --no-print-directory airflow-install && \
 	$(AIRFLOW_VENV)/bin/pytest tests/airflow --confcutdir tests/airflow --durations 5
+
+# Spark 3.5 LTS: its own environment, with GraphFrames' classes, which run in this lane. SPARK35_TESTS narrows it.
+test-spark35: spark35-install
+	$(SPARK35_VENV)/bin/pytest $(or $(SPARK35_TESTS),tests) -n 2 --dist loadfile --no-loadscope-reorder --durations 10
+
+spark35-install: $(SPARK35_STAMP)
+
+$(SPARK35_STAMP): conf/spark35.lock conf/spark35-graphframes.lock $(STAMP)
+	test -x $(SPARK35_VENV)/bin/python || $(PYTHON) -m venv $(SPARK35_VENV)
+	$(BIN)/uv pip install --quiet --python $(SPARK35_VENV)/bin/python --require-hashes -r conf/spark35.lock
+	$(BIN)/uv pip install --quiet --python $(SPARK35_VENV)/bin/python --no-deps -e .
+	$(SPARK35_VENV)/bin/python -m graphseam.jars
+	$(BIN)/uv pip install --quiet --python $(SPARK35_VENV)/bin/python --no-deps --require-hashes \
+	  --target build/graphframes -r conf/spark35-graphframes.lock
+	$(SPARK35_VENV)/bin/python tests/graphframes_jar.py build/graphframes
+	touch $(SPARK35_STAMP)
 
 # Airflow's Spark provider and pyspark write the same files, so the two never share an environment.
 airflow-install: $(AIRFLOW_STAMP)
@@ -65,6 +85,9 @@ lint: install
 lock: $(BIN)/python
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --extra dev --generate-hashes --no-annotate \
 	  --no-header --no-emit-index-url pyproject.toml -o conf/requirements.lock
+	printf 'pyspark==3.5.9\ndelta-spark==3.3.2\ngraphframes-py==0.10.1\n' | $(BIN)/uv pip compile --quiet --universal \
+	  --python-version 3.10 --extra dev --generate-hashes --no-annotate --no-header --no-emit-index-url \
+	  --constraint - pyproject.toml -o conf/spark35.lock
 
 airflow-lock: $(BIN)/python
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
@@ -74,4 +97,4 @@ bench: install
 	$(BIN)/python tests/bench/quality.py
 
 clean:
-	rm -rf $(VENV) build dist spark-warehouse metastore_db derby.log
+	rm -rf $(VENV) $(SPARK35_VENV) $(AIRFLOW_VENV) build dist spark-warehouse metastore_db derby.log

@@ -40,7 +40,7 @@ def test_no_rows_have_no_numbers_and_no_groups(spark):
 def test_every_group_is_whole_and_called_once(spark, kind, in_place):
     def summed(table):
         total = sum(table["value"].to_pylist())
-        return pa.table({"rows": pa.array([len(table)], pa.int32()), "total": [total], "key": table["key"][:1]})
+        return pa.table({"rows": [len(table)], "total": [total], "key": table["key"][:1]})
 
     rows = spark.range(1000).select(F.col("id").alias("value"), (F.col("id") % 13).cast(kind).alias("key"))
     placed = rows.repartition(4, "key") if in_place else rows.repartition(3)
@@ -56,8 +56,9 @@ def test_groups_meet_those_of_the_other_side_or_none(spark):
 
     def meet(one, other):
         key = (one["one"] if len(one) else other["other"])[0]
-        return pa.table({"key": [key.as_py()], "ids": [sorted(one["id"].to_pylist())],
-                         "numbers": [float(sum(sum(vector) for vector in one["vector"].to_pylist()))],
+        ids = pa.array([sorted(one["id"].to_pylist())], pa.list_(pa.int64()))
+        return pa.table({"key": pa.array([key.as_py()], pa.int32()), "ids": ids,
+                         "numbers": [float(sum(map(sum, one["vector"].to_pylist())))],
                          "bytes": [b"".join(sorted(one["payload"].to_pylist()))],
                          "names": ["".join(sorted(other["name"].to_pylist()))]})
 

@@ -226,6 +226,8 @@ def _key(rows: DataFrame, name: str) -> Column:
 
 def _require_delta(spark: SparkSession) -> None:
     """ConfigError unless the session was started with Delta, which cannot be added to one that runs."""
+    if not hasattr(spark, "_jsparkSession"):
+        raise ConfigError("this is a Spark Connect session, which graphseam cannot work in; use a classic one")
     extension = REQUIRED["spark.sql.extensions"]
     if extension not in spark.sparkContext.getConf().get("spark.sql.extensions", ""):
         raise ConfigError(
