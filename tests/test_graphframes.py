@@ -19,6 +19,7 @@ from graphseam.graphframes_jvm import connected_components, label_propagation
 from graphseam.partition.communities import LpaPartitioner, assigned_by_communities
 from graphseam.partition.levels import Wanted
 from graphseam.partition.report import components_told
+from graphseam.session import size_shuffles
 from graphseam.spark_line import schema_of
 
 SMALL = {"embed.dim": 8, "predict.links.top_k": 3, "evaluate.holdout": 0.2, "predict.similar.top_k": 0}
@@ -165,8 +166,10 @@ def zoo_edges(spark):
 
 
 @pytest.mark.graphframes
-def test_components_are_those_of_networkx(spark):
+def test_components_are_those_of_networkx(spark, monkeypatch):
     edges, network = zoo_edges(spark)
+    monkeypatch.setattr("graphseam.session.ADAPT_FROM_ROWS", 0)
+    size_shuffles(spark, 0)
     with connected_components(edges, None) as components:
         found = {row["node_id"]: row["component"] for row in components.collect()}
     assert found == {node: min(part) for part in nx.connected_components(network) for node in part}

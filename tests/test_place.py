@@ -153,18 +153,15 @@ def test_links_are_of_the_run_and_not_those_the_batch_holds(run, told, capsys):
     assert "The run has no model of labels: it predicted none\n" in capsys.readouterr().out
 
 
-def test_layout_does_not_show_and_a_batch_is_replaced(run, told, tmp_path):
+def test_layout_does_not_show_and_a_batch_is_replaced(run, told, tmp_path, monkeypatch):
     """Rows in another order, ends swapped, other partition counts: the same rows, none twice."""
     before = {table: placed(run, table=table) for table in ("placed_nodes", "placed_links")}
     shuffled = [(b, a) for a, b in ARRIVING]
     random.Random(4).shuffle(shuffled)
-    usual = run.spark.conf.get("spark.sql.adaptive.enabled")
-    run.spark.conf.set("spark.sql.adaptive.enabled", "false")
-    try:
-        again = arrive(run, shuffled, tmp_path)
-    finally:
-        run.spark.conf.set("spark.sql.adaptive.enabled", usual)
-        size_shuffles(run.spark, 0)
+    monkeypatch.setattr("graphseam.session.ADAPT_FROM_ROWS", 0)  # adaptive execution, which few rows do without
+    again = arrive(run, shuffled, tmp_path)
+    monkeypatch.undo()
+    size_shuffles(run.spark, 0)
     assert again == told
     assert {table: placed(run, table=table) for table in before} == before
 

@@ -49,7 +49,7 @@ QUIET_LOG = Path(__file__).with_name("log4j2-quiet.properties")
 CLUSTER_TASK_MB = 4096
 MANY_TASKS = 1 << 20  # more than run at once
 ROWS_PER_SHUFFLE_PARTITION = 500_000
-COMPILE_FROM_ROWS = 200_000
+COMPILE_FROM_ROWS = ADAPT_FROM_ROWS = 200_000
 
 
 def build_session(app_name: str = "graphseam", local: bool = False) -> SparkSession:
@@ -84,10 +84,12 @@ def build_session(app_name: str = "graphseam", local: bool = False) -> SparkSess
 def size_shuffles(spark: SparkSession, num_rows: int) -> None:
     """Let Spark follow the data's size: a shuffle partition for each 500,000 rows, at least one a core (and three).
 
-    Below 200,000 rows plans are interpreted: compiling them would take longer than running them.
+    Below 200,000 rows plans are interpreted, as they were planned: compiling them, or planning anew after each shuffle,
+    would take longer than running them.
     """
     wanted = max(num_rows // ROWS_PER_SHUFFLE_PARTITION, spark.sparkContext.defaultParallelism, 3)
     spark.conf.set("spark.sql.shuffle.partitions", str(min(wanted, 20_000)))
+    spark.conf.set("spark.sql.adaptive.enabled", str(num_rows >= ADAPT_FROM_ROWS).lower())
     compiled = num_rows >= COMPILE_FROM_ROWS
     spark.conf.set("spark.sql.codegen.wholeStage", str(compiled).lower())
     spark.conf.set("spark.sql.codegen.factoryMode", "FALLBACK" if compiled else "NO_CODEGEN")
