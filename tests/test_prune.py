@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 
@@ -66,11 +67,15 @@ def test_a_dry_run_only_tells(tables):
 
 def test_removed_runs_have_no_row_left_and_the_others_all_of_theirs(tables):
     before = {row["run_id"]: row["vector"] for row in tables.all_runs("embeddings").collect()}
+    copies = Path(tables.output.root, "_graphframe")
+    for run_id in before:
+        (copies / run_id / "edges").mkdir(parents=True)
     removed = prune(tables, PruneConfig(keep=1))
     assert "1 abandoned runs removed: abandoned" in tell(removed, dry_run=False)
     stay = {"one", "three", "four", "at-work"}
     assert runs_in(tables, "embeddings") == runs_in(tables, "run_steps") == stay
     assert runs_in(tables, "runs") == stay - {"at-work"}
+    assert {copy.name for copy in copies.iterdir()} == stay & set(before)
     assert {row["run_id"]: row["vector"] for row in tables.all_runs("embeddings").collect()} == \
         {run: vector for run, vector in before.items() if run in stay}
     assert prune(tables, PruneConfig(keep=1)).removed == []

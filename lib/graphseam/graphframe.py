@@ -28,6 +28,7 @@ from pyspark.sql.types import (
     StructType,
 )
 
+from graphseam import folders
 from graphseam.config import Config, check_run_id, config_of
 from graphseam.errors import ConfigError, InputError, RunError, nearest
 from graphseam.pipeline import run_pipeline
@@ -35,7 +36,7 @@ from graphseam.runs import has_table, new_run_id
 from graphseam.sections import OutputConfig
 from graphseam.session import REQUIRED
 from graphseam.spark_line import delta_coordinate
-from graphseam.tables import Tables, absolute
+from graphseam.tables import GRAPHFRAME_INPUTS, Tables, absolute
 
 if TYPE_CHECKING:
     from graphframes import GraphFrame
@@ -71,7 +72,7 @@ def embed(graph: AnyGraph, root: str, weight: str = "", label: str = "", directe
     _require_delta(spark)
     _check_columns(graph, weight, label)
     run_id = new_run_id() if run_id is None else check_run_id(run_id)
-    place = f"{absolute(root)}/_graphframe/{run_id}"
+    place = f"{absolute(root)}/{GRAPHFRAME_INPUTS}/{run_id}"
     config = _config(graph, place, root, bool(weight), bool(label), directed, settings or {})
     _check_blanks(graph.vertices)
     for name, rows in _inputs(graph, weight, label).items():
@@ -192,9 +193,7 @@ def _inputs(graph: AnyGraph, weight: str, label: str) -> dict[str, DataFrame]:
 def _copy(rows: DataFrame, path: str, run_id: str) -> None:
     """Write the rows once. RunError where another graph's were written for this run before."""
     spark = rows.sparkSession
-    jvm: Any = spark.sparkContext._jvm
-    done = jvm.org.apache.hadoop.fs.Path(f"{path}/_SUCCESS")
-    if not done.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration()).exists(done):
+    if not folders.exists(spark, f"{path}/_SUCCESS"):
         rows.write.mode("overwrite").parquet(path)
     elif _content(rows) != _content(spark.read.parquet(path).select(*rows.columns)):
         raise RunError(f"run {run_id!r} was begun on another graph; give a new run_id")

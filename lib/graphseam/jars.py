@@ -28,13 +28,16 @@ SHIPPED_WITH_SPARK = ("org.apache.hadoop:*", "org.apache.parquet:*", "org.apache
 
 @dataclass(frozen=True)
 class Package:
-    """What one coordinate brings. groups: how the files of it and of what it needs are called once resolved."""
+    """What one coordinate brings. marks: in the names of its jar's file and of those that it needs."""
 
     name: str
     why: str
     coordinate: Callable[[], str]
-    main: str  # part of its main jar's name
-    groups: tuple[str, ...]
+    main: str  # in the name of its own jar
+    marks: tuple[str, ...]
+
+    def owns(self, jar: Path) -> bool:
+        return any(mark in jar.name for mark in self.marks)
 
     def is_here(self) -> bool:
         """Whether the installed pyspark already holds its jar."""
@@ -43,9 +46,9 @@ class Package:
 
 PACKAGES = {
     "delta": Package("delta", "needed: every table is one of Delta's", delta_coordinate, "delta-spark_",
-                     ("io.delta_", "io.unitycatalog_")),
+                     ("delta-spark_", "delta-storage-", "io.delta_", "unitycatalog")),
     "graphframes": Package("graphframes", "for graphseam.embed and partition.method = \"graphframes_lpa\"",
-                           graphframes_coordinate, "graphframes-spark", ("io.graphframes_",)),
+                           graphframes_coordinate, "graphframes-spark", ("graphframes-",)),
 }
 
 
@@ -71,7 +74,7 @@ def fetch(package: Package, folder: Path | None = None, source: Path | None = No
     target = folder or spark_jars()
     target.mkdir(parents=True, exist_ok=True)
     if source is not None:
-        found = [jar for jar in sorted(source.glob("*.jar")) if jar.name.startswith(package.groups)]
+        found = [jar for jar in sorted(source.glob("*.jar")) if package.owns(jar)]
         if not any(package.main in jar.name for jar in found):
             raise InputError(f"{str(source)!r} holds no jar of {package.coordinate()}; on a machine with a network, "
                              f"`graphseam jars --fetch {package.name} --to DIR` fills such a folder")
@@ -89,11 +92,13 @@ def _resolved(package: Package, ivy: Path) -> list[Path]:
                "--exclude-packages", ",".join(SHIPPED_WITH_SPARK),
                "--conf", f"spark.jars.ivy={ivy}", "--conf", "spark.ui.enabled=false", str(script)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    found = [jar for jar in sorted((ivy / "jars").glob("*.jar")) if jar.name.startswith(package.groups)]
+    found = [jar for jar in sorted((ivy / "jars").glob("*.jar")) if package.owns(jar)]
     if done.returncode or not found:
-        said = [line.strip() for line in (done.stdout + done.stderr).splitlines()
-                if "not found" in line or "Error" in line]
-        raise InputError(f"{package.coordinate()} could not be fetched: {'; '.join(said[:3]) or 'no reason was given'}")
+        lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        said = [line for line in lines if "module not found" in line or "JAVA_HOME" in line] or lines[-1:]
+        raise InputError(f"{package.coordinate()} could not be fetched ({' '.join(said[:1])}); where there is no "
+                         f"network, fill a folder elsewhere by `graphseam jars --fetch {package.name} --to DIR` and "
+                         "give it by --from DIR")
     return found
 
 

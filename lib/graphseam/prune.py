@@ -11,13 +11,14 @@ from typing import Any
 
 from pyspark.sql import functions as F
 
+from graphseam import folders
 from graphseam.config import load_config
 from graphseam.embedding import BORDER
 from graphseam.entry import job_arguments, one_clear_line
 from graphseam.errors import RunError
 from graphseam.sections import PruneConfig
 from graphseam.session import build_session, size_shuffles
-from graphseam.tables import Tables, table_names
+from graphseam.tables import GRAPHFRAME_INPUTS, Tables, absolute, table_names
 
 # Readers forget a run the moment it leaves `runs`; `run_steps` goes last, so that a prune that was stopped finds the
 # rest of its runs the next time.
@@ -45,7 +46,8 @@ def prune(tables: Tables, settings: PruneConfig, dry_run: bool = False) -> Runs:
     """Remove the runs that `prune.keep` and `prune.unpublished_days` do not keep; returns which went and which stayed.
 
     Kept with the newest published runs are those they name: as embed.warm_start, or as predict.links.model_run.
-    Every row of a removed run goes, its batches of new nodes and rejected rows included; whatever was exported stays.
+    Every row of a removed run goes, its batches of new nodes and rejected rows included, and the copy of its graph that
+    `graphseam.embed` made; whatever was exported stays.
     Then VACUUM deletes the files that no version younger than prune.vacuum_hours needs. dry_run: nothing is changed.
     Errors: RunError where no run is published, since nothing could be told apart from work in progress.
     Cost: one commit a table that had rows of a removed run, no row is read; VACUUM lists every file of the root.
@@ -54,6 +56,8 @@ def prune(tables: Tables, settings: PruneConfig, dry_run: bool = False) -> Runs:
     if dry_run:
         return runs
     there = [name for name in table_names() if tables.exists(name)]
+    for run_id in runs.removed if tables.output.root else []:
+        folders.remove(tables.spark, f"{absolute(tables.output.root)}/{GRAPHFRAME_INPUTS}/{run_id}")
     for name in sorted(there, key=lambda name: (name == LAST, name != FIRST)) if runs.removed else []:
         tables.drop_runs(name, runs.removed)
     size_shuffles(tables.spark, 0)  # a row a file at most is shuffled, and a commit a table

@@ -28,6 +28,7 @@ else:
 PUBLIC_TABLES = ("nodes", "embeddings", "link_predictions", "node_predictions", "label_quality", "similar_nodes",
                  "placed_nodes", "placed_links", "placed_labels", "metrics", "reliability", "runs", "rejected_rows",
                  "partition_levels", "subgraph_stats", "alignments", "run_steps", "gate_checks")
+GRAPHFRAME_INPUTS = "_graphframe"  # in output.root: a copy of the graph for each run that `graphseam.embed` made
 # A float32 vector neither repeats nor compresses: a dictionary would only cost time and memory.
 WRITE_OPTIONS = {"parquet.enable.dictionary": "false", "compression": "snappy"}
 

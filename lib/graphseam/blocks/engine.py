@@ -13,6 +13,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
 
+from graphseam import folders
 from graphseam.blocks.packets import (
     ARROW_SCHEMA,
     PACKED,
@@ -125,7 +126,7 @@ class Checkpoints:
 
     def __init__(self, spark: SparkSession, folder: str) -> None:
         spark.sparkContext.setCheckpointDir(folder)
-        self._spark, self._folder = spark, spark.sparkContext.getCheckpointDir()
+        self._spark, self._folder = spark, str(spark.sparkContext.getCheckpointDir())
 
     def keep(self, packets: DataFrame) -> DataFrame:
         """Written once: Spark's checkpoint would compute it a second time if it were not held meanwhile."""
@@ -136,9 +137,7 @@ class Checkpoints:
             held.unpersist()
 
     def remove(self) -> None:
-        jvm: Any = self._spark.sparkContext._jvm
-        path = jvm.org.apache.hadoop.fs.Path(self._folder)
-        path.getFileSystem(self._spark.sparkContext._jsc.hadoopConfiguration()).delete(path, True)
+        folders.remove(self._spark, self._folder)
 
 
 @contextmanager

@@ -1,0 +1,24 @@
+"""Files and folders by Hadoop's file systems: at any address that Spark reads, of one machine or many."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+
+def exists(spark: SparkSession, path: str) -> bool:
+    file_system, place = _at(spark, path)
+    return bool(file_system.exists(place))
+
+
+def remove(spark: SparkSession, path: str) -> None:
+    """Delete a folder and all it holds; nothing where it is not there."""
+    file_system, place = _at(spark, path)
+    file_system.delete(place, True)
+
+
+def _at(spark: SparkSession, path: str) -> tuple[Any, Any]:
+    jvm: Any = spark.sparkContext._jvm
+    place = jvm.org.apache.hadoop.fs.Path(path)
+    return place.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration()), place
