@@ -166,12 +166,14 @@ def zoo_edges(spark):
 
 
 @pytest.mark.graphframes
-def test_components_are_those_of_networkx(spark, monkeypatch):
+def test_components_are_those_of_networkx(spark, tmp_path, monkeypatch):
     edges, network = zoo_edges(spark)
     monkeypatch.setattr("graphseam.session.ADAPT_FROM_ROWS", 0)
     size_shuffles(spark, 0)
-    with connected_components(edges, None) as components:
+    with connected_components(edges, str(tmp_path / "kept")) as components:
         found = {row["node_id"]: row["component"] for row in components.collect()}
+        assert list((tmp_path / "kept").iterdir())
+    assert list((tmp_path / "kept").iterdir()) == []
     assert found == {node: min(part) for part in nx.connected_components(network) for node in part}
     assert settings_of(spark)["spark.sql.adaptive.enabled"] == "true"
 

@@ -15,6 +15,7 @@ from py4j.protocol import Py4JError
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
+from graphseam import folders
 from graphseam.errors import ConfigError
 from graphseam.seeds import uniform
 from graphseam.spark_line import graphframes_coordinate
@@ -60,16 +61,12 @@ def label_propagation(edges: DataFrame, seed: int, checkpoint_dir: str | None) -
     heard = ends.withColumn("place", F.row_number().over(listens)).where(F.col("place") <= LPA_MOST_NEIGHBOURS) \
         .select("end.src", "end.dst").persist()
     vertices = heard.select(F.col("dst").alias("id")).distinct().persist()
-    labels = None
-    try:
+    with _checkpoints(edges.sparkSession, checkpoint_dir) as local, _freed(heard, vertices) as kept:
         labels = GraphFrame(vertices, heard).labelPropagation(
             LPA_ITERATIONS, algorithm="graphframes",  # "graphx" breaks ties by the order in which messages arrive
-            use_local_checkpoints=_checkpoints(edges.sparkSession, checkpoint_dir))
+            use_local_checkpoints=local)
+        kept.append(labels)
         yield labels.select(F.col("id").alias("node_id"), "label")
-    finally:
-        for kept in (heard, vertices, labels):
-            if kept is not None:
-                kept.unpersist()
 
 
 @contextmanager
@@ -83,20 +80,34 @@ def connected_components(edges: DataFrame, checkpoint_dir: str | None) -> Iterat
 
     pairs = edges.select("src", "dst").persist()
     vertices = pairs.select(F.explode(F.array("src", "dst")).alias("id")).distinct().persist()
-    components = None
-    try:
+    with _checkpoints(edges.sparkSession, checkpoint_dir) as local, _freed(pairs, vertices) as kept:
         components = GraphFrame(vertices, pairs).connectedComponents(
-            broadcastThreshold=NO_BROADCAST, max_iter=NO_LIMIT,
-            use_local_checkpoints=_checkpoints(edges.sparkSession, checkpoint_dir))
+            broadcastThreshold=NO_BROADCAST, max_iter=NO_LIMIT, use_local_checkpoints=local)
+        kept.append(components)
         yield components.select(F.col("id").alias("node_id"), "component")
+
+
+@contextmanager
+def _checkpoints(spark: SparkSession, checkpoint_dir: str | None) -> Iterator[bool]:
+    """Whether local checkpoints do, which die with their executor; else a folder for others, removed at the end:
+    GraphFrames leaves its own behind."""
+    if checkpoint_dir is None:
+        yield True
+        return
+    spark.sparkContext.setCheckpointDir(checkpoint_dir)
+    folder = str(spark.sparkContext.getCheckpointDir())
+    try:
+        yield False
     finally:
-        for kept in (pairs, vertices, components):
-            if kept is not None:
-                kept.unpersist()
+        folders.remove(spark, folder)
 
 
-def _checkpoints(spark: SparkSession, checkpoint_dir: str | None) -> bool:
-    """Set the directory for checkpoints; returns whether local ones do, which die with their executor."""
-    if checkpoint_dir is not None:
-        spark.sparkContext.setCheckpointDir(checkpoint_dir)
-    return checkpoint_dir is None
+@contextmanager
+def _freed(*persisted: DataFrame) -> Iterator[list[DataFrame]]:
+    """A list of what is persisted, unpersisted at the end."""
+    kept = list(persisted)
+    try:
+        yield kept
+    finally:
+        for rows in kept:
+            rows.unpersist()
