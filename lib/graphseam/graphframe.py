@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
 INTEGERS = (ByteType, ShortType, IntegerType, LongType)
 VECTOR, LABELS, PROBABILITY = "vector", "predicted_labels", "probability"
-PREDICTED_LABELS = "array<struct<label:string,probability:double>>"
 
 
 class VertexEdges(NamedTuple):
