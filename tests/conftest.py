@@ -29,7 +29,8 @@ WITHOUT_GRAPHFRAMES = "GraphFrames' jar is not in this Spark; make test-spark35 
 
 # Two processes take the files in this order: a long one begun last would leave one of them waiting for the other.
 LONG_ONES_FIRST = ("test_submit", "test_pipeline", "test_link_predictions", "test_refine", "test_embed", "test_place",
-                   "test_readers", "test_partition", "test_ingest", "test_node_predictions", "test_evaluate")
+                   "test_readers", "test_partition", "test_graphframes", "test_ingest", "test_node_predictions",
+                   "test_evaluate")
 
 
 def pytest_collection_modifyitems(items):

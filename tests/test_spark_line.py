@@ -7,7 +7,10 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import functions as F
 
+from conftest import LASTFM, make_config
 from graphseam import spark_line
+from graphseam.errors import ConfigError
+from graphseam.pipeline import run_pipeline
 from graphseam.spark_line import (
     delta_coordinate,
     graphframes_coordinate,
@@ -86,6 +89,15 @@ def test_each_partition_has_a_key_of_its_own(spark):
     rows = spark.createDataFrame([(int(key),) for key in keys], "key INT").repartition(11, "key")
     at = {row["key"]: row["at"] for row in rows.withColumn("at", F.spark_partition_id()).collect()}
     assert [at[key] for key in keys.tolist()] == np.arange(11).tolist()
+
+
+def test_what_a_line_cannot_give_is_told_before_anything_is_read(spark, tmp_path, monkeypatch):
+    monkeypatch.setattr(spark_line, "IS_SPARK_3", True)
+    monkeypatch.setattr("graphseam.pipeline.has_gpus", lambda _: True)
+    config = make_config({"edges": str(LASTFM / "edges.parquet")}, tmp_path / "tables", embed={"gpu_memory_mb": 16_000})
+    with pytest.raises(ConfigError, match=r"embed\.gpu_memory_mb is set, and Spark 3\.5 gives a stage of DataFrames no"):
+        run_pipeline(config, spark=spark)
+    assert not (tmp_path / "tables").exists()
 
 
 @pytest.mark.parametrize(("line", "scala", "delta", "frames"), [

@@ -9,6 +9,7 @@ from pyspark.sql import SparkSession
 
 from graphseam.config import Config, check_run_id, load_config
 from graphseam.embedding import embed
+from graphseam.embedding.gpus import has_gpus
 from graphseam.entry import job_arguments, one_clear_line
 from graphseam.errors import ConfigError
 from graphseam.evaluate import evaluate
@@ -25,6 +26,7 @@ from graphseam.publish import publish
 from graphseam.refine import refine
 from graphseam.runs import GATE, STEPS, Run, is_done, new_run_id, open_run, recorded, require_before, steps_of
 from graphseam.session import build_session, size_shuffles
+from graphseam.spark_line import require_stage_resources
 
 ACTIONS: dict[str, Callable[[Run], dict[str, Any]]] = {
     "ingest": ingest,
@@ -64,14 +66,21 @@ def run_pipeline(config: Config, run_id: str | None = None, local: bool = False,
     progress = StepProgress(total=len(steps))
     progress.start(run_id)
     spark = build_session("graphseam", local) if spark is None else spark
-    if config.partition.method == "graphframes_lpa":
-        require_graphframes(spark, 'partition.method = "graphframes_lpa"')  # before an hour of work, not after
+    _check_session(spark, config)
     if local and config.output.catalog and spark.conf.get("spark.sql.catalogImplementation") == "in-memory":
         raise ConfigError("output.catalog needs a metastore, and this local session has none: its tables would be gone "
                           "with it; set output.root, or submit jobs/pipeline.py to a cluster that has one")
     run = open_run(spark, config, run_id)
     run_each(run, steps, progress, resume=True)
     return run
+
+
+def _check_session(spark: SparkSession, config: Config) -> None:
+    """ConfigError where a later step would ask for what the session has not: before an hour of work, not after."""
+    if config.partition.method == "graphframes_lpa":
+        require_graphframes(spark, 'partition.method = "graphframes_lpa"')
+    if config.embed.gpu_memory_mb and config.embed.device != "cpu" and has_gpus(spark):
+        require_stage_resources()
 
 
 def run_each(run: Run, steps: Sequence[str], progress: StepProgress, resume: bool) -> None:

@@ -106,10 +106,15 @@ def map_in_arrow(rows: DataFrame, function: Callable[[Iterator[pa.RecordBatch]],
     """mapInArrow whose tasks ask for `profile`, None for the job's own. ConfigError where Spark 3.5 is given one."""
     if profile is None:
         return rows.mapInArrow(function, schema)
+    require_stage_resources()
+    return rows.mapInArrow(function, schema, profile=profile)
+
+
+def require_stage_resources() -> None:
+    """ConfigError on Spark 3.5, where every stage of DataFrames takes what the job's own settings say."""
     if IS_SPARK_3:
         raise ConfigError("embed.gpu_memory_mb is set, and Spark 3.5 gives a stage of DataFrames no resources of its "
                           "own; leave it out, and say by spark.task.resource.gpu.amount what each task takes of a GPU")
-    return rows.mapInArrow(function, schema, profile=profile)
 
 
 def repartition_by_number(rows: DataFrame, num_partitions: int, number: str) -> DataFrame:
