@@ -22,7 +22,7 @@ from graphseam.partition.report import components_told
 from graphseam.session import size_shuffles
 from graphseam.spark_line import schema_of
 
-SMALL = {"embed.dim": 8, "predict.links.top_k": 3, "evaluate.holdout": 0.2, "predict.similar.top_k": 0}
+SMALL = {"embed.dim": 8, "predict.links.top_k": 3, "predict.similar.top_k": 0}
 ASSIGNMENTS = "level INT NOT NULL, subgraph_id INT NOT NULL, node_id BIGINT NOT NULL"
 
 
