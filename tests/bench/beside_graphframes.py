@@ -1,7 +1,7 @@
 """graphseam beside Word2Vec on random walks, as GraphFrames embeds: one session, the same cores, the same edges.
 
-    .venv/bin/python tests/bench/graphframes.py walks ca_astroph dblp_2010 --share 1 0.1
-    .venv-spark35/bin/python tests/bench/graphframes.py cuts ca_astroph email_enron --subgraphs 8 16
+    .venv/bin/python tests/bench/beside_graphframes.py walks ca_astroph dblp_2010 --share 1 0.1
+    .venv-spark35/bin/python tests/bench/beside_graphframes.py cuts ca_astroph email_enron --subgraphs 8 16
 
 `walks`: pyspark.ml's Word2Vec over 10 walks of 80 from each node, window 10, 128 numbers: the RandomWalkEmbeddings of
 GraphFrames 0.12, rebuilt here as that jar is for Spark 4 and not everywhere to be had. The walks are drawn as there, a
