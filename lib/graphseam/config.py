@@ -115,14 +115,20 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     section, dot, name = key.strip().rpartition(".")
     if not (separator and dot and section and name):
         raise ConfigError(f"--set {override!r} cannot be read; write section.key=value, as in embed.dim=64")
+    try:
+        value: object = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    put(tree, section, name, value, f"--set {override!r}")
+
+
+def put(tree: dict[str, Any], section: str, name: str, value: object, told: str) -> None:
+    """Set a key of a tree, its sections made where they are not there. told: how an error begins."""
     for part in section.split("."):
         tree = tree.setdefault(part, {})
         if not isinstance(tree, dict):
-            raise ConfigError(f"--set {override!r}: {part} is a value, not a section")
-    try:
-        tree[name] = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        tree[name] = text.strip()
+            raise ConfigError(f"{told}: {part} is a value, not a section")
+    tree[name] = value
 
 
 def _build(section: type, tree: object, prefix: str) -> Any:

@@ -18,19 +18,16 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import (
     ArrayType,
     BinaryType,
-    ByteType,
     DataType,
-    IntegerType,
-    LongType,
     MapType,
-    ShortType,
     StringType,
     StructType,
 )
 
 from graphseam import folders
-from graphseam.config import Config, check_run_id, config_of
+from graphseam.config import Config, check_run_id, config_of, put
 from graphseam.errors import ConfigError, InputError, RunError, nearest
+from graphseam.ingest.reading import INTEGERS
 from graphseam.pipeline import run_pipeline
 from graphseam.runs import has_table, new_run_id
 from graphseam.sections import OutputConfig
@@ -41,7 +38,6 @@ from graphseam.tables import GRAPHFRAME_INPUTS, Tables, absolute
 if TYPE_CHECKING:
     from graphframes import GraphFrame
 
-INTEGERS = (ByteType, ShortType, IntegerType, LongType)
 VECTOR, LABELS, PROBABILITY = "vector", "predicted_labels", "probability"
 
 
@@ -89,8 +85,7 @@ def with_results(graph: AnyGraph, root: str, run_id: str | None = None) -> AnyGr
     predicted edges follow, whose other columns are null. All lazy. Cost: a join of the vertices with the vectors.
     """
     spark = graph.vertices.sparkSession
-    _check_free(graph.vertices.columns, (VECTOR, LABELS), "vertices")
-    _check_free(graph.edges.columns, (PROBABILITY,), "edges")
+    _check_free(graph)
     if not has_table(root):
         raise InputError(f"{root!r} holds no graphseam tables; give the root that the graph was embedded into")
     tables = Tables(spark, OutputConfig(root=root), run_id)
@@ -140,13 +135,12 @@ def _check_columns(graph: AnyGraph, weight: str, label: str) -> None:
         for name in wanted:
             if name not in there:
                 raise InputError(f"the graph's {kind} have no column {name!r}.{nearest(name, there)}")
-    _check_free(graph.vertices.columns, (VECTOR, LABELS), "vertices")
-    _check_free(graph.edges.columns, (PROBABILITY,), "edges")
+    _check_free(graph)
 
 
-def _check_free(columns: list[str], wanted: tuple[str, ...], kind: str) -> None:
-    for name in wanted:
-        if name in columns:
+def _check_free(graph: AnyGraph) -> None:
+    for kind, name in (("vertices", VECTOR), ("vertices", LABELS), ("edges", PROBABILITY)):
+        if name in getattr(graph, kind).columns:
             raise InputError(f"the graph's {kind} have a column {name!r} already, which the results are to be put in; "
                              "rename or drop it first")
 
@@ -162,14 +156,11 @@ def _config(graph: AnyGraph, place: str, root: str, weighted: bool, labelled: bo
         source["labels"] = f"{place}/labels"
     tree: dict[str, Any] = {"input": source, "output": {"root": root}}
     for key, value in settings.items():
-        section = tree
-        *parents, name = key.split(".")
-        if not parents or parents[0] in ("input", "output"):
+        section, _, name = key.rpartition(".")
+        if section.partition(".")[0] in ("", "input", "output"):
             raise ConfigError(f"settings has the key {key!r}; give section.key as in a configuration, such as "
                               '"embed.dim", but neither input nor output, which are the graph and root')
-        for parent in parents:
-            section = section.setdefault(parent, {})
-        section[name] = value
+        put(tree, section, name, value, f"settings has the key {key!r}")
     return config_of(tree)
 
 

@@ -15,7 +15,7 @@ from py4j.protocol import Py4JError
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
-from graphseam import folders
+from graphseam.blocks.engine import Checkpoints
 from graphseam.errors import ConfigError
 from graphseam.seeds import uniform
 from graphseam.spark_line import graphframes_coordinate
@@ -94,12 +94,11 @@ def _checkpoints(spark: SparkSession, checkpoint_dir: str | None) -> Iterator[bo
     if checkpoint_dir is None:
         yield True
         return
-    spark.sparkContext.setCheckpointDir(checkpoint_dir)
-    folder = str(spark.sparkContext.getCheckpointDir())
+    checkpoints = Checkpoints(spark, checkpoint_dir)
     try:
         yield False
     finally:
-        folders.remove(spark, folder)
+        checkpoints.remove()
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from graphseam.errors import MemoryBudgetError
 from graphseam.graphframes_jvm import connected_components, label_propagation, require_graphframes
 from graphseam.partition.budget import balanced_weights, end_limits, max_ends_of_a_node
 from graphseam.partition.coarsest import split
-from graphseam.partition.levels import Wanted
+from graphseam.partition.levels import Wanted, placed_edges
 from graphseam.partition.metis import METIS_BYTES_AN_EDGE, weight_scale
 from graphseam.session import persisted
 from graphseam.spark_line import map_group_pairs
@@ -115,16 +115,12 @@ def _between(edges: DataFrame, grouped: DataFrame) -> DataFrame:
 
     In whole numbers, as METIS takes them: their sum does not depend on the order of the rows.
     """
-    def group_of(end: str) -> DataFrame:
-        return grouped.select(F.col("node_id").alias(end), F.col("group").alias(f"{end}_group"))
-
-    both = edges.join(group_of("src"), on="src", how="inner").join(group_of("dst"), on="dst", how="inner") \
-        .where("src_group <> dst_group")
+    placed = placed_edges(edges, grouped.select("node_id", F.col("group").alias("subgraph_id")))
     lightest, heaviest = edges.agg(F.min("weight"), F.max("weight")).head() or (None, None)
     scale = weight_scale(lightest, heaviest) if lightest is not None and heaviest is not None else 0.0
     whole = F.greatest(F.lit(1), F.rint(F.col("weight") * scale)).cast("long")
-    pair = [order("src_group", "dst_group").alias(end) for end, order in (("src", F.least), ("dst", F.greatest))]
-    return both.groupBy(*pair).agg(F.sum(whole).alias("weight"))
+    pair = [order("src_subgraph", "dst_subgraph").alias(end) for end, order in (("src", F.least), ("dst", F.greatest))]
+    return placed.where("src_subgraph <> dst_subgraph").groupBy(*pair).agg(F.sum(whole).alias("weight"))
 
 
 def _parts(contracted: DataFrame, sizes: DataFrame, partitioner: LpaPartitioner, wanted: Wanted) -> DataFrame:
