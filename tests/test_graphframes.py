@@ -14,7 +14,7 @@ import graphseam
 from conftest import LASTFM, make_config, run_steps
 from graphs import ZOO, communities
 from graphseam.errors import ConfigError, InputError, RunError
-from graphseam.graphframe import VertexEdges
+from graphseam.graphframe import VertexEdges, _inputs
 from graphseam.graphframes_jvm import connected_components, label_propagation
 from graphseam.partition.communities import LpaPartitioner, assigned_by_communities
 from graphseam.partition.levels import Wanted
@@ -99,6 +99,14 @@ def test_two_dataframes_do_without_the_jar_and_any_type_of_id(spark, tmp_path):
     assert not (tmp_path / "nowhere").exists()
     with pytest.raises(RunError, match=r"no published run 'frist'. Did you mean 'first'\?"):
         graphseam.with_results(graph, str(tmp_path), "frist")
+
+
+def test_ends_are_written_as_the_ids_are_even_of_another_type(spark):
+    vertices = spark.createDataFrame([(1.0,), (2.0,)], "id DOUBLE")
+    edges = spark.createDataFrame([(1, 2)], "src INT, dst BIGINT")
+    copied = {name: rows.collect() for name, rows in _inputs(VertexEdges(vertices, edges), "", "").items()}
+    ids = {row["id"] for row in copied["vertices"]}
+    assert {end for row in copied["edges"] for end in row} == ids == {"1.0", "2.0"}
 
 
 @pytest.mark.graphframes

@@ -168,7 +168,9 @@ def _inputs(graph: AnyGraph, weight: str, label: str) -> dict[str, DataFrame]:
     """What the run reads: edges (src, dst, weight), vertices (id), labels (id, label)."""
     vertices, edges = graph.vertices, graph.edges
     kind = vertices.schema["id"].dataType
-    ends = [_key(edges.withColumn(end, F.col(end).cast(kind)), end).alias(end) for end in ("src", "dst")]
+    for end in ("src", "dst"):  # of another type they would be written as other text than the id
+        edges = edges.withColumn(end, F.col(end).cast(kind))
+    ends = [_key(edges, end).alias(end) for end in ("src", "dst")]
     weights = [F.col(f"`{weight}`").alias("weight")] if weight else []
     wanted = {"edges": edges.select(*ends, *weights), "vertices": vertices.select(_key(vertices, "id").alias("id"))}
     if label:
