@@ -21,10 +21,11 @@ from pyspark.sql import SparkSession
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from graphs import SmallGraph, communities, in_memory
-from graphseam.embedding.executor import Gathered, Stage, embed_subgraphs, limit_threads
+from graphseam.embedding.executor import Stage, embed_subgraphs, limit_threads
 from graphseam.embedding.gpus import gpu_shares, has_gpus, task_profile
 from graphseam.embedding.prone import ProneEmbedder
 from graphseam.errors import ConfigError
+from graphseam.gathered import gathered
 from graphseam.seeds import derive_seed
 from graphseam.spark_line import IS_SPARK_3, schema_of
 
@@ -82,7 +83,7 @@ def embedded(spark, graphs, gpus: float, pause_s: float) -> tuple[dict, list]:
                        "degree DOUBLE NOT NULL, vector ARRAY<FLOAT> NOT NULL")
     embedder = FragileEmbedder(dim=DIM, pause_s=pause_s)
     stage = Stage(embedder, SEED, sizes, 1, schema, to_arrow_schema(schema), on_cpu=True,
-                  profile=task_profile(spark, gpus), gathered=spark.sparkContext.accumulator({}, Gathered()))
+                  profile=task_profile(spark, gpus), gathered=gathered(spark))
     found = embed_subgraphs(edges, stage).collect()
     return {(row["subgraph_id"], row["node_id"]): row["vector"] for row in found}, list(stage.gathered.value.values())
 

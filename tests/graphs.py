@@ -47,6 +47,15 @@ def communities(count: int, size: int, seed: int) -> list[tuple]:
     return inside + [tuple(edge) for edge in between if edge[0] != edge[1]]
 
 
+def social(num_nodes: int, num_edges: int, seed: int) -> list[tuple]:
+    """About num_edges of a dense graph with hubs and no communities (Chung and Lu's): it cuts badly everywhere."""
+    rng = np.random.default_rng(seed)
+    places = (np.arange(num_nodes) + 10.0) ** -0.6
+    ends = rng.choice(num_nodes, (num_edges + num_edges // 4, 2), p=places / places.sum())
+    ends = np.unique(np.sort(ends[ends[:, 0] != ends[:, 1]], axis=1), axis=0)
+    return list(map(tuple, ends[rng.permutation(len(ends))[:num_edges]].tolist()))
+
+
 ZOO = [
     SmallGraph("no_edge", [(7, 7), (8, 8)], nodes=[9]),
     SmallGraph("one_edge", [(1, 2)]),

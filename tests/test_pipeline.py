@@ -187,6 +187,7 @@ def test_one_frame_is_recovered_from_rotated_copies(spark, tmp_path):
     config = make_config({"edges": str(tmp_path / "edges.parquet")}, tmp_path / "tables", embed={"dim": dim})
     run = open_run(spark, config, "rotated")
     run.tables.write("subgraph_embeddings", spark.createDataFrame(rows, run.tables.schema("subgraph_embeddings")))
+    run.tables.write("assignments", run.tables.read("subgraph_embeddings").select("level", "subgraph_id", "node_id"))
     fuse(run)
     found = np.zeros((60, dim))
     for row in run.tables.read("fused_embeddings").collect():

@@ -229,7 +229,7 @@ def main() -> None:
     except KeyboardInterrupt:
         print("graphseam: stopped; the same --run-id takes the run up again", file=sys.stderr)
         sys.exit(130)
-    except (PySparkException, Py4JError) as error:
+    except (PySparkException, Py4JError, ConnectionError) as error:
         if os.environ.get("GRAPHSEAM_TRACEBACK"):
             raise
         reason = next((line for line in reversed(str(error).splitlines()) if "Error:" in line), str(error))

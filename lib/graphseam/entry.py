@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from graphseam.errors import GraphseamError
+from graphseam.heap import heap_errors_told
 
 
 def job_arguments(config_help: str) -> argparse.ArgumentParser:
@@ -20,9 +21,10 @@ def job_arguments(config_help: str) -> argparse.ArgumentParser:
 
 @contextmanager
 def one_clear_line() -> Iterator[None]:
-    """A GraphseamError inside the block becomes one line on standard error, and exit status 1."""
+    """A GraphseamError inside the block, or a full Java heap, becomes one line on standard error, and exit status 1."""
     try:
-        yield
+        with heap_errors_told():
+            yield
     except GraphseamError as error:
         print(f"graphseam: {error}", file=sys.stderr)
         sys.exit(1)

@@ -30,6 +30,10 @@ class MemoryBudgetError(GraphseamError):
     """A piece of work was predicted to need more memory than one task may hold."""
 
 
+class HeapError(GraphseamError):
+    """Java's memory was full, in Spark's driver or an executor; the message names the setting that bounds it."""
+
+
 class EmbeddingError(GraphseamError):
     """A subgraph could not be embedded; the message names it."""
 

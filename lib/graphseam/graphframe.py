@@ -31,7 +31,7 @@ from graphseam.ingest.reading import INTEGERS
 from graphseam.pipeline import run_pipeline
 from graphseam.runs import has_table, new_run_id
 from graphseam.sections import OutputConfig
-from graphseam.session import REQUIRED
+from graphseam.session import BOUNDED, REQUIRED
 from graphseam.spark_line import delta_coordinate
 from graphseam.tables import GRAPHFRAME_INPUTS, Tables, absolute
 
@@ -231,7 +231,8 @@ def _require_delta(spark: SparkSession) -> None:
 def _own_session(spark: SparkSession) -> Iterator[SparkSession]:
     """A session beside the user's, in the same application: the run's settings do not change theirs."""
     session = spark.newSession()
-    for key, value in REQUIRED.items():
+    unset = {key: value for key, value in BOUNDED.items() if not spark.sparkContext.getConf().contains(key)}
+    for key, value in {**unset, **REQUIRED}.items():
         if key != "spark.sql.extensions":  # fixed when the application started
             session.conf.set(key, value)
     try:

@@ -16,6 +16,7 @@ from graphseam.evaluate import evaluate
 from graphseam.fuse import fuse
 from graphseam.gate import gate
 from graphseam.graphframes_jvm import require_graphframes
+from graphseam.heap import heap_errors_told
 from graphseam.ingest import ingest
 from graphseam.ingest.sources import check_inputs
 from graphseam.partition import partition
@@ -47,7 +48,8 @@ def run_step(run: Run, step: str, progress: StepProgress) -> None:
     """One step with its record in run_steps. GraphseamError where a step it reads from is missing or out of date."""
     require_before(run, step)
     size_shuffles(run.spark, run.details("ingest").get("edges", 0))
-    with progress.step(step) as say, recorded(run, step) as details:
+    way_on = f"the same run id, {run.run_id}, then takes the run up again"
+    with progress.step(step) as say, recorded(run, step) as details, heap_errors_told(way_on):
         details.update(ACTIONS[step](run))
         say(details)
 

@@ -180,16 +180,15 @@ def recorded(run: Run, step: str) -> Iterator[dict[str, Any]]:
     """
     details: dict[str, Any] = {}
     started, clock = datetime.now(timezone.utc), time.monotonic()
-    status = "failed"
     with peak_memory() as peak:
         try:
             yield details
-            status = "finished"
-        except Exception as error:
-            details["error"] = str(error).splitlines()[0][:500] if str(error) else type(error).__name__
+        except BaseException as error:
+            with suppress(Exception):  # what stopped the step may stop this too, and is what must be told
+                details["error"] = str(error).splitlines()[0][:500] if str(error) else type(error).__name__
+                _note(run, step, "failed", started, time.monotonic() - clock, peak[0], details)
             raise
-        finally:
-            _note(run, step, status, started, time.monotonic() - clock, peak[0], details)
+        _note(run, step, "finished", started, time.monotonic() - clock, peak[0], details)
 
 
 def _note(run: Run, step: str, status: str, started: datetime, seconds: float = 0.0, peak_mb: float = 0.0,

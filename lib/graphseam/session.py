@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
 
+from graphseam.heap import UNDER_SUBMIT, local_heap, megabytes, remember_heaps
 from graphseam.jars import has_delta
 from graphseam.spark_line import delta_coordinate, map_groups
 
@@ -31,6 +31,9 @@ REQUIRED = {
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.sql.execution.arrow.maxRecordsPerBatch": "65536",
 }
+# Where nothing else is configured. Spark makes a text of each plan for its listeners, anew after every shuffle, and
+# keeps the texts of a thousand queries: what nobody reads must not fill the driver.
+BOUNDED = {"spark.sql.maxPlanStringLength": "32768"}
 # For a laptop-sized session only: quiet, no web server, small graphs in seconds.
 LOCAL = {
     "spark.ui.enabled": "false",
@@ -60,7 +63,7 @@ def build_session(app_name: str = "graphseam", local: bool = False) -> SparkSess
     """
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName(app_name)
-    if "PYSPARK_GATEWAY_PORT" in os.environ:  # under spark-submit, whose settings are known only once it is asked
+    if UNDER_SUBMIT in os.environ:  # under spark-submit, whose settings are known only once it is asked
         SparkContext._ensure_initialized()
     submitted = SparkConf()
     for key, value in REQUIRED.items():
@@ -70,15 +73,20 @@ def build_session(app_name: str = "graphseam", local: bool = False) -> SparkSess
         warehouse = Path(tempfile.gettempdir(), "graphseam-warehouse")  # else Spark makes one where the user stands
         builder = builder.config("spark.sql.warehouse.dir", warehouse.as_uri())
         builder = builder.config("spark.python.daemon.module", "graphseam.worker_daemon")
-        builder = builder.config("spark.driver.extraJavaOptions", f"-Dlog4j2.configurationFile={QUIET_LOG.as_uri()}")
-        builder = builder.config("spark.driver.memory", os.environ.get("GRAPHSEAM_DRIVER_MEMORY", "4g"))
-    if local or str(submitted.get("spark.master")).startswith("local"):
-        for key, value in LOCAL.items():
-            if not submitted.contains(key):
-                builder = builder.config(key, value)
+        options = f"-Dlog4j2.configurationFile={QUIET_LOG.as_uri()}"
+        if os.environ.get("GRAPHSEAM_TRACEBACK"):
+            options += " -Dgraphseam.throwable=full"
+        builder = builder.config("spark.driver.extraJavaOptions", options)
+        builder = builder.config("spark.driver.memory", local_heap())
+    is_local = local or str(submitted.get("spark.master")).startswith("local")
+    for key, value in {**BOUNDED, **(LOCAL if is_local else {})}.items():
+        if not submitted.contains(key):
+            builder = builder.config(key, value)
     if not has_delta() and not submitted.contains("spark.jars.packages"):
         builder = builder.config("spark.jars.packages", delta_coordinate())
-    return builder.getOrCreate()
+    session = builder.getOrCreate()
+    remember_heaps(session.sparkContext)
+    return session
 
 
 def size_shuffles(spark: SparkSession, num_rows: int) -> None:
@@ -118,8 +126,7 @@ def memory_of_a_task(spark: SparkSession, configured_mb: int, num_tasks: int) ->
         return configured_mb
     if not in_one_process(spark):
         return CLUSTER_TASK_MB
-    heap = re.fullmatch(r"(\d+)([gm])b?", spark.conf.get("spark.driver.memory", "1g") or "1g", re.IGNORECASE)
-    heap_mb = int(heap[1]) * (1024 if heap[2].lower() == "g" else 1) if heap else 1024
+    heap_mb = megabytes(spark.conf.get("spark.driver.memory", "1g") or "1g") or 1024
     spare_mb = int(0.7 * (psutil.virtual_memory().total / 2**20 - heap_mb))
     return max(64, spare_mb // max(1, min(num_tasks, spark.sparkContext.defaultParallelism)))
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from graphseam.embedding.executor import Embedder, Gathered, Stage, embed_subgraphs
+from graphseam.embedding.executor import Embedder, Stage, embed_subgraphs
 from graphseam.embedding.fastrp import FastrpEmbedder
 from graphseam.embedding.gpus import gpu_shares, has_gpus, task_profile
 from graphseam.embedding.line import LineEmbedder
@@ -19,6 +19,7 @@ from graphseam.embedding.netmf import NetmfEmbedder
 from graphseam.embedding.node2vec import DeepWalkEmbedder, Node2vecEmbedder
 from graphseam.embedding.prone import ProneEmbedder
 from graphseam.errors import RunError
+from graphseam.gathered import gathered
 from graphseam.session import MANY_TASKS, cores_of_a_task
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def _stage(run: Run, embedder: Embedder, sizes: dict[int, tuple[int, int]], gpus
     return Stage(embedder, run.config.run.seed, sizes, cores_of_a_task(run.spark, len(sizes)),
                  run.tables.schema("subgraph_embeddings"), run.tables.arrow_schema("subgraph_embeddings"),
                  directed=run.config.input.directed, started=started, on_cpu=run.config.embed.device == "cpu",
-                 profile=task_profile(run.spark, gpus), gathered=run.spark.sparkContext.accumulator({}, Gathered()))
+                 profile=task_profile(run.spark, gpus), gathered=gathered(run.spark))
 
 
 def _embed_stage(run: Run, stage: Stage, start: DataFrame | None) -> int:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark import AccumulatorParam, TaskContext
+from pyspark import TaskContext
 from pyspark.resource import ResourceProfile
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -38,18 +38,6 @@ class Embedder(Protocol):
     def embed(self, graph: Graph, seed: int, device: str, start: np.ndarray | None = None) -> np.ndarray: ...
 
     def predict_bytes(self, num_nodes: int, num_edges: int) -> int: ...
-
-
-class Gathered(AccumulatorParam[dict[int, dict[str, Any]]]):
-    """One record a subgraph on its way to the driver; a repeated task's record takes the place of the first."""
-
-    def zero(self, value: dict[int, dict[str, Any]]) -> dict[int, dict[str, Any]]:
-        return {}
-
-    def addInPlace(self, value1: dict[int, dict[str, Any]],  # noqa: N802, Spark's name
-                   value2: dict[int, dict[str, Any]]) -> dict[int, dict[str, Any]]:
-        value1.update(value2)
-        return value1
 
 
 @dataclass(frozen=True)

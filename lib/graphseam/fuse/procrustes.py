@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,6 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from graphseam.arrow import vector_column, vector_matrix
-from graphseam.session import empty_list
 from graphseam.spark_line import map_groups
 
 RELATIVE_RANK = 1e-6  # singular values below this share of the largest determine no direction
@@ -50,48 +50,70 @@ def align(source: np.ndarray, target: np.ndarray, weights: np.ndarray) -> Alignm
     return Alignment(rotation, rank, float(misfit / size) if size else 0.0, "aligned" if rank == dim else "degenerate")
 
 
-def place_level(level_vectors: DataFrame, frame: DataFrame, schema: StructType, arrow_schema: pa.Schema) -> DataFrame:
+@dataclass(frozen=True)
+class Placing:
+    """What the placing of a level needs on executors: FUSED's schema in Spark and Arrow, and where records go."""
+
+    level: int
+    schema: StructType
+    arrow_schema: pa.Schema
+    gathered: Any = field(default=None, compare=False)
+
+
+def place_level(level_vectors: DataFrame, frame: DataFrame | None, homes: DataFrame, placing: Placing) -> DataFrame:
     """Rotate every subgraph of one level into the frame and average the nodes they share.
 
-    level_vectors: SUBGRAPH_EMBEDDINGS of the level; each node is in one subgraph. frame: (node_id, degree, vector) of
-    the levels below. Returns FUSED rows, those of `schema`: the level's nodes with their subgraph's alignment. A
-    shared node's vector is the mean of both, weighted by degree: the evidence behind each.
-    Cost: one join on node_id and one shuffle to the subgraphs; O(nodes · dim²) in all. Memory: one subgraph a task.
+    level_vectors: SUBGRAPH_EMBEDDINGS of the level; each node is in one subgraph. frame: FUSED, the nodes of the levels
+    below, None at the deepest. homes: (node_id, subgraph_id) of the level; the frame's nodes are among them, as what is
+    below a level is its border. Returns FUSED: the nodes of both, each in its subgraph of this level. A shared node's
+    vector is the mean of both, weighted by degree: the evidence behind each. A node of the frame whose every edge was
+    cut here, so that no subgraph embedded it, keeps its vector. A record of each subgraph's fit goes to
+    `placing.gathered`.
+    Cost: one join of the frame with its homes and one shuffle of both sides' vectors to the subgraphs; O(nodes · dim²)
+    in all. Memory: one subgraph a task, and the frame's vectors of its nodes.
     """
-    placed = frame.select("node_id", F.col("degree").alias("frame_degree"), F.col("vector").alias("frame_vector"))
-    joined = level_vectors.join(placed, on="node_id", how="left") \
-        .fillna({"frame_degree": 0.0}).withColumn("frame_vector", F.coalesce("frame_vector", empty_list("float")))
-    return map_groups(joined, "subgraph_id", _place_subgraph(arrow_schema), schema)
+    rows = level_vectors.select(*placing.schema.names, F.lit(False).alias("in_frame"))
+    if frame is not None:
+        moved = frame.drop("subgraph_id").join(homes, on="node_id", how="inner")
+        rows = rows.unionByName(moved.withColumn("in_frame", F.lit(True)))
+    return map_groups(rows, "subgraph_id", _place_subgraph(placing), placing.schema)
 
 
-def _place_subgraph(schema: pa.Schema) -> Callable[[pa.Table], pa.Table]:
+def _place_subgraph(placing: Placing) -> Callable[[pa.Table], pa.Table]:
     def place_subgraph(rows: pa.Table) -> pa.Table:
-        rows = rows.sort_by("node_id")
-        vectors, degrees = vector_matrix(rows["vector"]), rows["degree"].to_numpy()
-        shared = pc.list_value_length(rows["frame_vector"]).to_numpy() > 0
-        overlap = rows.filter(pa.array(shared))
-        frame_vectors = vector_matrix(overlap["frame_vector"], dim=vectors.shape[1])
-        frame_degrees = overlap["frame_degree"].to_numpy()
+        subgraph_id = rows["subgraph_id"][0].as_py()
+        known = rows.filter(rows["in_frame"]).sort_by("node_id")
+        own = rows.filter(pc.invert(rows["in_frame"])).sort_by("node_id")
+        del rows  # a gigabyte may depend on it
+        if not len(own):
+            return _fused_rows(placing, subgraph_id, known["node_id"], known["degree"], known["vector"])
+        vectors, degrees = vector_matrix(own["vector"]), own["degree"].to_numpy()
+        shared = np.isin(own["node_id"].to_numpy(), known["node_id"].to_numpy(), assume_unique=True)
+        met = np.isin(known["node_id"].to_numpy(), own["node_id"].to_numpy(), assume_unique=True)
+        overlap, left = known.filter(pa.array(met)), known.filter(pa.array(~met))
+        frame_vectors = vector_matrix(overlap["vector"], dim=vectors.shape[1])
+        frame_degrees = overlap["degree"].to_numpy()
         found = align(vectors[shared], frame_vectors, np.minimum(degrees[shared], frame_degrees))
         rotated = vectors.astype(np.float64) @ found.rotation
         total = degrees.astype(np.float64)
         total[shared] += frame_degrees
         own_part = np.divide(degrees, total, out=np.ones_like(total), where=total > 0)[shared, None]
         rotated[shared] = own_part * rotated[shared] + (1 - own_part) * frame_vectors
-        constants = {"shared_nodes": int(shared.sum()), "rank": found.rank, "fit_error": found.fit_error,
-                     "status": found.status, "level": rows["level"][0].as_py(),
-                     "subgraph_id": rows["subgraph_id"][0].as_py()}
-        columns = [
-            rows["node_id"] if name == "node_id" else pa.array(total) if name == "degree"
-            else vector_column(rotated.astype(np.float32), schema.field("vector").type) if name == "vector"
-            else pa.array([constants[name]] * len(rows), schema.field(name).type)
-            for name in schema.names
-        ]
-        return pa.Table.from_arrays(columns, schema=schema)
+        if placing.gathered is not None:
+            placing.gathered.add({subgraph_id: {
+                "level": placing.level, "subgraph_id": subgraph_id, "shared_nodes": int(shared.sum()),
+                "rank": found.rank, "fit_error": found.fit_error, "status": found.status, "nodes": len(own)}})
+        placed = vector_column(rotated.astype(np.float32), placing.arrow_schema.field("vector").type)
+        return pa.concat_tables([
+            _fused_rows(placing, subgraph_id, own["node_id"], pa.array(total), placed),
+            _fused_rows(placing, subgraph_id, left["node_id"], left["degree"], left["vector"])])
 
     return place_subgraph
 
 
-def left_in_frame(placed: DataFrame, frame: DataFrame) -> DataFrame:
-    """The old frame's nodes that no subgraph of the level embedded: (node_id, degree, vector)."""
-    return frame.join(placed.select("node_id"), on="node_id", how="left_anti").select("node_id", "degree", "vector")
+def _fused_rows(placing: Placing, subgraph_id: int, node_ids: Any, degrees: Any, vectors: Any) -> pa.Table:
+    """Rows of FUSED of one subgraph."""
+    columns = {"node_id": node_ids, "degree": degrees, "vector": vectors,
+               "subgraph_id": pa.array(np.full(len(node_ids), subgraph_id, np.int32))}
+    return pa.table([columns[name] for name in placing.schema.names], names=placing.schema.names) \
+        .cast(placing.arrow_schema)

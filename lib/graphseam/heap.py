@@ -1,0 +1,136 @@
+"""When Java's memory is full: which memory that was, and which setting bounds it, in one line."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from py4j.protocol import Py4JError
+from pyspark import SparkContext
+from pyspark.errors import PySparkException
+
+from graphseam.errors import HeapError
+
+LOCAL_HEAP, LOCAL_DEFAULT = "GRAPHSEAM_DRIVER_MEMORY", "4g"
+DRIVER, EXECUTOR = "spark.driver.memory", "spark.executor.memory"
+HEAP_FULL = "Java heap space"
+EXIT_CODE = 52  # SparkExitCode.OOM, of a JVM that an OutOfMemoryError has ended
+EXIT_WAIT_S = 20
+UNDER_SUBMIT = "PYSPARK_GATEWAY_PORT"  # set by spark-submit for the Python process it starts
+# Memory outside the heap, by what Java says of it: its name, and what bounds it.
+OUTSIDE = {
+    "Metaspace": ("room for classes", "-XX:MaxMetaspaceSize"),
+    "Direct buffer memory": ("direct buffers", "-XX:MaxDirectMemorySize"),
+    "native thread": ("number of threads", "the operating system, as `ulimit -u` tells, not"),
+}
+
+
+configured: dict[str, str] = {}  # what `remember_heaps` was told, for when the JVM that knows it is gone
+
+
+def remember_heaps(context: SparkContext) -> None:
+    """Note how large the heaps of the driver and the executors are."""
+    with suppress(Exception):
+        conf = context.getConf()
+        configured.update({key: conf.get(key, "1g") or "1g" for key in (DRIVER, EXECUTOR)})
+
+
+def local_heap() -> str:
+    """The heap of a local session, where nothing else is configured."""
+    return os.environ.get(LOCAL_HEAP, LOCAL_DEFAULT)
+
+
+def megabytes(size: str) -> int | None:
+    """MB of a size as Java writes it, '4g' or '512m'; None where it is written otherwise."""
+    found = re.fullmatch(r"(\d+)([kmgt])b?", size.strip(), re.IGNORECASE)
+    return int(int(found[1]) * 1024.0 ** ("kmgt".index(found[2].lower()) - 1)) if found else None
+
+
+@contextmanager
+def heap_errors_told(way_on: str = "") -> Iterator[None]:
+    """An OutOfMemoryError of the driver or an executor inside the block becomes a HeapError, which says what to set.
+
+    way_on: how to go on after that, told last.
+    """
+    try:
+        yield
+    except (PySparkException, Py4JError, ConnectionError) as error:
+        told = what_was_full(error)
+        if told is None:
+            raise
+        raise HeapError(told + (f"; {way_on}" if way_on else "")) from error
+
+
+def what_was_full(error: BaseException) -> str | None:
+    """The sentence for an error of Spark's that an OutOfMemoryError is behind; None for any other.
+
+    In a local session that error ends the JVM, and all that is seen here is a broken connection: then its exit
+    status tells, waited for at most 20 seconds.
+    """
+    text = _text_of(error)
+    found = re.search(r"OutOfMemoryError:?[ \t]*([^\n]*)", text)
+    if found is not None:
+        lost_tasks = re.findall(r"Lost task[^\n]*?executor (\w+)\)", text[: found.start()])
+        return _sentence(found[1].strip() or HEAP_FULL, bool(lost_tasks) and lost_tasks[-1] != "driver")
+    if re.search(rf"exit(?:ed with)? (?:code|status):? {EXIT_CODE}\b", text):
+        return _sentence(HEAP_FULL, on_executor=True)
+    if not text or "ConnectionRefusedError" in text or "Py4JNetworkError" in text or "was shut down" in text:
+        return _sentence_for_the_dead()
+    return None
+
+
+def _text_of(error: BaseException | None) -> str:
+    """What the error and those behind it say. Java's side of them is asked for it, and may not be there any more."""
+    told: list[str] = []
+    while error is not None and len(told) < 20:
+        message = ""
+        with suppress(Exception):
+            message = f"{error} {getattr(error, '_stackTrace', None) or ''}"
+        told.append(f"{type(error).__name__}: {message}" if message.strip() else "")
+        error = error.__cause__ or error.__context__
+    return "\n".join(told).strip()
+
+
+def _sentence_for_the_dead() -> str | None:
+    """Of a JVM that has ended or is about to. One that spark-submit started leaves no status to this process."""
+    if UNDER_SUBMIT in os.environ:
+        heap = _configured(DRIVER)
+        return ("the Java process of Spark's driver ended in the middle of the work, and its log says why; if by an "
+                f"OutOfMemoryError: its heap is {heap} (spark.driver.memory), give it more by spark-submit "
+                f"--driver-memory {_doubled(heap)}")
+    process = getattr(SparkContext._gateway, "proc", None)
+    with suppress(subprocess.TimeoutExpired):
+        if process is not None and process.wait(EXIT_WAIT_S) == EXIT_CODE:
+            return _sentence(HEAP_FULL, on_executor=False)
+    return None
+
+
+def _sentence(reason: str, on_executor: bool) -> str:
+    who, key = ("an executor", EXECUTOR) if on_executor else ("the driver", DRIVER)
+    for word, (memory, bound) in OUTSIDE.items():
+        if word in reason:
+            options = key.replace("memory", "extraJavaOptions")
+            return f"{who} of Spark ran out of memory ({reason}): its {memory} is bounded by {bound} in {options}"
+    heap = _configured(key)
+    more = _doubled(heap)
+    if on_executor:
+        return (f"an executor of Spark ran out of memory ({reason}): its Java heap is {heap}, shared by the tasks that "
+                f"run in it at once; raise {key} to {more}, or let fewer run at once by spark.executor.cores")
+    if UNDER_SUBMIT in os.environ:
+        return (f"the driver of Spark ran out of memory ({reason}): its Java heap is {heap} ({key}); start it with "
+                f"spark-submit --driver-memory {more}")
+    return (f"Spark ran out of memory ({reason}): the Java heap of this session is {heap} ({key}); give it more, by "
+            f"{LOCAL_HEAP}={more} in the environment of the command")
+
+
+def _doubled(heap: str) -> str:
+    return f"{2 * (megabytes(heap) or 1024)}m"
+
+
+def _configured(key: str) -> str:
+    if key not in configured and SparkContext._active_spark_context is not None:
+        remember_heaps(SparkContext._active_spark_context)
+    return configured.get(key, "1g")
