@@ -41,17 +41,19 @@ SECTIONS = {"partition": {**CUT, **BY_BLOCKS}, "embed": QUICK, "evaluate": {"hol
 class Sizes:
     """Runs steps, and keeps the number of operators of the largest plan that each has made."""
 
-    def __init__(self, run):
-        self.run, self.largest = run, {}
-        self.plans = run.spark._jsparkSession.sharedState().statusStore()
+    def __init__(self, spark, config):
+        self.spark, self.config, self.largest = spark, config, {}
+        self.plans = spark._jsparkSession.sharedState().statusStore()
 
     def step(self, step, **changed):
-        sections = {name: replace(getattr(self.run.config, name), **values) for name, values in changed.items()}
-        run_step(replace(self.run, config=replace(self.run.config, **sections)), step, StepProgress(len(STEPS)))
+        sections = {name: replace(getattr(self.config, name), **values) for name, values in changed.items()}
+        run = open_run(self.spark, replace(self.config, **sections), "six")
+        run_step(run, step, StepProgress(len(STEPS)))
         kept = self.plans.executionsList()
         numbers = [kept.apply(place).executionId() for place in range(kept.size())]
         sizes = [self.plans.planGraph(number).allNodes().size() for number in numbers]
         self.largest[step] = max(self.largest.get(step, 0), *sizes)
+        return run.details(step)
 
 
 def main() -> None:
@@ -60,20 +62,17 @@ def main() -> None:
     pq.write_table(pa.table({"src": src, "dst": dst}), folder / "edges.parquet")
     config = make_config({"edges": str(folder / "edges.parquet")}, folder / "tables", **SECTIONS)
     spark = build_session("six levels", local=True)
-    run = open_run(spark, config, "six")
-    sizes, levels = Sizes(run), {}
-    sizes.step("ingest")
+    sizes, levels = Sizes(spark, config), {}
+    edges = sizes.step("ingest")["edges"]
     embedders = list(EMBEDDERS)
     for method in (name for name in PARTITIONERS if name != "multilevel"):
         if method == "graphframes_lpa" and not has_graphframes(spark):
             continue
         cut, embedder = {"method": method}, {"method": embedders.pop()}
-        sizes.step("partition", partition=cut)
-        levels[method] = run.details("partition")["levels"]
+        levels[method] = sizes.step("partition", partition=cut)["levels"]
         sizes.step("embed", partition=cut, embed=embedder)
         sizes.step("fuse", partition=cut, embed=embedder)
-    sizes.step("partition")
-    levels["multilevel"] = run.details("partition")["levels"]
+    levels["multilevel"] = sizes.step("partition")["levels"]
     for embedder in reversed(embedders):  # the default comes last
         sizes.step("embed", embed={"method": embedder})
     for fusion in reversed(FUSIONS):
@@ -83,10 +82,8 @@ def main() -> None:
     sizes.step("refine")
     steps = list(STEPS)
     for step in steps[steps.index("refine") + 1:]:
-        sizes.step(step)
-    vectors = run.tables.read("embeddings").count()
-    print(json.dumps({"levels": levels, "edges": run.details("ingest")["edges"], "vectors": vectors,
-                      "largest_plans": sizes.largest}))
+        told = sizes.step(step)
+    print(json.dumps({"levels": levels, "edges": edges, **told, "largest_plans": sizes.largest}))
     spark.stop()
 
 

@@ -31,7 +31,7 @@ def six_levels(spark, tmp_path_factory):
     folder = tmp_path_factory.mktemp("levels")
     src, dst = zip(*social(150, 1500, seed=2), strict=True)
     pq.write_table(pa.table({"src": src, "dst": dst}), folder / "edges.parquet")
-    partition = {"num_subgraphs": 8, "max_levels": 6, "min_captured": 0.0}
+    partition = {"num_subgraphs": 16, "max_levels": 6, "min_captured": 0.0}
     config = make_config({"edges": str(folder / "edges.parquet")}, folder / "tables", embed={"dim": 4},
                          partition=partition)
     return run_steps(spark, config, "levels", last="embed")
@@ -95,5 +95,5 @@ def test_every_method_gets_through_six_levels_in_a_heap_of_1_gb():
     assert told["edges"] >= 200_000
     assert set(told["levels"].values()) == {6}, told
     assert {"multilevel", "metis", "hash"} <= set(told["levels"])
-    assert told["vectors"] == 12_000 or told["vectors"] > 0
+    assert 11_000 < told["vectors"] <= 12_000
     assert max(told["largest_plans"].values()) < 300, told
