@@ -29,9 +29,9 @@ demo: install
 	$(BIN)/graphseam run conf/demo.toml
 
 # Airflow's tests mostly wait for Spark to start, so they go beside the others; what they print follows. Spark 3.5's lane
-# comes last, for time's sake with a part of its tests, half of them in number: whole runs through GraphFrames and in a
-# catalog, what differs between the lines, and all that needs no tables. `make test-spark35` runs all.
-SPARK35_PART := $(patsubst %,tests/test_%.py,graphframes catalog links spark_line blocks algorithms jars config sources)
+# comes last, for time's sake with a part of its tests: whole runs through GraphFrames and in a catalog, what differs
+# between the lines, and most that needs no tables (algorithms know nothing of Spark). `make test-spark35` runs all.
+SPARK35_PART := $(patsubst %,tests/test_%.py,graphframes catalog links spark_line blocks jars config sources)
 test: install lint
 	@mkdir -p build; $(MAKE) --no-print-directory test-airflow > build/test-airflow.log 2>&1 & airflow=$$!; \
 	$(BIN)/pytest tests -n 2 --dist loadfile --no-loadscope-reorder --durations 40; status=$$?; \

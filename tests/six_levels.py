@@ -32,7 +32,7 @@ from graphseam.session import build_session
 
 LEVELS = 6
 CUT = {"num_subgraphs": 16, "max_levels": LEVELS, "min_captured": 0.0}
-BY_BLOCKS = {"block_edges": 50_000, "coarsest_edges": 100_000}  # else multilevel leaves so small a graph to METIS
+BY_BLOCKS = {"block_edges": 110_000, "coarsest_edges": 150_000}  # else multilevel leaves so small a graph to METIS
 QUICK = {"dim": 16, "num_walks": 1, "walk_length": 10, "window": 2, "samples": 2}
 SECTIONS = {"partition": {**CUT, **BY_BLOCKS}, "embed": QUICK, "evaluate": {"holdout": 0.05},
             "predict": {"links": {"top_k": 2}, "similar": {"top_k": 2}}}

@@ -1,0 +1,92 @@
+"""A full Java heap is told in one line that names the memory and its setting, whichever process it was in."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from py4j.protocol import Py4JError
+
+from conftest import last_line_of
+from full_heap import TOO_LARGE
+from graphseam.errors import HeapError
+from graphseam.heap import UNDER_SUBMIT, configured, heap_errors_told, megabytes, what_was_full
+
+LOST = ("Job aborted due to stage failure: Task 0 in stage 0.0 failed 4 times, most recent failure: Lost task 0.3 in "
+        "stage")
+
+
+@pytest.fixture
+def heaps(monkeypatch):
+    monkeypatch.setitem(configured, "spark.driver.memory", "1g")
+    monkeypatch.setitem(configured, "spark.executor.memory", "3g")
+
+
+@pytest.mark.parametrize(("message", "told"), [  # as Spark 4.2 said them
+    ("An error occurred while calling o48.collectToPython.\n: java.lang.OutOfMemoryError: Java heap space\n\tat org.x",
+     "Spark ran out of memory (Java heap space): the Java heap of this session is 1g (spark.driver.memory); give it "
+     "more, by GRAPHSEAM_DRIVER_MEMORY=2048m in the environment of the command"),
+    (f"{LOST} 0.0 (TID 8) (192.0.2.2 executor 4): java.lang.OutOfMemoryError: GC overhead limit exceeded\n\tat org.x",
+     "an executor of Spark ran out of memory (GC overhead limit exceeded): its Java heap is 3g, shared by the tasks "
+     "that run in it at once; raise spark.executor.memory to 6144m, or let fewer run at once by spark.executor.cores"),
+    (f"{LOST} 0.0 (TID 8) (192.0.2.2 executor driver): java.lang.OutOfMemoryError: Java heap space", "of this session"),
+    (f"{LOST} 0.0 (TID 8) (192.0.2.2 executor 4): ExecutorLostFailure (executor 4 exited caused by one of the running "
+     "tasks) Reason: Command exited with code 52", "an executor of Spark ran out of memory (Java heap space)"),
+    ("x: org.apache.spark.memory.SparkOutOfMemoryError: [UNABLE_TO_ACQUIRE_MEMORY] Unable to acquire 65536 bytes",
+     "([UNABLE_TO_ACQUIRE_MEMORY] Unable to acquire 65536 bytes): the Java heap of this session is 1g"),
+    ("java.lang.OutOfMemoryError: Metaspace", "its room for classes is bounded by -XX:MaxMetaspaceSize in "
+                                              "spark.driver.extraJavaOptions"),
+])
+def test_the_memory_and_its_setting_are_named(heaps, message, told):
+    found = what_was_full(Py4JError(message))
+    assert found is not None
+    assert told in found
+    assert "\n" not in found
+
+
+def test_under_spark_submit_its_own_option_is_named(heaps, monkeypatch):
+    monkeypatch.setenv(UNDER_SUBMIT, "1")
+    told = what_was_full(Py4JError("java.lang.OutOfMemoryError: Java heap space"))
+    assert told is not None
+    assert "spark-submit --driver-memory 2048m" in told
+    gone = what_was_full(ConnectionRefusedError("[Errno 111] Connection refused"))
+    assert gone is not None
+    assert "if by an OutOfMemoryError: its heap is 1g (spark.driver.memory)" in gone
+
+
+def test_other_errors_stay_what_they_are():
+    assert what_was_full(Py4JError("An error occurred while calling o48.count.\n: java.lang.NullPointer")) is None
+    with pytest.raises(Py4JError, match="NullPointer"), heap_errors_told():
+        raise Py4JError("java.lang.NullPointerException")
+    with pytest.raises(HeapError, match=r"Metaspace.*; then run it again"), heap_errors_told("then run it again"):
+        raise Py4JError("java.lang.OutOfMemoryError: Metaspace")
+
+
+def test_sizes_are_read_as_java_writes_them():
+    assert [megabytes(size) for size in ("4g", "512M", "2048k", "1t", "1gb", "many")] == [4096, 512, 2, 1 << 20, 1024,
+                                                                                       None]
+
+
+@pytest.mark.slow
+def test_the_command_ends_in_one_line_when_a_task_fills_its_heap(tmp_path):
+    """The error ends the local session's JVM, so that all the command sees is a broken connection."""
+    (tmp_path / "runs" / "_delta_log").mkdir(parents=True)
+    done = subprocess.run([sys.executable, "-m", "graphseam.cli", "sql", "--root", str(tmp_path), TOO_LARGE], text=True,
+                          capture_output=True, timeout=300, check=False,
+                          env={**os.environ, "GRAPHSEAM_DRIVER_MEMORY": "512m"})
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert "\tat " not in done.stderr
+    assert done.stderr.splitlines()[-1] == (
+        "graphseam: Spark ran out of memory (Java heap space): the Java heap of this session is 512m "
+        "(spark.driver.memory); give it more, by GRAPHSEAM_DRIVER_MEMORY=1024m in the environment of the command")
+
+
+@pytest.mark.slow
+def test_an_executor_with_a_full_heap_is_told_from_the_driver():
+    told = last_line_of("full_heap.py")
+    assert told.startswith("an executor of Spark ran out of memory (Java heap space): its Java heap is 480m")
+    assert told.endswith("by spark.executor.cores; that is the way on")
