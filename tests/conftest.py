@@ -28,9 +28,9 @@ collect_ignore = ["airflow"]  # those run in an environment of their own: make t
 WITHOUT_GRAPHFRAMES = "GraphFrames' jar is not in this Spark; make test-spark35 runs them"
 
 # Two processes take the files in this order: a long one begun last would leave one of them waiting for the other.
-LONG_ONES_FIRST = ("test_submit", "test_levels", "test_pipeline", "test_link_predictions", "test_refine", "test_embed", "test_place",
-                   "test_readers", "test_partition", "test_graphframes", "test_ingest", "test_node_predictions",
-                   "test_evaluate")
+LONG_ONES_FIRST = ("test_submit", "test_levels", "test_pipeline", "test_link_predictions", "test_refine", "test_embed",
+                   "test_place", "test_readers", "test_partition", "test_graphframes", "test_ingest",
+                   "test_node_predictions", "test_evaluate")
 
 
 def pytest_collection_modifyitems(items):

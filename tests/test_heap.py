@@ -36,6 +36,8 @@ def heaps(monkeypatch):
      "tasks) Reason: Command exited with code 52", "an executor of Spark ran out of memory (Java heap space)"),
     ("x: org.apache.spark.memory.SparkOutOfMemoryError: [UNABLE_TO_ACQUIRE_MEMORY] Unable to acquire 65536 bytes",
      "([UNABLE_TO_ACQUIRE_MEMORY] Unable to acquire 65536 bytes): the Java heap of this session is 1g"),
+    ("x\nCaused by: org.apache.spark.SparkException: Not enough memory to build and broadcast the table to all worker "
+     "nodes. As a workaround, you can", "Spark ran out of memory (a table to be broadcast did not fit): the Java"),
     ("java.lang.OutOfMemoryError: Metaspace", "its room for classes is bounded by -XX:MaxMetaspaceSize in "
                                               "spark.driver.extraJavaOptions"),
 ])

@@ -75,6 +75,8 @@ def what_was_full(error: BaseException) -> str | None:
     if found is not None:
         lost_tasks = re.findall(r"Lost task[^\n]*?executor (\w+)\)", text[: found.start()])
         return _sentence(found[1].strip() or HEAP_FULL, bool(lost_tasks) and lost_tasks[-1] != "driver")
+    if "Not enough memory to build and broadcast" in text:  # what Spark makes of the error in its broadcasts
+        return _sentence("a table to be broadcast did not fit", on_executor=False)
     if re.search(rf"exit(?:ed with)? (?:code|status):? {EXIT_CODE}\b", text):
         return _sentence(HEAP_FULL, on_executor=True)
     if not text or "ConnectionRefusedError" in text or "Py4JNetworkError" in text or "was shut down" in text:
