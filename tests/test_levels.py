@@ -49,8 +49,10 @@ def test_the_plan_of_a_frame_has_one_size_whatever_the_level(spark, six_levels, 
     monkeypatch.setattr(graphseam.fuse, "place_level", place_and_measure)
     before = spark.conf.get("spark.sql.adaptive.enabled")
     spark.conf.set("spark.sql.adaptive.enabled", adaptive)
-    graphseam.fuse.fuse(six_levels)
-    spark.conf.set("spark.sql.adaptive.enabled", before)
+    try:
+        graphseam.fuse.fuse(six_levels)
+    finally:
+        spark.conf.set("spark.sql.adaptive.enabled", before)
     assert len(sizes) == 6
     assert sizes[0] < sizes[1]  # the deepest level meets no frame
     assert set(sizes[1:]) == {sizes[1]}
@@ -76,13 +78,10 @@ def test_frames_of_deeper_levels_are_given_back_as_files_too(six_levels, tmp_pat
 def test_a_node_whose_edges_were_all_cut_keeps_the_frames_vector_in_its_own_subgraph(spark):
     """Node 1 lies in subgraph 5 of the level, which embedded nothing of it; node 2 in subgraph 6, which did."""
     fused, frame_rows = schema_of(FUSED), [(1, 9, 2.0, [1.0, 2.0]), (2, 9, 1.0, [0.0, 1.0])]
-    from pyspark.sql.pandas.types import to_arrow_schema
-
-    placing = Placing(1, fused, to_arrow_schema(fused))
     level = spark.createDataFrame([(2, 6, 3.0, [1.0, 0.0]), (3, 6, 1.0, [0.0, 1.0])], fused)
     homes = spark.createDataFrame([(1, 5), (2, 6), (3, 6)], "node_id BIGINT, subgraph_id INT")
     rows = {row["node_id"]: row for row in
-            place_level(level, spark.createDataFrame(frame_rows, fused), homes, placing).collect()}
+            place_level(level, spark.createDataFrame(frame_rows, fused), homes, Placing(1, fused)).collect()}
     assert (rows[1]["subgraph_id"], rows[1]["degree"], list(rows[1]["vector"])) == (5, 2.0, [1.0, 2.0])
     assert (rows[2]["subgraph_id"], rows[2]["degree"]) == (6, 4.0)
     np.testing.assert_allclose(rows[2]["vector"], [0.0, 1.0], atol=1e-6)  # rotated onto the frame's, and averaged

@@ -9,7 +9,6 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import DataFrame
-from pyspark.sql.pandas.types import to_arrow_schema
 
 from graphseam.blocks.engine import lineage_cut
 from graphseam.fuse.concat import concat_levels
@@ -18,7 +17,6 @@ from graphseam.gathered import gathered
 
 if TYPE_CHECKING:
     from graphseam.runs import Run
-
 
 
 def fuse(run: Run) -> dict[str, Any]:
@@ -34,25 +32,24 @@ def fuse_by_procrustes(run: Run, levels: list[int]) -> dict[str, Any]:
     plans would double at every level. The first level's goes straight to the table.
     Cost: see place_level, for each level. Disk: the vectors of two levels, the first not among them.
     """
-    records = gathered(run.spark)
+    records, schema = gathered(run.spark), run.tables.schema("fused_embeddings")
     with ExitStack() as kept:
         frame: DataFrame | None = None
         for level in reversed([at for at in levels if at > 1]):
             with kept.pop_all():  # the frame before goes when this one is there
-                placed = _placed(run, level, frame, records)
+                placed = _placed(run, frame, Placing(level, schema, records))
                 frame = kept.enter_context(lineage_cut(placed, run.checkpoint_dir()))
-        num_nodes = run.tables.write("fused_embeddings", _placed(run, 1, frame, records))
+        num_nodes = run.tables.write("fused_embeddings", _placed(run, frame, Placing(1, schema, records)))
     alignments = [records.value[subgraph] for subgraph in sorted(records.value)]
     _name_frame(alignments)
     run.tables.write_rows("alignments", alignments)
     return {"nodes": num_nodes, **_told(alignments)}
 
 
-def _placed(run: Run, level: int, frame: DataFrame | None, records: Any) -> DataFrame:
+def _placed(run: Run, frame: DataFrame | None, placing: Placing) -> DataFrame:
     """FUSED rows of one level and all below it."""
-    vectors = run.tables.read("subgraph_embeddings", level=level)
-    schema = run.tables.schema("fused_embeddings")
-    return place_level(vectors, frame, _homes(run, level), Placing(level, schema, to_arrow_schema(schema), records))
+    vectors = run.tables.read("subgraph_embeddings", level=placing.level)
+    return place_level(vectors, frame, _homes(run, placing.level), placing)
 
 
 def _homes(run: Run, level: int) -> DataFrame:

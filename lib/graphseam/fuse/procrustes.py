@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
 from graphseam.arrow import vector_column, vector_matrix
@@ -52,11 +53,10 @@ def align(source: np.ndarray, target: np.ndarray, weights: np.ndarray) -> Alignm
 
 @dataclass(frozen=True)
 class Placing:
-    """What the placing of a level needs on executors: FUSED's schema in Spark and Arrow, and where records go."""
+    """What the placing of a level needs: its number, FUSED's schema, and where records of the fits go."""
 
     level: int
     schema: StructType
-    arrow_schema: pa.Schema
     gathered: Any = field(default=None, compare=False)
 
 
@@ -80,13 +80,15 @@ def place_level(level_vectors: DataFrame, frame: DataFrame | None, homes: DataFr
 
 
 def _place_subgraph(placing: Placing) -> Callable[[pa.Table], pa.Table]:
+    schema = to_arrow_schema(placing.schema)
+
     def place_subgraph(rows: pa.Table) -> pa.Table:
         subgraph_id = rows["subgraph_id"][0].as_py()
         known = rows.filter(rows["in_frame"]).sort_by("node_id")
         own = rows.filter(pc.invert(rows["in_frame"])).sort_by("node_id")
         del rows  # a gigabyte may depend on it
         if not len(own):
-            return _fused_rows(placing, subgraph_id, known["node_id"], known["degree"], known["vector"])
+            return _fused_rows(schema, subgraph_id, known["node_id"], known["degree"], known["vector"])
         vectors, degrees = vector_matrix(own["vector"]), own["degree"].to_numpy()
         shared = np.isin(own["node_id"].to_numpy(), known["node_id"].to_numpy(), assume_unique=True)
         met = np.isin(known["node_id"].to_numpy(), own["node_id"].to_numpy(), assume_unique=True)
@@ -103,17 +105,16 @@ def _place_subgraph(placing: Placing) -> Callable[[pa.Table], pa.Table]:
             placing.gathered.add({subgraph_id: {
                 "level": placing.level, "subgraph_id": subgraph_id, "shared_nodes": int(shared.sum()),
                 "rank": found.rank, "fit_error": found.fit_error, "status": found.status, "nodes": len(own)}})
-        placed = vector_column(rotated.astype(np.float32), placing.arrow_schema.field("vector").type)
+        placed = vector_column(rotated.astype(np.float32), schema.field("vector").type)
         return pa.concat_tables([
-            _fused_rows(placing, subgraph_id, own["node_id"], pa.array(total), placed),
-            _fused_rows(placing, subgraph_id, left["node_id"], left["degree"], left["vector"])])
+            _fused_rows(schema, subgraph_id, own["node_id"], pa.array(total), placed),
+            _fused_rows(schema, subgraph_id, left["node_id"], left["degree"], left["vector"])])
 
     return place_subgraph
 
 
-def _fused_rows(placing: Placing, subgraph_id: int, node_ids: Any, degrees: Any, vectors: Any) -> pa.Table:
+def _fused_rows(schema: pa.Schema, subgraph_id: int, node_ids: Any, degrees: Any, vectors: Any) -> pa.Table:
     """Rows of FUSED of one subgraph."""
     columns = {"node_id": node_ids, "degree": degrees, "vector": vectors,
                "subgraph_id": pa.array(np.full(len(node_ids), subgraph_id, np.int32))}
-    return pa.table([columns[name] for name in placing.schema.names], names=placing.schema.names) \
-        .cast(placing.arrow_schema)
+    return pa.table([columns[name] for name in schema.names], names=schema.names).cast(schema)
