@@ -11,7 +11,7 @@ AIRFLOW_CAN = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 SPARK35_VENV := .venv-spark35
 SPARK35_STAMP := $(SPARK35_VENV)/.installed
 
-.PHONY: install demo test test-airflow test-spark35 spark35-install lint lock airflow airflow-install airflow-lock bench \
+.PHONY: install demo test test-airflow test-spark35 spark35-install lint format lock airflow airflow-install airflow-lock bench \
   clean
 
 install: $(STAMP)
@@ -82,8 +82,13 @@ airflow: airflow-install
 	@conf/airflow.sh airflow standalone > .airflow/standalone.log 2>&1
 
 lint: install
-	$(BIN)/ruff check lib jobs tests airflow_dags
+	$(BIN)/ruff format --check --quiet lib jobs tests airflow_dags
+	$(BIN)/ruff check --quiet lib jobs tests airflow_dags
 	$(BIN)/mypy
+
+format: install
+	$(BIN)/ruff format lib jobs tests airflow_dags
+	$(BIN)/ruff check --fix lib jobs tests airflow_dags
 
 # New versions: edit pyproject.toml, then this. The lock holds names, versions and hashes, never an address.
 lock: $(BIN)/python

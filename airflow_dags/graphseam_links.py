@@ -24,15 +24,21 @@ def arguments(params: dict[str, Any], var: Any, events: Any) -> list[str]:
     mine = var["json"].get(DAG_ID, {})
     table, output = params["table"] or mine.get("table", "top_links"), params["output"] or mine.get("output", "")
     if not output:
-        raise ValueError(f"graphseam: there is no directory to write to; set `output` in the variable {DAG_ID!r} or as "
-                         "the parameter")
+        raise ValueError(
+            f"graphseam: there is no directory to write to; set `output` in the variable {DAG_ID!r} or as the parameter"
+        )
     # Several where runs were published while this DAG was paused, in no order
-    told = sorted((event for found in (events or {}).values() for event in found if "run_id" in event.extra),
-                  key=lambda event: event.timestamp)
+    told = sorted(
+        (event for found in (events or {}).values() for event in found if "run_id" in event.extra),
+        key=lambda event: event.timestamp,
+    )
     overrides = [override for override in settings.get("set", []) if not override.startswith("input.")]
     given = ["--config", settings["config"], "--table", table, "--output", output]
-    return [*given, *(["--run-id", told[-1].extra["run_id"]] if told else []),
-            *[part for override in overrides for part in ("--set", override)]]
+    return [
+        *given,
+        *(["--run-id", told[-1].extra["run_id"]] if told else []),
+        *[part for override in overrides for part in ("--set", override)],
+    ]
 
 
 with DAG(
@@ -45,10 +51,18 @@ with DAG(
     user_defined_macros={"arguments": arguments},
     tags=["graphseam"],
     params={
-        "table": Param(None, enum=[None, *TABLES], title="Table",
-                       description="A public table or view; empty: `table` of the variable, or top_links."),
-        "output": Param(None, type=["null", "string"], title="Output",
-                        description="Directory for the Parquet files; empty: `output` of the variable."),
+        "table": Param(
+            None,
+            enum=[None, *TABLES],
+            title="Table",
+            description="A public table or view; empty: `table` of the variable, or top_links.",
+        ),
+        "output": Param(
+            None,
+            type=["null", "string"],
+            title="Output",
+            description="Directory for the Parquet files; empty: `output` of the variable.",
+        ),
     },
 ):
     SparkSubmitOperator(
@@ -62,5 +76,5 @@ with DAG(
         retries=2,
         execution_timeout=timedelta(hours=2),
         doc_md="Writes the rows of the run that was just published as Parquet files; what the directory held is "
-               "replaced, so that it may be repeated.",
+        "replaced, so that it may be repeated.",
     )

@@ -27,19 +27,19 @@ PUBLISHED = Asset(f"{DAG_ID}_published")
 # step: what a person reads in the task's documentation
 STEPS = {
     "ingest": "Reads the input, merges twins and loops, numbers the nodes, sets held-out edges aside. Rows that cannot "
-              "be used are kept in `rejected_rows` with the reason.",
+    "be used are kept in `rejected_rows` with the reason.",
     "partition": "Cuts the graph into subgraphs, level by level. `graphseam partition-report` shows how well it cuts.",
     "embed": "Embeds the subgraphs in parallel, one a task: the only step that uses GPUs. Memory is forecast before "
-             "the work starts; an error names the subgraph and the setting to change.",
+    "the work starts; an error names the subgraph and the setting to change.",
     "fuse": "Rotates the subgraphs' vectors into one frame.",
     "refine": "Refines the vectors over all edges, cut ones included.",
     "predict": "Predicts links, labels and similar nodes. A retry keeps those of the three that are done.",
     "evaluate": "Measures held-out edges and labels.",
     "gate": "Compares the run with the newest published one, and **stops it where a measure fell by more than "
-            "`max_drop`**; `gate_checks` has every comparison. If the fall is right (the data changed), mark this task "
-            "as success: `publish` then goes on. Otherwise leave it: readers still see the run before.",
+    "`max_drop`**; `gate_checks` has every comparison. If the fall is right (the data changed), mark this task "
+    "as success: `publish` then goes on. Otherwise leave it: readers still see the run before.",
     "publish": "Adds the run's one row to `runs`, from which moment the views show it, and updates the asset "
-               f"`{PUBLISHED.name}` for the DAGs that wait for it.",
+    f"`{PUBLISHED.name}` for the DAGs that wait for it.",
 }
 ON_FAILURE = """
 
@@ -125,17 +125,24 @@ class WaitForTurn(BaseSensorOperator):
     def poke(self, context: Any) -> bool:
         settings = Variable.get(DAG_ID, default={}, deserialize_json=True)
         if missing := {"jobs", "config"} - set(settings):
-            raise AirflowFailException(f"graphseam: the variable {DAG_ID!r} lacks {' and '.join(sorted(missing))}, or "
-                                       'is no JSON; it should be like {"jobs": "/opt/graphseam/jobs", "config": '
-                                       '"/etc/nightly.toml"}')
+            raise AirflowFailException(
+                f"graphseam: the variable {DAG_ID!r} lacks {' and '.join(sorted(missing))}, or "
+                'is no JSON; it should be like {"jobs": "/opt/graphseam/jobs", "config": '
+                '"/etc/nightly.toml"}'
+            )
         try:
             Connection.get(CONNECTION)
         except AirflowNotFoundException:
-            raise AirflowFailException(f"graphseam: there is no connection {CONNECTION!r}; add one of type Spark whose "
-                                       "host is the master, such as yarn or local[4]") from None
+            raise AirflowFailException(
+                f"graphseam: there is no connection {CONNECTION!r}; add one of type Spark whose "
+                "host is the master, such as yarn or local[4]"
+            ) from None
         before = context["ti"].get_previous_dagrun()
-        at_work = context["ti"].get_ti_count(dag_id=DAG_ID, task_ids=list(STEPS), states=[
-            "scheduled", "queued", "running", "restarting", "up_for_retry", "up_for_reschedule"])
+        at_work = context["ti"].get_ti_count(
+            dag_id=DAG_ID,
+            task_ids=list(STEPS),
+            states=["scheduled", "queued", "running", "restarting", "up_for_retry", "up_for_reschedule"],
+        )
         return at_work == 0 and (before is None or before.state != "running")
 
 
@@ -178,17 +185,38 @@ with DAG(
         "execution_timeout": timedelta(hours=float(while_parsing("STEP_HOURS", "12"))),
     },
     params={
-        "config": Param(None, type=["null", "string"], title="Configuration",
-                        description="TOML file; empty: `config` of the variable."),
-        "set": Param(None, type=["null", "array"], items={"type": "string", "pattern": r"^[a-z_]+(\.[a-z_]+)+=.*$"},
-                     title="Overrides", description="section.key=value, as in embed.dim=64; {date} is the run's date."),
-        "max_drop": Param(0.05, type=["null", "number"], minimum=0, maximum=1, title="Allowed fall",
-                          description="Share that a measure may fall by since the last published run; 1: any, "
-                                      "empty: as the configuration says."),
+        "config": Param(
+            None,
+            type=["null", "string"],
+            title="Configuration",
+            description="TOML file; empty: `config` of the variable.",
+        ),
+        "set": Param(
+            None,
+            type=["null", "array"],
+            items={"type": "string", "pattern": r"^[a-z_]+(\.[a-z_]+)+=.*$"},
+            title="Overrides",
+            description="section.key=value, as in embed.dim=64; {date} is the run's date.",
+        ),
+        "max_drop": Param(
+            0.05,
+            type=["null", "number"],
+            minimum=0,
+            maximum=1,
+            title="Allowed fall",
+            description="Share that a measure may fall by since the last published run; 1: any, "
+            "empty: as the configuration says.",
+        ),
     },
 ):
-    last: Any = WaitForTurn(task_id="wait_for_turn", poke_interval=30, timeout=7 * 24 * 3600, mode="reschedule",
-                            pool="default_pool", doc_md=WaitForTurn.__doc__)
+    last: Any = WaitForTurn(
+        task_id="wait_for_turn",
+        poke_interval=30,
+        timeout=7 * 24 * 3600,
+        mode="reschedule",
+        pool="default_pool",
+        doc_md=WaitForTurn.__doc__,
+    )
     for name in STEPS:
         following = submit(name, outlets=[PUBLISHED], post_execute=announce) if name == "publish" else submit(name)
         last >> following

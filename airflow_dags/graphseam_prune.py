@@ -39,8 +39,13 @@ with DAG(
     user_defined_macros={"arguments": arguments},
     tags=["graphseam"],
     params={
-        "keep": Param(None, type=["null", "integer"], minimum=1, title="Runs kept",
-                      description="Published runs to keep; empty: prune.keep of the configuration."),
+        "keep": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            title="Runs kept",
+            description="Published runs to keep; empty: prune.keep of the configuration.",
+        ),
         "dry_run": Param(False, type="boolean", title="Dry run", description="Only tell what would be removed."),
     },
 ):
@@ -56,6 +61,6 @@ with DAG(
         retries=2,
         execution_timeout=timedelta(hours=12),
         doc_md="Removes old runs from every table in one commit each, then deletes files older than a week that no "
-               "version needs. The log names every run that went and every run that stayed. It may be cleared and "
-               "repeated at any time.",
+        "version needs. The log names every run that went and every run that stayed. It may be cleared and "
+        "repeated at any time.",
     )

@@ -19,18 +19,33 @@ LASTFM = REPOSITORY / "tests" / "data" / "lastfm_asia"
 
 # For all JVMs the tests start: they run thousands of plans over a few rows each, and compiling hard pays late.
 # These save a third of the processors' time (294 s to 209 s for two of the files).
-os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:+UseSerialGC -XX:Tier4InvocationThreshold=20000 "
-                      "-XX:Tier4MinInvocationThreshold=2400 -XX:Tier4CompileThreshold=60000 "
-                      "-XX:Tier4BackEdgeThreshold=160000")
+os.environ.setdefault(
+    "JAVA_TOOL_OPTIONS",
+    "-XX:+UseSerialGC -XX:Tier4InvocationThreshold=20000 "
+    "-XX:Tier4MinInvocationThreshold=2400 -XX:Tier4CompileThreshold=60000 "
+    "-XX:Tier4BackEdgeThreshold=160000",
+)
 
 collect_ignore = ["airflow"]  # those run in an environment of their own: make test-airflow
 
 WITHOUT_GRAPHFRAMES = "GraphFrames' jar is not in this Spark; make test-spark35 runs them"
 
 # Two processes take the files in this order: a long one begun last would leave one of them waiting for the other.
-LONG_ONES_FIRST = ("test_submit", "test_levels", "test_pipeline", "test_link_predictions", "test_refine", "test_embed",
-                   "test_place", "test_readers", "test_partition", "test_graphframes", "test_ingest",
-                   "test_node_predictions", "test_evaluate")
+LONG_ONES_FIRST = (
+    "test_submit",
+    "test_levels",
+    "test_pipeline",
+    "test_link_predictions",
+    "test_refine",
+    "test_embed",
+    "test_place",
+    "test_readers",
+    "test_partition",
+    "test_graphframes",
+    "test_ingest",
+    "test_node_predictions",
+    "test_evaluate",
+)
 
 
 def pytest_collection_modifyitems(items):
@@ -70,9 +85,12 @@ def pytest_sessionfinish(session):
     if ran or missed:
         import pyspark
 
-        session.config.add_cleanup(lambda: print(
-            f"Spark {pyspark.__version__}: {ran} tests ran GraphFrames' own code" +
-            (f", {missed} did NOT, as {WITHOUT_GRAPHFRAMES}" if missed else "")))
+        session.config.add_cleanup(
+            lambda: print(
+                f"Spark {pyspark.__version__}: {ran} tests ran GraphFrames' own code"
+                + (f", {missed} did NOT, as {WITHOUT_GRAPHFRAMES}" if missed else "")
+            )
+        )
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -122,8 +140,9 @@ def write_graph(graph: SmallGraph, folder: Path) -> dict[str, object]:
     """Write the graph's files; returns its [input] section."""
     names = ["src", "dst", "weight"][: len(graph.edges[0])]
     columns = list(zip(*graph.edges, strict=True))
-    pq.write_table(pa.table({name: list(column) for name, column in zip(names, columns, strict=True)}),
-                   folder / "edges.parquet")
+    pq.write_table(
+        pa.table({name: list(column) for name, column in zip(names, columns, strict=True)}), folder / "edges.parquet"
+    )
     section: dict[str, object] = {"edges": str(folder / "edges.parquet"), "directed": graph.directed}
     if graph.weighted:
         section["weight"] = "weight"

@@ -8,8 +8,11 @@ from graphseam.embedding import EMBEDDERS
 from graphseam.embedding.memory import PeakMemory, subgraph_bytes
 from graphseam.graph import Graph
 
-LESS_WORK = {"deepwalk": {"num_walks": 1, "walk_length": 10}, "node2vec": {"num_walks": 1, "walk_length": 10},
-             "line": {"samples": 1}}
+LESS_WORK = {
+    "deepwalk": {"num_walks": 1, "walk_length": 10},
+    "node2vec": {"num_walks": 1, "walk_length": 10},
+    "line": {"samples": 1},
+}
 
 
 def main() -> None:
@@ -21,8 +24,11 @@ def main() -> None:
         peak = PeakMemory(embedder)
         graph = Graph.from_edges(src, dst, np.ones(len(src)))
         vectors = embedder.embed(graph, 1, "cpu")
-        found[method] = (vectors.nbytes, peak.peak_bytes()[0],
-                         subgraph_bytes(embedder, graph.num_nodes, graph.num_edges))
+        found[method] = (
+            vectors.nbytes,
+            peak.peak_bytes()[0],
+            subgraph_bytes(embedder, graph.num_nodes, graph.num_edges),
+        )
         del graph, vectors
     print(json.dumps(found))
 

@@ -14,10 +14,16 @@ TOO_LARGE = "SELECT size(collect_list(repeat(cast(id AS STRING), 3000000))) FROM
 
 
 def main() -> None:
-    spark = SparkSession.builder.master("local-cluster[1,1,512]").config("spark.executor.memory", "480m") \
-        .config("spark.ui.enabled", "false").config("spark.ui.showConsoleProgress", "false") \
-        .config("spark.task.maxFailures", "1").config("spark.driver.host", "127.0.0.1") \
-        .config("spark.driver.bindAddress", "127.0.0.1").getOrCreate()
+    spark = (
+        SparkSession.builder.master("local-cluster[1,1,512]")
+        .config("spark.executor.memory", "480m")
+        .config("spark.ui.enabled", "false")
+        .config("spark.ui.showConsoleProgress", "false")
+        .config("spark.task.maxFailures", "1")
+        .config("spark.driver.host", "127.0.0.1")
+        .config("spark.driver.bindAddress", "127.0.0.1")
+        .getOrCreate()
+    )
     try:
         with heap_errors_told("that is the way on"):
             spark.sql(TOO_LARGE).collect()

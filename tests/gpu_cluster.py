@@ -35,11 +35,19 @@ DISCOVERY.write_text('#!/bin/sh\necho \'{"name": "gpu", "addresses": ["0", "1"]}
 DISCOVERY.chmod(0o755)
 MARK = SCRATCH / "killed"
 SETTINGS = {
-    "spark.worker.resource.gpu.amount": "2", "spark.worker.resource.gpu.discoveryScript": DISCOVERY,
-    "spark.executor.resource.gpu.amount": "1", "spark.task.resource.gpu.amount": "1", "spark.executor.cores": "2",
-    "spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.driver.host": "127.0.0.1",
-    "spark.driver.bindAddress": "127.0.0.1", "spark.executorEnv.PYTHONPATH": Path(__file__).parent,
-    "spark.executorEnv.GRAPHSEAM_TEST_MARK": MARK, "spark.executor.memory": "1g", "spark.log.level": "OFF",
+    "spark.worker.resource.gpu.amount": "2",
+    "spark.worker.resource.gpu.discoveryScript": DISCOVERY,
+    "spark.executor.resource.gpu.amount": "1",
+    "spark.task.resource.gpu.amount": "1",
+    "spark.executor.cores": "2",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.executorEnv.PYTHONPATH": Path(__file__).parent,
+    "spark.executorEnv.GRAPHSEAM_TEST_MARK": MARK,
+    "spark.executor.memory": "1g",
+    "spark.log.level": "OFF",
 }
 SEED, DIM = 4, 8
 
@@ -67,23 +75,38 @@ class FragileEmbedder(ProneEmbedder):
 
 def overlapping(stats: list) -> int:
     """Pairs of subgraphs that were embedded on one GPU at the same time."""
-    spans = [(row["gpu"], row["started_at"].timestamp(), row["started_at"].timestamp() + row["seconds"])
-             for row in stats]
-    return sum(one[0] == other[0] and one[1] < other[2] and other[1] < one[2]
-               for one, other in combinations(spans, 2))
+    spans = [
+        (row["gpu"], row["started_at"].timestamp(), row["started_at"].timestamp() + row["seconds"]) for row in stats
+    ]
+    return sum(one[0] == other[0] and one[1] < other[2] and other[1] < one[2] for one, other in combinations(spans, 2))
 
 
 def embedded(spark, graphs, gpus: float, pause_s: float) -> tuple[dict, list]:
     """({(subgraph, node): vector}, the statistics) by tasks that ask for so much of a GPU; 0: what the job says."""
-    rows = [(1, number, int(src), int(dst), float(graph.adjacency[src, dst])) for number, graph in graphs.items()
-            for src, dst in zip(*graph.adjacency.nonzero(), strict=True) if src < dst]
+    rows = [
+        (1, number, int(src), int(dst), float(graph.adjacency[src, dst]))
+        for number, graph in graphs.items()
+        for src, dst in zip(*graph.adjacency.nonzero(), strict=True)
+        if src < dst
+    ]
     edges = spark.createDataFrame(rows, "level INT, subgraph_id INT, src BIGINT, dst BIGINT, weight DOUBLE")
     sizes = {number: (graph.num_nodes, graph.num_edges) for number, graph in graphs.items()}
-    schema = schema_of("level INT NOT NULL, subgraph_id INT NOT NULL, node_id BIGINT NOT NULL, "
-                       "degree DOUBLE NOT NULL, vector ARRAY<FLOAT> NOT NULL")
+    schema = schema_of(
+        "level INT NOT NULL, subgraph_id INT NOT NULL, node_id BIGINT NOT NULL, "
+        "degree DOUBLE NOT NULL, vector ARRAY<FLOAT> NOT NULL"
+    )
     embedder = FragileEmbedder(dim=DIM, pause_s=pause_s)
-    stage = Stage(embedder, SEED, sizes, 1, schema, to_arrow_schema(schema), on_cpu=True,
-                  profile=task_profile(spark, gpus), gathered=gathered(spark))
+    stage = Stage(
+        embedder,
+        SEED,
+        sizes,
+        1,
+        schema,
+        to_arrow_schema(schema),
+        on_cpu=True,
+        profile=task_profile(spark, gpus),
+        gathered=gathered(spark),
+    )
     found = embed_subgraphs(edges, stage).collect()
     return {(row["subgraph_id"], row["node_id"]): row["vector"] for row in found}, list(stage.gathered.value.values())
 
@@ -96,9 +119,15 @@ def main() -> None:
     assert has_gpus(spark)
     graphs = {number: in_memory(SmallGraph("communities", communities(2, 20, seed=number))) for number in range(8)}
     limit_threads(1)  # as in the tasks: sums of another number of threads end in other bits
-    expected = {(number, node): vector.tolist() for number, graph in graphs.items() for node, vector in
-                zip(graph.node_ids.tolist(),
-                    ProneEmbedder(dim=DIM).embed(graph, derive_seed(SEED, "embed", number), "cpu"), strict=True)}
+    expected = {
+        (number, node): vector.tolist()
+        for number, graph in graphs.items()
+        for node, vector in zip(
+            graph.node_ids.tolist(),
+            ProneEmbedder(dim=DIM).embed(graph, derive_seed(SEED, "embed", number), "cpu"),
+            strict=True,
+        )
+    }
 
     found, stats = embedded(spark, graphs, gpus=0, pause_s=0.4)
     assert MARK.exists(), "no executor was killed"

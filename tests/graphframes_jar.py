@@ -24,8 +24,10 @@ def main(folder: Path) -> None:
     if not carriers:
         sys.exit(f"{folder} holds no jar")
     group, name, version = graphframes_coordinate().split(":")
-    with zipfile.ZipFile(carriers[-1]) as carrier, \
-            zipfile.ZipFile(spark_jars() / f"{group}_{name}-{version}.jar", "w", zipfile.ZIP_DEFLATED) as jar:
+    with (
+        zipfile.ZipFile(carriers[-1]) as carrier,
+        zipfile.ZipFile(spark_jars() / f"{group}_{name}-{version}.jar", "w", zipfile.ZIP_DEFLATED) as jar,
+    ):
         for entry in carrier.namelist():
             if entry.startswith(OF_GRAPHFRAMES):
                 jar.writestr(entry, carrier.read(entry))

@@ -41,8 +41,13 @@ def clique(nodes: range) -> list[tuple]:
 def communities(count: int, size: int, seed: int) -> list[tuple]:
     """A planted partition: dense inside, one edge in twenty between."""
     rng = np.random.default_rng(seed)
-    inside = [(c * size + a, c * size + b) for c in range(count) for a in range(size) for b in range(a + 1, size)
-              if rng.random() < 0.4]
+    inside = [
+        (c * size + a, c * size + b)
+        for c in range(count)
+        for a in range(size)
+        for b in range(a + 1, size)
+        if rng.random() < 0.4
+    ]
     between = rng.integers(0, count * size, (len(inside) // 20, 2)).tolist()
     return inside + [tuple(edge) for edge in between if edge[0] != edge[1]]
 
@@ -76,7 +81,10 @@ ZOO = [
 def in_memory(graph: SmallGraph) -> Graph:
     """The zoo's graph as algorithms get it: loops dropped, ids numbered in their order."""
     ids = sorted(graph.node_ids, key=str)
-    rows = [(ids.index(edge[0]), ids.index(edge[1]), edge[2] if len(edge) > 2 else 1.0)
-            for edge in graph.edges if edge[0] != edge[1]]
+    rows = [
+        (ids.index(edge[0]), ids.index(edge[1]), edge[2] if len(edge) > 2 else 1.0)
+        for edge in graph.edges
+        if edge[0] != edge[1]
+    ]
     src, dst, weight = (np.array(column) for column in zip(*rows, strict=True)) if rows else (np.zeros(0),) * 3
     return Graph.from_edges(src.astype(np.int64), dst.astype(np.int64), weight.astype(float), np.arange(len(ids)))

@@ -43,10 +43,15 @@ def dying(step, mark):
 def main() -> None:
     from test_refine import random_start, refined
 
-    spark = SparkSession.builder.master("local-cluster[2,1,1024]").config("spark.ui.enabled", "false") \
-        .config("spark.ui.showConsoleProgress", "false") \
-        .config("spark.driver.host", "127.0.0.1").config("spark.driver.bindAddress", "127.0.0.1") \
-        .config("spark.executorEnv.PYTHONPATH", f"{Path(__file__).parent}").getOrCreate()
+    spark = (
+        SparkSession.builder.master("local-cluster[2,1,1024]")
+        .config("spark.ui.enabled", "false")
+        .config("spark.ui.showConsoleProgress", "false")
+        .config("spark.driver.host", "127.0.0.1")
+        .config("spark.driver.bindAddress", "127.0.0.1")
+        .config("spark.executorEnv.PYTHONPATH", f"{Path(__file__).parent}")
+        .getOrCreate()
+    )
     graph = in_memory(SmallGraph("communities", communities(6, 40, seed=9)))
     start, refiner = random_start(graph, 16), SpectralRefiner(rounds=1, hops=1)
     expected = refined(refiner, graph, start, 6, MemoryStore())

@@ -17,9 +17,14 @@ from graphseam.partition.multilevel import MultilevelPartitioner
 
 
 def main() -> None:
-    spark = SparkSession.builder.master("local[2,3]").config("spark.ui.enabled", "false") \
-        .config("spark.driver.host", "127.0.0.1").config("spark.driver.bindAddress", "127.0.0.1") \
-        .config("spark.sql.shuffle.partitions", "3").getOrCreate()
+    spark = (
+        SparkSession.builder.master("local[2,3]")
+        .config("spark.ui.enabled", "false")
+        .config("spark.driver.host", "127.0.0.1")
+        .config("spark.driver.bindAddress", "127.0.0.1")
+        .config("spark.sql.shuffle.partitions", "3")
+        .getOrCreate()
+    )
     rng = np.random.default_rng(2)
     ends = rng.integers(0, 300, (1500, 2))
     rows = [(int(a), int(b), 1.0) for a, b in ends if a != b]

@@ -34,8 +34,12 @@ LEVELS = 6
 CUT = {"num_subgraphs": 16, "max_levels": LEVELS, "min_captured": 0.0}
 BY_BLOCKS = {"block_edges": 110_000, "coarsest_edges": 150_000}  # else multilevel leaves so small a graph to METIS
 QUICK = {"dim": 16, "num_walks": 1, "walk_length": 10, "window": 2, "samples": 2}
-SECTIONS = {"partition": {**CUT, **BY_BLOCKS}, "embed": QUICK, "evaluate": {"holdout": 0.05},
-            "predict": {"links": {"top_k": 2}, "similar": {"top_k": 2}}}
+SECTIONS = {
+    "partition": {**CUT, **BY_BLOCKS},
+    "embed": QUICK,
+    "evaluate": {"holdout": 0.05},
+    "predict": {"links": {"top_k": 2}, "similar": {"top_k": 2}},
+}
 
 
 class Sizes:
@@ -81,7 +85,7 @@ def main() -> None:
         sizes.step("refine", refine={"method": iteration, "num_blocks": 3, "rounds": 2})
     sizes.step("refine")
     steps = list(STEPS)
-    for step in steps[steps.index("refine") + 1:]:
+    for step in steps[steps.index("refine") + 1 :]:
         told = sizes.step(step)
     print(json.dumps({"levels": levels, "edges": edges, **told, "largest_plans": sizes.largest}))
     spark.stop()

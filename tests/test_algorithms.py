@@ -106,8 +106,11 @@ def test_an_embedding_on_a_gpu_is_near_the_one_on_a_cpu(method, gpu, monkeypatch
     if hasattr(kind, "train_in_batches"):
         settings["precision"] = "float32"
         monkeypatch.setattr(kind, "_train_on_cpu", kind.train_in_batches)
-        monkeypatch.setattr(batches, "batch_trainer", lambda negatives, alpha, device, precision:
-                            batches.PairTrainer(negatives, alpha=alpha))
+        monkeypatch.setattr(
+            batches,
+            "batch_trainer",
+            lambda negatives, alpha, device, precision: batches.PairTrainer(negatives, alpha=alpha),
+        )
     on_cpu, on_gpu = (kind(**settings).embed(planted(), seed=3, device=device) for device in ("cpu", gpu))
     products = on_cpu @ on_cpu.T
     assert np.abs(products - on_gpu @ on_gpu.T).max() < 1e-2 * np.abs(products).max()
@@ -163,8 +166,9 @@ def test_alignment_recovers_a_rotated_copy(seed):
     assert found.fit_error < 1e-6
 
 
-@pytest.mark.parametrize(("shared", "status"),
-                         [(0, "unaligned"), (1, "degenerate"), (3, "degenerate"), (30, "aligned")])
+@pytest.mark.parametrize(
+    ("shared", "status"), [(0, "unaligned"), (1, "degenerate"), (3, "degenerate"), (30, "aligned")]
+)
 def test_alignment_by_too_few_nodes_is_still_a_rotation_and_says_so(shared, status):
     rng = np.random.default_rng(1)
     source, target = rng.standard_normal((2, shared, DIM))

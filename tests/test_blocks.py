@@ -53,7 +53,7 @@ def test_blocks_hold_the_adjacency_and_peers_agree_on_what_travels(seed, num_blo
         for place, peer in enumerate(block.peers.tolist()):
             theirs = blocks[peer]
             at = theirs.peers.tolist().index(block.index)
-            expected = theirs.halo[theirs.halo_starts[at]:theirs.halo_starts[at + 1]]
+            expected = theirs.halo[theirs.halo_starts[at] : theirs.halo_starts[at + 1]]
             np.testing.assert_array_equal(told[peer], expected)
             assert block.halo_starts[place] < block.halo_starts[place + 1]
     np.testing.assert_array_equal(found, dense)
@@ -81,9 +81,13 @@ def test_an_inbox_names_what_it_lacks():
 
 def test_a_packet_larger_than_a_row_travels_in_parts_and_arrives_whole():
     rng = np.random.default_rng(0)
-    long = {"numbers": rng.integers(0, 1 << 40, 1_200_000), "flags": rng.random(5_000_000) < 0.5,
-            "entries": np.zeros(500_000, EDGE), "pairs": rng.integers(0, 9, (400_000, 2)),
-            "none": np.zeros(0, np.int32)}
+    long = {
+        "numbers": rng.integers(0, 1 << 40, 1_200_000),
+        "flags": rng.random(5_000_000) < 0.5,
+        "entries": np.zeros(500_000, EDGE),
+        "pairs": rng.integers(0, 9, (400_000, 2)),
+        "none": np.zeros(0, np.int32),
+    }
     long["entries"]["column"] = rng.integers(0, 1 << 40, 500_000)
     batches = packet_batches([Packet(1, name, values) for name, values in long.items()], 2, np.arange(3))
     table = pa.Table.from_batches(list(batches))
@@ -97,6 +101,7 @@ def test_a_packet_larger_than_a_row_travels_in_parts_and_arrives_whole():
 
 def components(engine, edges_packed, num_blocks: int, ranges: Ranges, num_nodes: int):
     """Connected components by minimum label: the ten lines that an algorithm on the engine takes."""
+
     def build(block: int, inbox: Inbox):
         stop = ranges.starts[block + 1] if block + 1 < num_blocks else num_nodes
         entries = [values for _, values in inbox.all("entries", EDGE)]

@@ -19,6 +19,7 @@ LEAST = '[input]\nedges = "edges.csv"\n[output]\nroot = "tables"\n'
 @pytest.fixture
 def load(tmp_path):
     """Read the least configuration with more text after it and overrides over it."""
+
     def load(*overrides: str, text: str = LEAST) -> Config:
         path = tmp_path / "c.toml"
         path.write_text(text, encoding="utf-8")
@@ -37,8 +38,9 @@ def lookup(config: Config, key: str) -> object:
 def test_defaults_stand_where_nothing_is_said(load):
     """The least file sets two keys; every other has its default, and the whole turns into JSON and back."""
     config = load()
-    assert config == Config(input=dataclasses.replace(config.input, edges="edges.csv"),
-                            output=OutputConfig(root="tables"))
+    assert config == Config(
+        input=dataclasses.replace(config.input, edges="edges.csv"), output=OutputConfig(root="tables")
+    )
     assert json.loads(config.to_json())["predict"]["links"]["top_k"] == 10
 
 
@@ -49,30 +51,33 @@ def test_the_demo_configuration_can_be_read():
     assert load_config(REPOSITORY / "conf" / "demo.toml").evaluate.holdout == 0.2
 
 
-@pytest.mark.parametrize(("override", "key", "wanted"), [
-    ("embed.dim=64", "embed.dim", 64),
-    (" embed.dim = 64 ", "embed.dim", 64),
-    ("predict.links.top_k=3", "predict.links.top_k", 3),
-    ("predict.nodes.top_labels=1", "predict.nodes.top_labels", 1),
-    ("evaluate.holdout=0.25", "evaluate.holdout", 0.25),
-    ("evaluate.holdout=0", "evaluate.holdout", 0.0),
-    ("evaluate.max_ranked=0", "evaluate.max_ranked", 0),
-    ("input.directed=true", "input.directed", True),
-    ("input.header=false", "input.header", "false"),
-    ("input.header=true", "input.header", "true"),
-    ("input.src=0", "input.src", "0"),
-    ("input.weight=2", "input.weight", "2"),
-    ('input.src="0"', "input.src", "0"),
-    ("input.src=who", "input.src", "who"),
-    ("input.edges=/data/a b=c.csv", "input.edges", "/data/a b=c.csv"),
-    ("input.edges=", "input.nodes", None),
-    ("input.delimiter=;", "input.delimiter", ";"),
-    (r'input.delimiter="\t"', "input.delimiter", "\t"),
-    (r"input.delimiter='\s+'", "input.delimiter", r"\s+"),
-    ("input.labels=Ünï.csv", "input.labels", "Ünï.csv"),
-    ("run.seed=-5", "run.seed", -5),
-    ("run.seed=1_000", "run.seed", 1000),
-])
+@pytest.mark.parametrize(
+    ("override", "key", "wanted"),
+    [
+        ("embed.dim=64", "embed.dim", 64),
+        (" embed.dim = 64 ", "embed.dim", 64),
+        ("predict.links.top_k=3", "predict.links.top_k", 3),
+        ("predict.nodes.top_labels=1", "predict.nodes.top_labels", 1),
+        ("evaluate.holdout=0.25", "evaluate.holdout", 0.25),
+        ("evaluate.holdout=0", "evaluate.holdout", 0.0),
+        ("evaluate.max_ranked=0", "evaluate.max_ranked", 0),
+        ("input.directed=true", "input.directed", True),
+        ("input.header=false", "input.header", "false"),
+        ("input.header=true", "input.header", "true"),
+        ("input.src=0", "input.src", "0"),
+        ("input.weight=2", "input.weight", "2"),
+        ('input.src="0"', "input.src", "0"),
+        ("input.src=who", "input.src", "who"),
+        ("input.edges=/data/a b=c.csv", "input.edges", "/data/a b=c.csv"),
+        ("input.edges=", "input.nodes", None),
+        ("input.delimiter=;", "input.delimiter", ";"),
+        (r'input.delimiter="\t"', "input.delimiter", "\t"),
+        (r"input.delimiter='\s+'", "input.delimiter", r"\s+"),
+        ("input.labels=Ünï.csv", "input.labels", "Ünï.csv"),
+        ("run.seed=-5", "run.seed", -5),
+        ("run.seed=1_000", "run.seed", 1000),
+    ],
+)
 def test_an_override_is_toml_or_else_text(load, override, key, wanted):
     """--set reads numbers, truth values and quoted text as TOML does, and anything else as it stands."""
     if wanted is None:
@@ -86,7 +91,7 @@ def test_an_override_is_toml_or_else_text(load, override, key, wanted):
 
 def test_the_last_override_wins_over_the_file_and_the_earlier_one(load):
     """File, then the overrides in their order; a section that the file has keeps its other keys."""
-    text = LEAST + "[predict.links]\ntop_k = 7\ncandidates = \"exact\"\n"
+    text = LEAST + '[predict.links]\ntop_k = 7\ncandidates = "exact"\n'
     links = load("predict.links.top_k=8", "predict.links.top_k=9", text=text).predict.links
     assert (links.top_k, links.candidates) == (9, "exact")
 
@@ -104,16 +109,19 @@ def test_an_override_cannot_reach_into_a_value(load):
         load("embed.dim=4", "embed.dim.x=5")
 
 
-@pytest.mark.parametrize(("override", "message"), [
-    ("embed.dims=4", "unknown key 'embed.dims' in the configuration. Did you mean 'dim'?"),
-    ("embd.dim=4", "unknown key 'embd' in the configuration. Did you mean 'embed'?"),
-    ("predict.links.topk=4", "unknown key 'predict.links.topk' in the configuration. Did you mean 'top_k'?"),
-    ("predict.link.top_k=4", "unknown key 'predict.link' in the configuration. Did you mean 'links'?"),
-    ("input.edge=a.csv", "unknown key 'input.edge' in the configuration. Did you mean 'edges'?"),
-    ("partition.method=meits", "partition.method is 'meits', which is not known. Did you mean 'metis'?"),
-    ("fuse.method=concatenate", "fuse.method is 'concatenate', which is not known. Did you mean 'concat'?"),
-    ("input.format=parket", "input.format is 'parket', which is not known. Did you mean 'parquet'?"),
-])
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("embed.dims=4", "unknown key 'embed.dims' in the configuration. Did you mean 'dim'?"),
+        ("embd.dim=4", "unknown key 'embd' in the configuration. Did you mean 'embed'?"),
+        ("predict.links.topk=4", "unknown key 'predict.links.topk' in the configuration. Did you mean 'top_k'?"),
+        ("predict.link.top_k=4", "unknown key 'predict.link' in the configuration. Did you mean 'links'?"),
+        ("input.edge=a.csv", "unknown key 'input.edge' in the configuration. Did you mean 'edges'?"),
+        ("partition.method=meits", "partition.method is 'meits', which is not known. Did you mean 'metis'?"),
+        ("fuse.method=concatenate", "fuse.method is 'concatenate', which is not known. Did you mean 'concat'?"),
+        ("input.format=parket", "input.format is 'parket', which is not known. Did you mean 'parquet'?"),
+    ],
+)
 def test_a_misspelt_name_is_answered_with_the_nearest(load, override, message):
     """Unknown sections, keys and methods give the nearest name and the list of what is known."""
     with pytest.raises(ConfigError) as caught:
@@ -122,21 +130,24 @@ def test_a_misspelt_name_is_answered_with_the_nearest(load, override, message):
     assert " Known: " in str(caught.value)
 
 
-@pytest.mark.parametrize(("override", "message"), [
-    ("embed.dim=\"64\"", "embed.dim is '64'; give a whole number"),
-    ("embed.dim=64.0", "embed.dim is 64.0; give a whole number"),
-    ("embed.dim=true", "embed.dim is True; give a whole number"),
-    ("embed.dim=many", "embed.dim is 'many'; give a whole number"),
-    ("embed.dim=[1]", r"embed.dim is [1]; give a whole number"),
-    ("embed.dim=2026-01-01", "embed.dim is datetime.date(2026, 1, 1); give a whole number"),
-    ("evaluate.holdout=\"a\"", "evaluate.holdout is 'a'; give a number"),
-    ("evaluate.holdout=true", "evaluate.holdout is True; give a number"),
-    ("input.directed=1", "input.directed is 1; give true or false"),
-    ("input.directed=\"true\"", "input.directed is 'true'; give true or false"),
-    ("input.edges=5", "input.edges is 5; give text in quotes"),
-    ("output.root={}", "output.root is {}; give text in quotes"),
-    ("predict.links=5", "predict.links is 5; write a section, [predict.links]"),
-])
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ('embed.dim="64"', "embed.dim is '64'; give a whole number"),
+        ("embed.dim=64.0", "embed.dim is 64.0; give a whole number"),
+        ("embed.dim=true", "embed.dim is True; give a whole number"),
+        ("embed.dim=many", "embed.dim is 'many'; give a whole number"),
+        ("embed.dim=[1]", r"embed.dim is [1]; give a whole number"),
+        ("embed.dim=2026-01-01", "embed.dim is datetime.date(2026, 1, 1); give a whole number"),
+        ('evaluate.holdout="a"', "evaluate.holdout is 'a'; give a number"),
+        ("evaluate.holdout=true", "evaluate.holdout is True; give a number"),
+        ("input.directed=1", "input.directed is 1; give true or false"),
+        ('input.directed="true"', "input.directed is 'true'; give true or false"),
+        ("input.edges=5", "input.edges is 5; give text in quotes"),
+        ("output.root={}", "output.root is {}; give text in quotes"),
+        ("predict.links=5", "predict.links is 5; write a section, [predict.links]"),
+    ],
+)
 def test_a_value_of_the_wrong_type_says_which_is_right(load, override, message):
     """Nothing is converted but a whole number where a fraction may stand; truth values are no numbers."""
     with pytest.raises(ConfigError) as caught:
@@ -144,24 +155,66 @@ def test_a_value_of_the_wrong_type_says_which_is_right(load, override, message):
     assert str(caught.value) == message
 
 
-@pytest.mark.parametrize("override", [
-    "input.id_type=uuid", "input.header=maybe", "input.format=orc",
-    "input.delimiter=ab", r"input.delimiter=\t", r'input.delimiter="\n"', "input.delimiter='\"'",
-    "run.task_memory_mb=63", "run.seed=9223372036854775808", "run.seed=-9223372036854775809",
-    "partition.num_subgraphs=-1", "partition.max_subgraph_edges=-1", "partition.block_edges=0",
-    "partition.coarsest_edges=-1", "partition.min_captured=1.1", "partition.min_captured=-0.1",
-    "partition.max_levels=0", "partition.max_levels=17",
-    "partition.imbalance=0", "partition.imbalance=1", "partition.imbalance=nan", "partition.imbalance=-inf",
-    "partition.method=''", "embed.method=word2vec", "embed.p=0", "embed.window=0", "embed.gpu_share=0.6",
-        "embed.device=cuda", "embed.precision=half", "embed.dim=1", "embed.dim=2049", "fuse.method=mean",
-    "refine.rounds=-1", "refine.rounds=21", "refine.hops=-1", "refine.hops=21",
-    "predict.links.top_k=-1", "predict.links.top_k=1001", "predict.links.candidates=all",
-    "place.max_hops=0", "place.max_hops=101", "place.top_links=-1", "place.top_links=1001",
-    "predict.similar.top_k=-1", "predict.similar.top_k=1001", "predict.similar.method=all",
-    "predict.nodes.top_labels=0", "predict.nodes.max_train_nodes=9",
-    "evaluate.holdout=-0.1", "evaluate.holdout=1", "evaluate.holdout=nan", "evaluate.max_pairs=9",
-    "evaluate.max_ranked=-1", "evaluate.max_ranked=20001", "evaluate.held_out=' , '",
-])
+@pytest.mark.parametrize(
+    "override",
+    [
+        "input.id_type=uuid",
+        "input.header=maybe",
+        "input.format=orc",
+        "input.delimiter=ab",
+        r"input.delimiter=\t",
+        r'input.delimiter="\n"',
+        "input.delimiter='\"'",
+        "run.task_memory_mb=63",
+        "run.seed=9223372036854775808",
+        "run.seed=-9223372036854775809",
+        "partition.num_subgraphs=-1",
+        "partition.max_subgraph_edges=-1",
+        "partition.block_edges=0",
+        "partition.coarsest_edges=-1",
+        "partition.min_captured=1.1",
+        "partition.min_captured=-0.1",
+        "partition.max_levels=0",
+        "partition.max_levels=17",
+        "partition.imbalance=0",
+        "partition.imbalance=1",
+        "partition.imbalance=nan",
+        "partition.imbalance=-inf",
+        "partition.method=''",
+        "embed.method=word2vec",
+        "embed.p=0",
+        "embed.window=0",
+        "embed.gpu_share=0.6",
+        "embed.device=cuda",
+        "embed.precision=half",
+        "embed.dim=1",
+        "embed.dim=2049",
+        "fuse.method=mean",
+        "refine.rounds=-1",
+        "refine.rounds=21",
+        "refine.hops=-1",
+        "refine.hops=21",
+        "predict.links.top_k=-1",
+        "predict.links.top_k=1001",
+        "predict.links.candidates=all",
+        "place.max_hops=0",
+        "place.max_hops=101",
+        "place.top_links=-1",
+        "place.top_links=1001",
+        "predict.similar.top_k=-1",
+        "predict.similar.top_k=1001",
+        "predict.similar.method=all",
+        "predict.nodes.top_labels=0",
+        "predict.nodes.max_train_nodes=9",
+        "evaluate.holdout=-0.1",
+        "evaluate.holdout=1",
+        "evaluate.holdout=nan",
+        "evaluate.max_pairs=9",
+        "evaluate.max_ranked=-1",
+        "evaluate.max_ranked=20001",
+        "evaluate.held_out=' , '",
+    ],
+)
 def test_a_value_out_of_bounds_names_its_key(load, override):
     """Each section's own checks name the key and the value that came."""
     key = override.partition("=")[0]
@@ -186,19 +239,22 @@ def test_a_given_split_takes_both_its_keys_and_no_drawn_one(load):
         load("input.split=2", "evaluate.held_out=2", "evaluate.holdout=0.1")
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("", r"input\.edges is not set"),
-    ("[input]\nedges = 'a'\n", r"output\.root is not set"),
-    ("[output]\nroot = 'a'\n", r"input\.edges is not set"),
-    ("[input]\nedges = ''\n[output]\nroot = 'a'", r"input\.edges is not set"),
-    ("input = 5\n", r"input is 5; write a section, \[input\]"),
-    ("[[input]]\nedges = 'a'\n", r"write a section, \[input\]"),
-    ("[input\n", "is not valid TOML: .* line 1"),
-    ("[input]\nedges = a.csv\n", "is not valid TOML: .* line 2"),
-    ("[input]\nedges = 'a'\nedges = 'b'\n", "is not valid TOML"),
-    ("src,dst\n1,2\n", "is not valid TOML"),
-    ("\0", "is not valid TOML"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"input\.edges is not set"),
+        ("[input]\nedges = 'a'\n", r"output\.root is not set"),
+        ("[output]\nroot = 'a'\n", r"input\.edges is not set"),
+        ("[input]\nedges = ''\n[output]\nroot = 'a'", r"input\.edges is not set"),
+        ("input = 5\n", r"input is 5; write a section, \[input\]"),
+        ("[[input]]\nedges = 'a'\n", r"write a section, \[input\]"),
+        ("[input\n", "is not valid TOML: .* line 1"),
+        ("[input]\nedges = a.csv\n", "is not valid TOML: .* line 2"),
+        ("[input]\nedges = 'a'\nedges = 'b'\n", "is not valid TOML"),
+        ("src,dst\n1,2\n", "is not valid TOML"),
+        ("\0", "is not valid TOML"),
+    ],
+)
 def test_a_bad_file_is_refused_in_one_line(load, text, message):
     """Missing keys, sections that are values, and text that is no TOML."""
     with pytest.raises(ConfigError, match=message) as caught:
@@ -213,13 +269,16 @@ def test_a_file_that_is_no_text_is_refused(tmp_path):
         load_config(tmp_path / "c.toml")
 
 
-@pytest.mark.parametrize(("name", "message"), [
-    ("none.toml", "there is no configuration file .*none.toml'; see conf/demo.toml"),
-    ("", "is a directory; give a TOML file"),
-    ("file/c.toml", "cannot be opened: Not a directory"),
-    ("x" * 5000, "cannot be opened: File name too long"),
-    ("a\0b", "cannot be opened: embedded null byte"),
-])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("none.toml", "there is no configuration file .*none.toml'; see conf/demo.toml"),
+        ("", "is a directory; give a TOML file"),
+        ("file/c.toml", "cannot be opened: Not a directory"),
+        ("x" * 5000, "cannot be opened: File name too long"),
+        ("a\0b", "cannot be opened: embedded null byte"),
+    ],
+)
 def test_a_file_that_cannot_be_opened_is_refused(tmp_path, name, message):
     """Whatever is wrong with the path is a ConfigError of a bearable length."""
     (tmp_path / "file").write_text("x")
@@ -234,11 +293,53 @@ def test_a_plain_run_id_is_taken(run_id):
     assert check_run_id(run_id) == run_id
 
 
-@pytest.mark.parametrize("run_id", [
-    "", " ", ".", "..", "../x", "a/b", "/etc", "a\\b", "-rf", "_delta_log", ".hidden", "a b", " a", "a ", "a\n", "\na",
-    "a\tb", "a\0", "\0", "a'b", "' OR 1=1 --", 'a"b', "a`b", "a;b", "a=b", "a%2Fb", "a{b}", "a*", "a?", "a$b", "a:b",
-    "x" * 129, "x" * 10_000, "ä", "run\u202e", "\uff52un", "\U0001d4fb", "\u0663", "a\u0301", "🙂", "a\u2028b", "a\x7f",
-])
+@pytest.mark.parametrize(
+    "run_id",
+    [
+        "",
+        " ",
+        ".",
+        "..",
+        "../x",
+        "a/b",
+        "/etc",
+        "a\\b",
+        "-rf",
+        "_delta_log",
+        ".hidden",
+        "a b",
+        " a",
+        "a ",
+        "a\n",
+        "\na",
+        "a\tb",
+        "a\0",
+        "\0",
+        "a'b",
+        "' OR 1=1 --",
+        'a"b',
+        "a`b",
+        "a;b",
+        "a=b",
+        "a%2Fb",
+        "a{b}",
+        "a*",
+        "a?",
+        "a$b",
+        "a:b",
+        "x" * 129,
+        "x" * 10_000,
+        "ä",
+        "run\u202e",
+        "\uff52un",
+        "\U0001d4fb",
+        "\u0663",
+        "a\u0301",
+        "🙂",
+        "a\u2028b",
+        "a\x7f",
+    ],
+)
 def test_a_hostile_run_id_is_refused(run_id):
     """It goes into paths, predicates and file names: nothing that means something there gets through."""
     with pytest.raises(ConfigError, match="cannot be used; give 1 to 128 letters"):
@@ -264,10 +365,26 @@ def test_a_catalog_name_is_taken(catalog):
     assert OutputConfig(catalog=catalog).catalog == catalog
 
 
-@pytest.mark.parametrize("catalog", [
-    "a.b.c", "a.", ".a", "a..b", "1a", "a-b", "a b", "a`b", "a;DROP TABLE x", "a.`b`", "ä", "a\n", "x" * 129, "a/b",
-    "\0",
-])
+@pytest.mark.parametrize(
+    "catalog",
+    [
+        "a.b.c",
+        "a.",
+        ".a",
+        "a..b",
+        "1a",
+        "a-b",
+        "a b",
+        "a`b",
+        "a;DROP TABLE x",
+        "a.`b`",
+        "ä",
+        "a\n",
+        "x" * 129,
+        "a/b",
+        "\0",
+    ],
+)
 def test_a_catalog_name_that_needs_quoting_is_refused(catalog):
     """It goes into SQL: letters, digits and underscores only."""
     with pytest.raises(ConfigError, match=r"output\.catalog is .*; give a schema as `name` or `catalog\.name`"):

@@ -57,8 +57,10 @@ def test_steps_of_a_walk_have_node2vecs_probabilities(p, q, directed):
     walks = walks_from(WalkGraph.of(graph.arcs, p, q), np.tile(starts, 40_000), 3, generator(1))
     walks = walks[walks[:, 2] >= 0]
     for before, here in [(int(walks[0, 0]), int(walks[0, 1])), (int(walks[7, 0]), int(walks[7, 1]))]:
-        weights = {there: data["weight"] * (1 / p if there == before else 1 if network.has_edge(before, there)
-                                            else 1 / q) for there, data in network[here].items()}
+        weights = {
+            there: data["weight"] * (1 / p if there == before else 1 if network.has_edge(before, there) else 1 / q)
+            for there, data in network[here].items()
+        }
         seen = walks[(walks[:, 0] == before) & (walks[:, 1] == here), 2]
         assert len(seen) > 1000
         for there, weight in weights.items():
@@ -149,8 +151,12 @@ def cut_run(spark, tmp_path_factory):
     pq.write_table(edges, folder / "edges.parquet")
 
     def with_embed(**settings):
-        return make_config({"edges": str(folder / "edges.parquet")}, folder / "tables", embed={"dim": 8, **settings},
-                           partition={"num_subgraphs": 4})
+        return make_config(
+            {"edges": str(folder / "edges.parquet")},
+            folder / "tables",
+            embed={"dim": 8, **settings},
+            partition={"num_subgraphs": 4},
+        )
 
     run_steps(spark, with_embed(), "cut", last="embed")
     return lambda **settings: open_run(spark, with_embed(**settings), "cut")
@@ -202,8 +208,9 @@ def test_vectors_to_begin_from_are_in_the_forecast(cut_run):
 
 
 def vectors_of(run):
-    return {(row["subgraph_id"], row["node_id"]): row["vector"]
-            for row in run.tables.read("subgraph_embeddings").collect()}
+    return {
+        (row["subgraph_id"], row["node_id"]): row["vector"] for row in run.tables.read("subgraph_embeddings").collect()
+    }
 
 
 def test_a_start_that_does_not_exist_or_does_not_suit_is_named(cut_run):
@@ -221,7 +228,8 @@ def test_the_memory_of_a_known_gpu_bounds_subgraphs_too(cut_run, monkeypatch):
     tight = cut_run(method="line", gpu_memory_mb=640)
     task_bytes = tight.task_memory_mb() << 20
     assert forecast_of_a_subgraph(tight)(1000, 9000) / task_bytes == pytest.approx(
-        gpu_bytes(line, 1000, 9000) / (640 << 20), rel=1e-6)
+        gpu_bytes(line, 1000, 9000) / (640 << 20), rel=1e-6
+    )
     with pytest.raises(MemoryBudgetError, match=r"subgraph 0 .* and a GPU holds 640 \(embed.gpu_memory_mb\); lower"):
         embed(tight)
 
@@ -230,8 +238,9 @@ def test_chunks_of_pairs_keep_to_what_is_forecast_for_them():
     """Long walks with a wide window make no larger chunks, and the pairs are those of the window."""
     settings = SkipGram(num_walks=2, walk_length=500, window=100)
     graph = planted()
-    chunks = list(pair_chunks(settings, WalkGraph.of(graph.arcs, 1.0, 1.0), visits_of(graph.arcs), 1,
-                              torch.device("cpu")))
+    chunks = list(
+        pair_chunks(settings, WalkGraph.of(graph.arcs, 1.0, 1.0), visits_of(graph.arcs), 1, torch.device("cpu"))
+    )
     assert len(chunks) == -(-2 * graph.num_nodes // walks_of_a_chunk(settings)) > 1
     assert all(len(rows) == len(targets) <= 1.1 * PAIRS_PER_CHUNK for _, rows, targets in chunks)
     assert sum(len(rows) for _, rows, _ in chunks) > PAIRS_PER_CHUNK

@@ -58,11 +58,13 @@ def test_negatives_are_no_edge_of_the_whole_graph_and_come_in_the_numbers_asked(
     counts = Counter((row["kind"], row["query"]) for row in found)
     for kind in (UNIFORM, HARD):
         assert {counts[kind, query] for query in kept} == {1}
-        assert {query: counts[RANKING[kind], query] for query in kept} == \
-            {query: RANKED_AMONG if query < 20 else 0 for query in kept}
+        assert {query: counts[RANKING[kind], query] for query in kept} == {
+            query: RANKED_AMONG if query < 20 else 0 for query in kept
+        }
     assert sorted(kept) == list(range(len(kept)))
-    assert {(min(row["src"], row["dst"]), max(row["src"], row["dst"])) for row in kept.values()} == \
-        {edge for edge in GRAPH if sum(edge) % 3 == 0}
+    assert {(min(row["src"], row["dst"]), max(row["src"], row["dst"])) for row in kept.values()} == {
+        edge for edge in GRAPH if sum(edge) % 3 == 0
+    }
 
 
 def test_the_same_pairs_are_drawn_whatever_the_layout(spark):
@@ -77,8 +79,11 @@ def test_a_complete_graph_has_no_negatives_and_an_empty_one_no_pairs(spark):
     positives, negatives = draw(spark, clique(range(9)), 9, max_ranked=5)
     assert positives.count() > 0
     assert negatives.count() == 0
-    pairs = positives.select(F.lit("positive").alias("kind"), "query", "src", "dst").union(negatives) \
+    pairs = (
+        positives.select(F.lit("positive").alias("kind"), "query", "src", "dst")
+        .union(negatives)
         .withColumns({"min_degree": F.lit(3), "cosine": F.lit(0.5)})
+    )
     assert link_metrics(pairs, ["cosine"], 5).count() == 0
     empty = spark.createDataFrame([], EDGES)
     assert sample_edges(empty, 1000, seed=7).count() == 0
@@ -126,8 +131,14 @@ def made_pairs(rng, num_positives: int, num_ranked: int) -> dict[str, np.ndarray
     for kind in (UNIFORM, HARD):
         kinds += [kind] * num_positives + [RANKING[kind]] * (num_ranked * RANKED_AMONG)
         queries += [*range(num_positives), *np.repeat(range(num_ranked), RANKED_AMONG).tolist()]
-    return {"kind": np.array(kinds), "query": np.array(queries), "min_degree": rng.integers(0, 50, len(kinds)),
-            "perfect": np.array(kinds) == "positive", "random": rng.random(len(kinds)), "equal": np.zeros(len(kinds))}
+    return {
+        "kind": np.array(kinds),
+        "query": np.array(queries),
+        "min_degree": rng.integers(0, 50, len(kinds)),
+        "perfect": np.array(kinds) == "positive",
+        "random": rng.random(len(kinds)),
+        "equal": np.zeros(len(kinds)),
+    }
 
 
 def values_of(table: pa.Table) -> dict[tuple[str, ...], float]:
@@ -179,15 +190,24 @@ def as_evaluation_pairs(split: dict[str, np.ndarray]) -> tuple[pa.Table, int]:
     for kind in (UNIFORM, HARD):
         ranked = split[f"rank_{kind}"]
         rivals = np.stack([np.repeat(split["pos"][split["rank_rows"], 0], ranked.shape[1]), ranked.ravel()], 1)
-        parts += [(kind, numbers, split[f"neg_{kind}"]),
-                  (RANKING[kind], np.repeat(np.arange(len(ranked)), ranked.shape[1]), rivals)]
+        parts += [
+            (kind, numbers, split[f"neg_{kind}"]),
+            (RANKING[kind], np.repeat(np.arange(len(ranked)), ranked.shape[1]), rivals),
+        ]
     kinds = np.repeat([kind for kind, _, _ in parts], [len(pairs) for _, _, pairs in parts])
     queries, pairs = np.concatenate([query for _, query, _ in parts]), np.concatenate([part[2] for part in parts])
     real = pairs[:, 1] >= 0
     degree = split["degree"][pairs]
-    return pa.table({"kind": kinds, "query": queries, "src": pairs[:, 0], "dst": pairs[:, 1],
-                     "min_degree": degree.min(1), "degree_product": degree.prod(1).astype(float)}).filter(real), \
-        len(split["rank_rows"])
+    return pa.table(
+        {
+            "kind": kinds,
+            "query": queries,
+            "src": pairs[:, 0],
+            "dst": pairs[:, 1],
+            "min_degree": degree.min(1),
+            "degree_product": degree.prod(1).astype(float),
+        }
+    ).filter(real), len(split["rank_rows"])
 
 
 def vectors_for(name: str, num_nodes: int, edges: np.ndarray) -> np.ndarray:
@@ -218,8 +238,12 @@ def test_metrics_are_the_referees(evalkit, referee_split, tmp_path, name):
     scored = _score_block(pairs.append_column("block", pa.array(np.zeros(len(pairs), int))), embeddings)
     found = values_of(_link_metrics(scored, ["dot_product", "cosine", "degree_product"], num_ranked))
     scorers = {"dot": "dot_product", "degree": "degree_product"}
-    ours = {"mrr": "mrr_of_101", "ogb_hits50": "ogb_hits@50", "ogb_hits100": "ogb_hits@100",
-            **{f"hits{k}": f"hits@{k}_of_101" for k in (1, 10, 50, 100)}}
+    ours = {
+        "mrr": "mrr_of_101",
+        "ogb_hits50": "ogb_hits@50",
+        "ogb_hits100": "ogb_hits@100",
+        **{f"hits{k}": f"hits@{k}_of_101" for k in (1, 10, 50, 100)},
+    }
     assert len(judged) == 2 * 3 * 9
     for row in judged:
         key = (ours.get(row["metric"], row["metric"]), row["ratio"], scorers.get(row["form"], row["form"]), "all")
@@ -246,8 +270,18 @@ def test_reliability_is_scikit_learns_curve(spark):
     assert error[0]["value"] == pytest.approx(np.abs(observed - mean) @ support / support.sum(), abs=1e-9)
 
 
-SPLIT = [("1", "2", "0"), ("2", "3", "0"), ("3", "1", "1"), ("3", "4", "0"), ("4", "5", "2"), ("1", "4", "2"),
-         ("4", "1", "2"), ("2", "4", "2"), ("4", "2", "0"), ("6", "1", "3")]
+SPLIT = [
+    ("1", "2", "0"),
+    ("2", "3", "0"),
+    ("3", "1", "1"),
+    ("3", "4", "0"),
+    ("4", "5", "2"),
+    ("1", "4", "2"),
+    ("4", "1", "2"),
+    ("2", "4", "2"),
+    ("4", "2", "0"),
+    ("6", "1", "3"),
+]
 
 
 def given_split(spark, tmp_path, run_id: str, held_out: str, header: str = "", **input_section):
@@ -276,11 +310,14 @@ def test_a_given_split_is_kept(spark, tmp_path):
     assert placed.details("ingest")["edges"] == 7  # both directions of (2, 4), as one of them is embedded
 
 
-@pytest.mark.parametrize(("held_out", "message"), [
-    ("9", r"no row has '9' \(evaluate.held_out\) in column 'part' of .*most frequent there: '0' \(4 rows\), '2'"),
-    ("2,9", "no row has '9'"),
-    ("0,1,2,3", "every row has '0' or '1' or '2' or '3' .* none is left to embed"),
-])
+@pytest.mark.parametrize(
+    ("held_out", "message"),
+    [
+        ("9", r"no row has '9' \(evaluate.held_out\) in column 'part' of .*most frequent there: '0' \(4 rows\), '2'"),
+        ("2,9", "no row has '9'"),
+        ("0,1,2,3", "every row has '0' or '1' or '2' or '3' .* none is left to embed"),
+    ],
+)
 def test_a_split_that_separates_nothing_is_an_error(spark, tmp_path, held_out, message):
     with pytest.raises(InputError, match=message):
         given_split(spark, tmp_path, "wrong", held_out, header="src,dst,part", split="part")
@@ -290,8 +327,11 @@ def test_a_published_split_is_kept_on_real_data(spark, shared_data, tmp_path):
     """The check-ins of 300 users of gowalla: its test part is held out, train and valid are embedded."""
     table = pq.read_table(shared_data / "gowalla" / "edges.parquet", filters=[("src", "<", 300)])
     pq.write_table(table, tmp_path / "gowalla.parquet")
-    config = make_config({"edges": str(tmp_path / "gowalla.parquet"), "split": "split"}, tmp_path / "tables",
-                         evaluate={"held_out": "2", "max_ranked": 50})
+    config = make_config(
+        {"edges": str(tmp_path / "gowalla.parquet"), "split": "split"},
+        tmp_path / "tables",
+        evaluate={"held_out": "2", "max_ranked": 50},
+    )
     run = run_steps(spark, config, "gowalla", last="ingest")
     for name, parts in (("holdout_edges", (2,)), ("edges", (0, 1))):
         expected = {(row["src"], row["dst"]) for row in table.to_pylist() if row["split"] in parts}

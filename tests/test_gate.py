@@ -43,16 +43,43 @@ def measured(spark, root, run_id: str, values: dict[str, float], published: int 
     """A run of whose tables only what the gate reads is there: metrics, and its row in runs if it is published."""
     config = make_config({"edges": "unused"}, root, gate={"max_drop": 0.05, **sections})
     run = Run(spark, config, run_id, Tables(spark, config.output, run_id))
-    run.tables.write_rows("metrics", [{"task": "link_prediction", "metric": name.split("/")[0], "variant": "uniform",
-                                       "scorer": name.split("/")[1], "stratum": "all", "value": value, "support": 10}
-                                      for name, value in values.items()])
+    run.tables.write_rows(
+        "metrics",
+        [
+            {
+                "task": "link_prediction",
+                "metric": name.split("/")[0],
+                "variant": "uniform",
+                "scorer": name.split("/")[1],
+                "stratum": "all",
+                "value": value,
+                "support": 10,
+            }
+            for name, value in values.items()
+        ],
+    )
     run.records.append({"step": "ingest", "status": "finished", "details": '{"nodes": 10, "edges": 20}'})
     if published is not None:
         at = datetime(2026, 1, 1, tzinfo=timezone.utc) + timedelta(days=published)
-        run.tables.write_rows("runs", [{
-            "status": "published", "published_at": at, "seed": 0, "config": "{}", "config_fingerprint": "",
-            "input_fingerprint": "", "id_type": "integer", "num_nodes": 10, "num_edges": 20, "dim": 8,
-            "durations": "{}", "versions": "{}"}])
+        run.tables.write_rows(
+            "runs",
+            [
+                {
+                    "status": "published",
+                    "published_at": at,
+                    "seed": 0,
+                    "config": "{}",
+                    "config_fingerprint": "",
+                    "input_fingerprint": "",
+                    "id_type": "integer",
+                    "num_nodes": 10,
+                    "num_edges": 20,
+                    "dim": 8,
+                    "durations": "{}",
+                    "versions": "{}",
+                }
+            ],
+        )
     return run
 
 
@@ -79,10 +106,17 @@ def test_a_run_is_compared_with_the_newest_published_by_its_own_scorers(spark, r
     assert {(row["metric"], row["passed"]) for row in checks} == {("auc", True), ("nodes", True), ("edges", True)}
 
 
-@pytest.mark.parametrize(("run_id", "values", "message"), [
-    ("worse", {"auc/cosine": 0.80}, r"auc \(uniform, cosine\) fell by 11.1% from 0.9000 to 0.8000; gate.max_drop al"),
-    ("gone", {"ap/cosine": 0.99}, r"auc \(uniform, cosine\) is not there and was 0.9000; gate.max_drop"),
-])
+@pytest.mark.parametrize(
+    ("run_id", "values", "message"),
+    [
+        (
+            "worse",
+            {"auc/cosine": 0.80},
+            r"auc \(uniform, cosine\) fell by 11.1% from 0.9000 to 0.8000; gate.max_drop al",
+        ),
+        ("gone", {"ap/cosine": 0.99}, r"auc \(uniform, cosine\) is not there and was 0.9000; gate.max_drop"),
+    ],
+)
 def test_a_worse_run_is_refused_with_what_fell_and_the_way_out(spark, root, run_id, values, message):
     run = measured(spark, root, run_id, values)
     with pytest.raises(GateError, match=f"run '{run_id}' is not published, being worse than run 'new': {message}"):
@@ -97,8 +131,13 @@ def test_only_the_chosen_measures_count(spark, root):
 
 def test_a_published_run_is_compared_with_the_one_before_it(spark, root):
     config = make_config({"edges": "unused"}, root, gate={"max_drop": 0.05})
-    again = Run(spark, config, "new", Tables(spark, config.output, "new"),
-                [{"step": "ingest", "status": "finished", "details": '{"nodes": 10, "edges": 20}'}])
+    again = Run(
+        spark,
+        config,
+        "new",
+        Tables(spark, config.output, "new"),
+        [{"step": "ingest", "status": "finished", "details": '{"nodes": 10, "edges": 20}'}],
+    )
     with pytest.raises(GateError, match="worse than run 'old'"):
         gate(again)
 
@@ -109,11 +148,14 @@ def test_the_gate_is_a_step_only_where_it_can_stop_a_run(tmp_path):
     assert steps_of(make_config(section, tmp_path, gate={"max_drop": 0.1}))[-2:] == ["gate", "publish"]
 
 
-@pytest.mark.parametrize(("keys", "message"), [
-    ({"max_drop": 1.5}, "gate.max_drop is 1.5; give a share"),
-    ({"measures": " , "}, "gate.measures is ' , '; give one measure"),
-    ({"measures": "auc, ece"}, "gate.measures is 'ece', which is not known"),
-])
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"max_drop": 1.5}, "gate.max_drop is 1.5; give a share"),
+        ({"measures": " , "}, "gate.measures is ' , '; give one measure"),
+        ({"measures": "auc, ece"}, "gate.measures is 'ece', which is not known"),
+    ],
+)
 def test_what_cannot_be_compared_is_refused(keys, message):
     with pytest.raises(ConfigError, match=message):
         GateConfig(**keys)

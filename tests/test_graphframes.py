@@ -35,10 +35,13 @@ def friends(spark, to_id) -> VertexEdges:
     vertices = [(at, f"name {at}", None if at % 3 == 0 else f"team {at // 30}", {"age": at}) for at in range(120)]
     rows = [(src, dst, 1.0 + src % 3, f"edge {place}") for place, (src, dst) in enumerate(edges)]
     return VertexEdges(
-        spark.createDataFrame(vertices, "id INT, name STRING, team STRING, more MAP<STRING, INT>")
-        .withColumn("id", to_id(F.col("id"))),
+        spark.createDataFrame(vertices, "id INT, name STRING, team STRING, more MAP<STRING, INT>").withColumn(
+            "id", to_id(F.col("id"))
+        ),
         spark.createDataFrame(rows, "src INT, dst INT, `tie strength` DOUBLE, note STRING")
-        .withColumn("src", to_id(F.col("src"))).withColumn("dst", to_id(F.col("dst"))))
+        .withColumn("src", to_id(F.col("src")))
+        .withColumn("dst", to_id(F.col("dst"))),
+    )
 
 
 def as_text(row) -> str:
@@ -49,12 +52,16 @@ def check_round_trip(graph, result) -> None:
     """Every row and attribute is there as it came; all else is new, and of the same ids."""
     vertices = result.vertices.collect()
     assert result.vertices.columns == [*graph.vertices.columns, "vector", "predicted_labels"]
-    assert sorted(map(as_text, result.vertices.select(*graph.vertices.columns).collect())) == \
-        sorted(map(as_text, graph.vertices.collect()))
+    assert sorted(map(as_text, result.vertices.select(*graph.vertices.columns).collect())) == sorted(
+        map(as_text, graph.vertices.collect())
+    )
     assert {len(row["vector"]) for row in vertices} == {8}
     assert all(np.isfinite(row["vector"]).all() for row in vertices)
-    assert all(labels[0]["probability"] >= labels[-1]["probability"] > 0
-               for row in vertices if (labels := row["predicted_labels"]))
+    assert all(
+        labels[0]["probability"] >= labels[-1]["probability"] > 0
+        for row in vertices
+        if (labels := row["predicted_labels"])
+    )
     teams = [(row["name"], row["predicted_labels"][0]["label"]) for row in vertices if row["team"] is None]
     right = [label == f"team {int(name.split()[1]) // 30}" for name, label in teams]
     assert np.mean(right) > 0.8
@@ -117,8 +124,13 @@ def test_a_graphframe_of_names_comes_back_with_all_it_had(spark, tmp_path):
         return F.concat(F.lit("user "), number)
 
     graph = GraphFrame(*friends(spark, named))
-    result = graphseam.embed(graph, str(tmp_path), weight="tie strength", label="team",
-                             settings={**SMALL, "partition.method": "graphframes_lpa", "partition.num_subgraphs": 3})
+    result = graphseam.embed(
+        graph,
+        str(tmp_path),
+        weight="tie strength",
+        label="team",
+        settings={**SMALL, "partition.method": "graphframes_lpa", "partition.num_subgraphs": 3},
+    )
     assert isinstance(result, GraphFrame)
     check_round_trip(graph, result)
     surest = result.filterEdges("probability > 0.01").dropIsolatedVertices()
@@ -131,26 +143,38 @@ def test_a_saved_graphframe_is_an_input_and_no_label_is_no_bad_row(spark, tmp_pa
     for name in ("vertices", "edges"):
         getattr(graph, name).write.parquet(str(tmp_path / "saved" / name))
     saved = str(tmp_path / "saved")
-    config = make_config({"graphframe": saved, "labels": f"{saved}/vertices", "label": "team",
-                          "weight": "tie strength"}, tmp_path / "tables")
+    config = make_config(
+        {"graphframe": saved, "labels": f"{saved}/vertices", "label": "team", "weight": "tie strength"},
+        tmp_path / "tables",
+    )
     details = run_steps(spark, config, "saved", last="ingest").details("ingest")
     assert (details["nodes"], details["labelled_nodes"], details["rejected"]) == (120, 80, {})
     with pytest.raises(ConfigError, match=r"input\.edges is 'x'; leave it out, as input.graphframe gives"):
         make_config({"graphframe": saved, "edges": "x"}, tmp_path / "tables")
 
 
-@pytest.mark.parametrize(("change", "options", "message"), [
-    ({}, {"weight": "strength"}, r"edges have no column 'strength'. Did you mean 'tie strength'\?"),
-    ({}, {"label": "teem"}, r"vertices have no column 'teem'. Did you mean 'team'\?"),
-    ({"vertices": lambda rows: rows.withColumn("vector", F.lit(1))}, {}, "vertices have a column 'vector' already"),
-    ({"edges": lambda rows: rows.withColumn("probability", F.lit(1))}, {}, "edges have a column 'probability' already"),
-    ({"vertices": lambda rows: rows.withColumnRenamed("id", "node")}, {}, "vertices have no column 'id'"),
-    ({"vertices": lambda rows: rows.withColumn("id", F.concat(F.lit(" "), "id"))}, {},
-     "ids that begin or end with a blank, such as ' [0-9]+'; trim them in vertices and edges"),
-    ({}, {"settings": {"dim": 8}}, "settings has the key 'dim'; give section.key"),
-    ({}, {"settings": {"output.root": "x"}}, "settings has the key 'output.root'"),
-    ({}, {"settings": {"embed.dims": 8}}, r"unknown key 'embed.dims' in the configuration. Did you mean 'dim'\?"),
-])
+@pytest.mark.parametrize(
+    ("change", "options", "message"),
+    [
+        ({}, {"weight": "strength"}, r"edges have no column 'strength'. Did you mean 'tie strength'\?"),
+        ({}, {"label": "teem"}, r"vertices have no column 'teem'. Did you mean 'team'\?"),
+        ({"vertices": lambda rows: rows.withColumn("vector", F.lit(1))}, {}, "vertices have a column 'vector' already"),
+        (
+            {"edges": lambda rows: rows.withColumn("probability", F.lit(1))},
+            {},
+            "edges have a column 'probability' already",
+        ),
+        ({"vertices": lambda rows: rows.withColumnRenamed("id", "node")}, {}, "vertices have no column 'id'"),
+        (
+            {"vertices": lambda rows: rows.withColumn("id", F.concat(F.lit(" "), "id"))},
+            {},
+            "ids that begin or end with a blank, such as ' [0-9]+'; trim them in vertices and edges",
+        ),
+        ({}, {"settings": {"dim": 8}}, "settings has the key 'dim'; give section.key"),
+        ({}, {"settings": {"output.root": "x"}}, "settings has the key 'output.root'"),
+        ({}, {"settings": {"embed.dims": 8}}, r"unknown key 'embed.dims' in the configuration. Did you mean 'dim'\?"),
+    ],
+)
 def test_what_cannot_be_embedded_is_told_before_anything_runs(spark, tmp_path, change, options, message):
     graph = friends(spark, lambda number: number)
     graph = graph._replace(**{name: alter(getattr(graph, name)) for name, alter in change.items()})
@@ -169,8 +193,9 @@ def zoo_edges(spark):
         ids = {node: 1000 * place + at for at, node in enumerate(sorted(graph.node_ids, key=str))}
         rows += [(ids[src], ids[dst]) for src, dst in (tuple(sorted(pair, key=ids.get)) for pair in graph.simple_edges)]
     network.add_edges_from(rows)
-    return spark.createDataFrame([(src, dst, 1.0) for src, dst in sorted(set(rows))],
-                                 "src BIGINT, dst BIGINT, weight DOUBLE"), network
+    return spark.createDataFrame(
+        [(src, dst, 1.0) for src, dst in sorted(set(rows))], "src BIGINT, dst BIGINT, weight DOUBLE"
+    ), network
 
 
 @pytest.mark.graphframes
@@ -224,8 +249,11 @@ def test_communities_are_packed_evenly_and_small_components_kept_whole(spark):
 @pytest.mark.graphframes
 def test_a_graph_without_edges_and_the_report_of_components(spark, tmp_path):
     pq.write_table(pq.read_table(LASTFM / "edges.parquet").slice(0, 40), tmp_path / "edges.parquet")
-    config = make_config({"edges": str(tmp_path / "edges.parquet")}, tmp_path / "tables",
-                         partition={"method": "graphframes_lpa", "num_subgraphs": 2})
+    config = make_config(
+        {"edges": str(tmp_path / "edges.parquet")},
+        tmp_path / "tables",
+        partition={"method": "graphframes_lpa", "num_subgraphs": 2},
+    )
     run = run_steps(spark, config, "forty", last="partition")
     network = nx.Graph([(row["src"], row["dst"]) for row in run.tables.read("edges").collect()])
     sizes = [len(part) for part in nx.connected_components(network)]
@@ -235,8 +263,9 @@ def test_a_graph_without_edges_and_the_report_of_components(spark, tmp_path):
 
     nothing = run.tables.read("edges").limit(0)
     nodes = spark.createDataFrame([(4,), (5,)], "node_id BIGINT")
-    with assigned_by_communities(nothing, nodes, LpaPartitioner(), Wanted(2, 1, 0, 5, schema_of(ASSIGNMENTS)), 1024,
-                                 None) as assignments:
+    with assigned_by_communities(
+        nothing, nodes, LpaPartitioner(), Wanted(2, 1, 0, 5, schema_of(ASSIGNMENTS)), 1024, None
+    ) as assignments:
         assert sorted((row["node_id"], row["subgraph_id"]) for row in assignments.collect()) == [(4, 0), (5, 1)]
 
 
@@ -244,8 +273,9 @@ def test_without_the_jar_the_coordinate_is_told_before_anything_is_read(spark, t
     from graphseam.pipeline import run_pipeline
 
     monkeypatch.setattr("graphseam.graphframes_jvm.has_graphframes", lambda _: False)
-    config = make_config({"edges": str(LASTFM / "edges.parquet")}, tmp_path / "tables",
-                         partition={"method": "graphframes_lpa"})
+    config = make_config(
+        {"edges": str(LASTFM / "edges.parquet")}, tmp_path / "tables", partition={"method": "graphframes_lpa"}
+    )
     with pytest.raises(ConfigError, match=r"with --packages io\.graphframes:graphframes-spark[34]_2\.1[23]:0\."):
         run_pipeline(config, spark=spark)
     assert not (tmp_path / "tables").exists()

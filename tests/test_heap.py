@@ -14,8 +14,9 @@ from full_heap import TOO_LARGE
 from graphseam.errors import HeapError
 from graphseam.heap import UNDER_SUBMIT, configured, heap_errors_told, megabytes, what_was_full
 
-LOST = ("Job aborted due to stage failure: Task 0 in stage 0.0 failed 4 times, most recent failure: Lost task 0.3 in "
-        "stage")
+LOST = (
+    "Job aborted due to stage failure: Task 0 in stage 0.0 failed 4 times, most recent failure: Lost task 0.3 in stage"
+)
 
 
 @pytest.fixture
@@ -24,23 +25,43 @@ def heaps(monkeypatch):
     monkeypatch.setitem(configured, "spark.executor.memory", "3g")
 
 
-@pytest.mark.parametrize(("message", "told"), [  # as Spark 4.2 said them
-    ("An error occurred while calling o48.collectToPython.\n: java.lang.OutOfMemoryError: Java heap space\n\tat org.x",
-     "Spark ran out of memory (Java heap space): the Java heap of this session is 1g (spark.driver.memory); give it "
-     "more, by GRAPHSEAM_DRIVER_MEMORY=2048m in the environment of the command"),
-    (f"{LOST} 0.0 (TID 8) (192.0.2.2 executor 4): java.lang.OutOfMemoryError: GC overhead limit exceeded\n\tat org.x",
-     "an executor of Spark ran out of memory (GC overhead limit exceeded): its Java heap is 3g, shared by the tasks "
-     "that run in it at once; raise spark.executor.memory to 6144m, or let fewer run at once by spark.executor.cores"),
-    (f"{LOST} 0.0 (TID 8) (192.0.2.2 executor driver): java.lang.OutOfMemoryError: Java heap space", "of this session"),
-    (f"{LOST} 0.0 (TID 8) (192.0.2.2 executor 4): ExecutorLostFailure (executor 4 exited caused by one of the running "
-     "tasks) Reason: Command exited with code 52", "an executor of Spark ran out of memory (Java heap space)"),
-    ("x: org.apache.spark.memory.SparkOutOfMemoryError: [UNABLE_TO_ACQUIRE_MEMORY] Unable to acquire 65536 bytes",
-     "([UNABLE_TO_ACQUIRE_MEMORY] Unable to acquire 65536 bytes): the Java heap of this session is 1g"),
-    ("x\nCaused by: org.apache.spark.SparkException: Not enough memory to build and broadcast the table to all worker "
-     "nodes. As a workaround, you can", "Spark ran out of memory (a table to be broadcast did not fit): the Java"),
-    ("java.lang.OutOfMemoryError: Metaspace", "its room for classes is bounded by -XX:MaxMetaspaceSize in "
-                                              "spark.driver.extraJavaOptions"),
-])
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [  # as Spark 4.2 said them
+        (
+            "An error occurred while calling o48.collectToPython.\n: java.lang.OutOfMemoryError: Java heap space\n\tat org.x",
+            "Spark ran out of memory (Java heap space): the Java heap of this session is 1g (spark.driver.memory); give it "
+            "more, by GRAPHSEAM_DRIVER_MEMORY=2048m in the environment of the command",
+        ),
+        (
+            f"{LOST} 0.0 (TID 8) (192.0.2.2 executor 4): java.lang.OutOfMemoryError: GC overhead limit exceeded\n\tat org.x",
+            "an executor of Spark ran out of memory (GC overhead limit exceeded): its Java heap is 3g, shared by the tasks "
+            "that run in it at once; raise spark.executor.memory to 6144m, or let fewer run at once by spark.executor.cores",
+        ),
+        (
+            f"{LOST} 0.0 (TID 8) (192.0.2.2 executor driver): java.lang.OutOfMemoryError: Java heap space",
+            "of this session",
+        ),
+        (
+            f"{LOST} 0.0 (TID 8) (192.0.2.2 executor 4): ExecutorLostFailure (executor 4 exited caused by one of the running "
+            "tasks) Reason: Command exited with code 52",
+            "an executor of Spark ran out of memory (Java heap space)",
+        ),
+        (
+            "x: org.apache.spark.memory.SparkOutOfMemoryError: [UNABLE_TO_ACQUIRE_MEMORY] Unable to acquire 65536 bytes",
+            "([UNABLE_TO_ACQUIRE_MEMORY] Unable to acquire 65536 bytes): the Java heap of this session is 1g",
+        ),
+        (
+            "x\nCaused by: org.apache.spark.SparkException: Not enough memory to build and broadcast the table to all worker "
+            "nodes. As a workaround, you can",
+            "Spark ran out of memory (a table to be broadcast did not fit): the Java",
+        ),
+        (
+            "java.lang.OutOfMemoryError: Metaspace",
+            "its room for classes is bounded by -XX:MaxMetaspaceSize in spark.driver.extraJavaOptions",
+        ),
+    ],
+)
 def test_the_memory_and_its_setting_are_named(heaps, message, told):
     found = what_was_full(Py4JError(message))
     assert found is not None
@@ -67,24 +88,36 @@ def test_other_errors_stay_what_they_are():
 
 
 def test_sizes_are_read_as_java_writes_them():
-    assert [megabytes(size) for size in ("4g", "512M", "2048k", "1t", "1gb", "many")] == [4096, 512, 2, 1 << 20, 1024,
-                                                                                       None]
+    assert [megabytes(size) for size in ("4g", "512M", "2048k", "1t", "1gb", "many")] == [
+        4096,
+        512,
+        2,
+        1 << 20,
+        1024,
+        None,
+    ]
 
 
 @pytest.mark.slow
 def test_the_command_ends_in_one_line_when_a_task_fills_its_heap(tmp_path):
     """The error ends the local session's JVM, so that all the command sees is a broken connection."""
     (tmp_path / "runs" / "_delta_log").mkdir(parents=True)
-    done = subprocess.run([sys.executable, "-m", "graphseam.cli", "sql", "--root", str(tmp_path), TOO_LARGE], text=True,
-                          capture_output=True, timeout=300, check=False,
-                          env={**os.environ, "GRAPHSEAM_DRIVER_MEMORY": "512m"})
+    done = subprocess.run(
+        [sys.executable, "-m", "graphseam.cli", "sql", "--root", str(tmp_path), TOO_LARGE],
+        text=True,
+        capture_output=True,
+        timeout=300,
+        check=False,
+        env={**os.environ, "GRAPHSEAM_DRIVER_MEMORY": "512m"},
+    )
     assert done.returncode == 1
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
     assert "\tat " not in done.stderr
     assert done.stderr.splitlines()[-1] == (
         "graphseam: Spark ran out of memory (Java heap space): the Java heap of this session is 512m "
-        "(spark.driver.memory); give it more, by GRAPHSEAM_DRIVER_MEMORY=1024m in the environment of the command")
+        "(spark.driver.memory); give it more, by GRAPHSEAM_DRIVER_MEMORY=1024m in the environment of the command"
+    )
 
 
 @pytest.mark.slow

@@ -34,6 +34,7 @@ def root(tmp_path_factory):
 @pytest.fixture
 def ingest(spark, root):
     """Run the first step on an [input] section and sections of other names."""
+
     def ingest(section: dict[str, object], **sections: dict[str, object]):
         return run_steps(spark, make_config(section, root, **sections), f"ingest-{next(run_numbers)}", last="ingest")
 
@@ -63,8 +64,16 @@ def lines(edges: list[tuple], delimiter: str = ",", header: str = "") -> str:
 
 
 JUNK = {
-    "src is not a whole number of 64 bits": ["x1,5,1", "1.5,2,1", "9223372036854775808,1,1", "1e3,2,1", "12 13,1,1",
-                                             "src,dst,1", "0x1F,2,1", "NaN,1,1"],
+    "src is not a whole number of 64 bits": [
+        "x1,5,1",
+        "1.5,2,1",
+        "9223372036854775808,1,1",
+        "1e3,2,1",
+        "12 13,1,1",
+        "src,dst,1",
+        "0x1F,2,1",
+        "NaN,1,1",
+    ],
     "dst is not a whole number of 64 bits": ["5,y,1", "5,--6,1", "5,6.0,1", "5,true,1", '5,"6,7",1'],
     "src is missing": [",5,1", "  ,5,1", '"",5,1', ",,", ",,1"],
     "dst is missing": ["5,,1", "5, ,1", "5", "5,"],
@@ -131,8 +140,10 @@ def write_parquet(spark, path, edges):
 
 
 def write_floats(spark, path, edges):
-    pq.write_table(pa.table({"src": pa.array([a for a, _ in edges], pa.float64()),
-                             "dst": pa.array([str(b) for _, b in edges])}), path)
+    pq.write_table(
+        pa.table({"src": pa.array([a for a, _ in edges], pa.float64()), "dst": pa.array([str(b) for _, b in edges])}),
+        path,
+    )
 
 
 def write_delta(spark, path, edges):
@@ -153,17 +164,20 @@ def text(delimiter=",", header="", encoding="utf-8", end="\n", before="", pack=b
     return write
 
 
-@pytest.mark.parametrize(("name", "write"), [
-    ("e.parquet", write_parquet),
-    ("floats.parquet", write_floats),
-    ("delta", write_delta),
-    ("nested", write_nested),
-    ("e x%20,=ü.csv", text(header="src,dst")),
-    ("bom_crlf.csv", text(";", header="src;dst", encoding="utf-8-sig", end="\r\n")),
-    ("e.tsv", text("\t", header="src\tdst")),
-    ("snap.txt", text("   ", before="# Undirected graph\n# FromNodeId ToNodeId\n")),
-    ("e.csv.gz", text(header="src,dst", pack=gzip.compress)),
-])
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("e.parquet", write_parquet),
+        ("floats.parquet", write_floats),
+        ("delta", write_delta),
+        ("nested", write_nested),
+        ("e x%20,=ü.csv", text(header="src,dst")),
+        ("bom_crlf.csv", text(";", header="src;dst", encoding="utf-8-sig", end="\r\n")),
+        ("e.tsv", text("\t", header="src\tdst")),
+        ("snap.txt", text("   ", before="# Undirected graph\n# FromNodeId ToNodeId\n")),
+        ("e.csv.gz", text(header="src,dst", pack=gzip.compress)),
+    ],
+)
 def test_the_format_does_not_matter(spark, tmp_path, name, write):
     """One list of edges in every format gives the same rows; what follows knows nothing of the format."""
     write(spark, tmp_path / name, EDGES)
@@ -177,8 +191,9 @@ def test_rows_make_a_graph(spark, ingest, tmp_path):
     run = ingest({"edges": str(tmp_path / "e")})
     assert edges_of(run) == dict.fromkeys(as_text(EDGES), 1.0)
     ids = sorted({end for edge in EDGES for end in edge})
-    assert [(row["node_id"], row["id"]) for row in run.tables.read("nodes").sort("node_id").collect()] \
-        == [(number, str(node)) for number, node in enumerate(ids)]
+    assert [(row["node_id"], row["id"]) for row in run.tables.read("nodes").sort("node_id").collect()] == [
+        (number, str(node)) for number, node in enumerate(ids)
+    ]
     details = run.details("ingest")
     assert (details["rows"], details["rejected"], details["id_type"]) == (len(EDGES), {}, "integer")
 
@@ -200,19 +215,33 @@ def test_loops_twins_labels_and_strangers(ingest, tmp_path):
     (tmp_path / "e.csv").write_text("5,6,0.5\n6,5,0.25\n5,6,1\n6,7,3\n8,8,2\n8,8,1\n")
     (tmp_path / "n.csv").write_text("5\n100\n\nabc\n")
     rows = [(5, "red"), (5, "red"), (5, "blue"), (100, "blue"), (8, None), (77, "red"), (78, "red"), (None, "red")]
-    pq.write_table(pa.table({"node": [node for node, _ in rows], "label": [label for _, label in rows]}),
-                   tmp_path / "l.parquet")
-    run = ingest({"edges": str(tmp_path / "e.csv"), "weight": "weight", "nodes": str(tmp_path / "n.csv"),
-                  "labels": str(tmp_path / "l.parquet")})
+    pq.write_table(
+        pa.table({"node": [node for node, _ in rows], "label": [label for _, label in rows]}), tmp_path / "l.parquet"
+    )
+    run = ingest(
+        {
+            "edges": str(tmp_path / "e.csv"),
+            "weight": "weight",
+            "nodes": str(tmp_path / "n.csv"),
+            "labels": str(tmp_path / "l.parquet"),
+        }
+    )
     details = run.details("ingest")
     assert edges_of(run) == {("5", "6"): 1.75, ("6", "7"): 3.0}
     assert {row["id"] for row in run.tables.read("nodes").collect()} == {"5", "6", "7", "8", "100"}
     assert (details["loops"], details["twins"]) == (2, 2)
-    assert details["rejected"] == {"nodes: blank line": 1, "nodes: node is not a whole number of 64 bits": 1,
-                                   "labels: node is missing": 1, "labels: label is missing": 1}
+    assert details["rejected"] == {
+        "nodes: blank line": 1,
+        "nodes: node is not a whole number of 64 bits": 1,
+        "labels: node is missing": 1,
+        "labels: label is missing": 1,
+    }
     labels = run.tables.read("labels").join(run.tables.read("nodes"), on="node_id", how="inner")
-    assert sorted((row["id"], row["label"]) for row in labels.collect()) \
-        == [("100", "blue"), ("5", "blue"), ("5", "red")]
+    assert sorted((row["id"], row["label"]) for row in labels.collect()) == [
+        ("100", "blue"),
+        ("5", "blue"),
+        ("5", "red"),
+    ]
     assert details["labels_of_unknown_nodes"] == 2
     assert (details["label_rows"], details["labelled_nodes"], details["label_classes"]) == (3, 2, 2)
 
@@ -296,11 +325,17 @@ def test_an_edge_that_a_node_needs_is_not_free(spark):
 
 def test_an_id_keeps_its_number_in_later_runs(spark, tmp_path):
     """Published runs hand their numbers on, new ids come after; a run that was not published hands on nothing."""
+
     def numbers(run_id: str, edges: list[tuple], last: str) -> dict[str, int]:
         path = tmp_path / f"{run_id}.csv"
         path.write_text(lines(edges))
-        config = make_config({"edges": str(path)}, tmp_path / "tables", embed={"dim": 2},
-                             refine={"rounds": 0, "hops": 0}, predict={"links": {"top_k": 0}})
+        config = make_config(
+            {"edges": str(path)},
+            tmp_path / "tables",
+            embed={"dim": 2},
+            refine={"rounds": 0, "hops": 0},
+            predict={"links": {"top_k": 0}},
+        )
         run = run_steps(spark, config, run_id, last=last)
         return {row["id"]: row["node_id"] for row in run.tables.read("nodes").collect()}
 

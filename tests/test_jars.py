@@ -21,10 +21,14 @@ def test_what_this_spark_needs_is_listed_without_starting_it():
     assert has_delta()
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (["--fetch", "delt"], r"there are no jars 'delt'. Did you mean 'delta'\?"),
-    (["--to", "x"], "say which by --fetch"),
-    (["--fetch", "delta", "--from", "nowhere"], "'nowhere' holds no jar of io.delta:delta-spark_")])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--fetch", "delt"], r"there are no jars 'delt'. Did you mean 'delta'\?"),
+        (["--to", "x"], "say which by --fetch"),
+        (["--fetch", "delta", "--from", "nowhere"], "'nowhere' holds no jar of io.delta:delta-spark_"),
+    ],
+)
 def test_what_cannot_be_fetched_is_one_clear_line(arguments, message):
     failed = CliRunner().invoke(app, ["jars", *arguments])
     with pytest.raises(InputError, match=message):

@@ -32,8 +32,9 @@ def six_levels(spark, tmp_path_factory):
     src, dst = zip(*social(150, 1500, seed=2), strict=True)
     pq.write_table(pa.table({"src": src, "dst": dst}), folder / "edges.parquet")
     partition = {"num_subgraphs": 16, "max_levels": 6, "min_captured": 0.0}
-    config = make_config({"edges": str(folder / "edges.parquet")}, folder / "tables", embed={"dim": 4},
-                         partition=partition)
+    config = make_config(
+        {"edges": str(folder / "edges.parquet")}, folder / "tables", embed={"dim": 4}, partition=partition
+    )
     return run_steps(spark, config, "levels", last="embed")
 
 
@@ -80,8 +81,10 @@ def test_a_node_whose_edges_were_all_cut_keeps_the_frames_vector_in_its_own_subg
     fused, frame_rows = schema_of(FUSED), [(1, 9, 2.0, [1.0, 2.0]), (2, 9, 1.0, [0.0, 1.0])]
     level = spark.createDataFrame([(2, 6, 3.0, [1.0, 0.0]), (3, 6, 1.0, [0.0, 1.0])], fused)
     homes = spark.createDataFrame([(1, 5), (2, 6), (3, 6)], "node_id BIGINT, subgraph_id INT")
-    rows = {row["node_id"]: row for row in
-            place_level(level, spark.createDataFrame(frame_rows, fused), homes, Placing(1, fused)).collect()}
+    rows = {
+        row["node_id"]: row
+        for row in place_level(level, spark.createDataFrame(frame_rows, fused), homes, Placing(1, fused)).collect()
+    }
     assert (rows[1]["subgraph_id"], rows[1]["degree"], list(rows[1]["vector"])) == (5, 2.0, [1.0, 2.0])
     assert (rows[2]["subgraph_id"], rows[2]["degree"]) == (6, 4.0)
     np.testing.assert_allclose(rows[2]["vector"], [0.0, 1.0], atol=1e-6)  # rotated onto the frame's, and averaged

@@ -28,8 +28,14 @@ def links_of(run) -> list:
 def ring(num_nodes: int, seed: int) -> list[tuple[int, int]]:
     """The nearer two nodes are on a ring, the likelier they are joined: some missing edges are surer than others."""
     rng = np.random.default_rng(seed)
-    return sorted({(node, (node + step) % num_nodes) for node in range(num_nodes) for step in range(1, 30)
-                   if rng.random() < 0.9 * 0.88 ** step})
+    return sorted(
+        {
+            (node, (node + step) % num_nodes)
+            for node in range(num_nodes)
+            for step in range(1, 30)
+            if rng.random() < 0.9 * 0.88**step
+        }
+    )
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +78,8 @@ def test_features_are_those_of_the_graph(held):
         assert row["num_paths"] == len(list(nx.common_neighbors(graph, *pair)))
         assert row["adamic_adar"] == pytest.approx(next(nx.adamic_adar_index(graph, [pair]))[2], rel=1e-5, abs=1e-9)
         assert row["resource_allocation"] == pytest.approx(
-            next(nx.resource_allocation_index(graph, [pair]))[2], rel=1e-5, abs=1e-9)
+            next(nx.resource_allocation_index(graph, [pair]))[2], rel=1e-5, abs=1e-9
+        )
         assert (row["src_degree"], row["dst_degree"]) == (graph.degree(pair[0]), graph.degree(pair[1]))
         left, right = (vectors[node] for node in pair)
         assert row["cosine"] == pytest.approx(left @ right / np.linalg.norm(left) / np.linalg.norm(right), abs=1e-5)
@@ -95,8 +102,10 @@ def test_probabilities_come_true(held):
 def test_the_model_tells_edges_from_drawn_pairs(held):
     """It is measured beside the cosine, on every pair that was drawn."""
     _, _, run = held
-    metrics = {(row["metric"], row["variant"], row["scorer"]): row["value"] for row in
-               run.tables.read("metrics").where("stratum = 'all'").collect()}
+    metrics = {
+        (row["metric"], row["variant"], row["scorer"]): row["value"]
+        for row in run.tables.read("metrics").where("stratum = 'all'").collect()
+    }
     assert metrics["auc", "hard", "link_model"] > 0.8
     pairs = run.tables.read("evaluation_pairs").select("src", "dst").distinct()
     scored = run.tables.read("pair_scores").select("src", "dst")
@@ -148,8 +157,12 @@ def shop(spark, tmp_path_factory):
     split = ["test" if at % 5 == 0 else "train" for at in range(len(edges))]
     names = sorted({end for edge in edges for end in edge})
     pq.write_table(pa.table({"node": names, "kind": [name.split()[0] for name in names]}), folder / "nodes.parquet")
-    section = {"edges": write_edges(folder / "edges.parquet", edges, split=split), "split": "split",
-               "nodes": str(folder / "nodes.parquet"), "node_type": "kind"}
+    section = {
+        "edges": write_edges(folder / "edges.parquet", edges, split=split),
+        "split": "split",
+        "nodes": str(folder / "nodes.parquet"),
+        "node_type": "kind",
+    }
     config = make_config(section, folder / "tables", evaluate={"held_out": "test"}, **SMALL)
     return folder, run_steps(spark, config, "shop")
 
@@ -181,14 +194,22 @@ def test_types_choose_who_gets_what(spark, shop):
     """Books get users where the configuration says so."""
     folder, _ = shop
     turned = {"links": {"top_k": 3, "src_type": "book", "dst_type": "user"}, "similar": {"top_k": 0}}
-    section = {"edges": str(folder / "edges.parquet"), "split": "split", "nodes": str(folder / "nodes.parquet"),
-               "node_type": "kind"}
+    section = {
+        "edges": str(folder / "edges.parquet"),
+        "split": "split",
+        "nodes": str(folder / "nodes.parquet"),
+        "node_type": "kind",
+    }
     config = make_config(section, folder / "tables", evaluate={"held_out": "test"}, **{**SMALL, "predict": turned})
     run = run_steps(spark, config, "turned", last="predict_links")
     rows = links_of(run)
     assert {(row["src"].split()[0], row["dst"].split()[0]) for row in rows} == {("book", "user")}
-    wrong = make_config(section, folder / "tables", evaluate={"held_out": "test"},
-                        **{**SMALL, "predict": {"links": {"src_type": "boook"}}})
+    wrong = make_config(
+        section,
+        folder / "tables",
+        evaluate={"held_out": "test"},
+        **{**SMALL, "predict": {"links": {"src_type": "boook"}}},
+    )
     with pytest.raises(InputError, match=r"predict.links.src_type is 'boook', and no node is of that type.*'book'"):
         run_steps(spark, wrong, "turned", last="predict_links")
 
@@ -199,8 +220,10 @@ def test_given_pairs_and_no_others(spark, tmp_path):
     known = edges[-1]
     wanted = [(0, 1), (0, 50), (0, 119), (1, 77), known, (5, 5), (5, 9999)]
     free = {pair for pair in wanted[:4] if pair not in set(edges) and pair[::-1] not in set(edges)}
-    section = {"edges": write_edges(tmp_path / "edges.parquet", edges),
-               "pairs": write_edges(tmp_path / "pairs.parquet", wanted)}
+    section = {
+        "edges": write_edges(tmp_path / "edges.parquet", edges),
+        "pairs": write_edges(tmp_path / "pairs.parquet", wanted),
+    }
     predict = {"links": {"top_k": 5, "candidates": "pairs"}, "similar": {"top_k": 0}}
     config = make_config(section, tmp_path / "tables", evaluate={"holdout": 0.1}, **{**SMALL, "predict": predict})
     run = run_steps(spark, config, "given", last="predict_links")
@@ -213,16 +236,19 @@ def test_given_pairs_and_no_others(spark, tmp_path):
     assert not any(frozenset((ids[str(a)], ids[str(b)])) in embedded for a, b in got)
 
 
-@pytest.mark.parametrize(("sections", "message"), [
-    ({"predict": {"links": {"candidates": "pairs"}}}, "belong together"),
-    ({"predict": {"links": {"candidates": "exact+hnsw"}}}, "give exact or hnsw, not both"),
-    ({"predict": {"links": {"candidates": "two_hops"}}}, "Did you mean 'two_hop'"),
-    ({"predict": {"links": {"candidates": "auto+two_hop"}}}, "give auto or pairs alone"),
-    ({"predict": {"links": {"top_k": 10, "num_candidates": 5}}}, "predict.links.num_candidates is 5"),
-    ({"predict": {"links": {"src_type": "user"}}}, "input.node_type is not"),
-    ({"predict": {"links": {"model_run": "../x"}}}, "run id '../x' cannot be used"),
-    ({"predict": {"links": {"hub_cap": 1}}}, "predict.links.hub_cap is 1"),
-])
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"predict": {"links": {"candidates": "pairs"}}}, "belong together"),
+        ({"predict": {"links": {"candidates": "exact+hnsw"}}}, "give exact or hnsw, not both"),
+        ({"predict": {"links": {"candidates": "two_hops"}}}, "Did you mean 'two_hop'"),
+        ({"predict": {"links": {"candidates": "auto+two_hop"}}}, "give auto or pairs alone"),
+        ({"predict": {"links": {"top_k": 10, "num_candidates": 5}}}, "predict.links.num_candidates is 5"),
+        ({"predict": {"links": {"src_type": "user"}}}, "input.node_type is not"),
+        ({"predict": {"links": {"model_run": "../x"}}}, "run id '../x' cannot be used"),
+        ({"predict": {"links": {"hub_cap": 1}}}, "predict.links.hub_cap is 1"),
+    ],
+)
 def test_settings_that_cannot_work_are_told(tmp_path, sections, message):
     with pytest.raises(ConfigError, match=message.replace("..", r"\.\.")):
         make_config({"edges": "edges.csv"}, tmp_path, **sections)

@@ -58,8 +58,9 @@ def test_paths_are_those_of_matrix_products(spark, three, hub_cap):
     edges, n = random_edges(24, 60, seed=2, bipartite=three), 24
     frame = spark.createDataFrame(edges, "src BIGINT, dst BIGINT")
     lists = neighbour_lists(frame)
-    every = spark.createDataFrame([(a, list(range(n)), False) for a in range(n)],
-                                  "node_id BIGINT, wanted ARRAY<BIGINT>, learning BOOLEAN")
+    every = spark.createDataFrame(
+        [(a, list(range(n)), False) for a in range(n)], "node_id BIGINT, wanted ARRAY<BIGINT>, learning BOOLEAN"
+    )
     queries = lists.join(every, on="node_id")
     found = paths(lists, queries, PathSearch(three, 0, hub_cap, 3, 10_000, True)).collect()
     sums, matrix = reference_sums(edges, n, three, hub_cap), adjacency(edges, n).toarray()
@@ -93,8 +94,20 @@ def test_the_best_by_adamic_adar_come_first_ties_by_node(learning):
     degrees = np.maximum(np.diff(indptr), 1).astype(float)
     queries = np.arange(n)
     none = np.zeros(n + 1, np.int64)
-    rows, nodes, known, sums = find_paths(queries, indptr, indices.astype(np.int64), none, none[:0],
-                                          np.full(n, learning), indptr, indices, degrees, top, 0, workspace(n, False))
+    rows, nodes, known, sums = find_paths(
+        queries,
+        indptr,
+        indices.astype(np.int64),
+        none,
+        none[:0],
+        np.full(n, learning),
+        indptr,
+        indices,
+        degrees,
+        top,
+        0,
+        workspace(n, False),
+    )
     for q in queries:
         others = [v for v in range(n) if v != q and (learning or not graph.has_edge(q, v))]
         scores = {v: value for _, v, value in nx.adamic_adar_index(graph, [(q, v) for v in others]) if value > 0}
@@ -113,8 +126,10 @@ def test_blocks_and_halos_do_not_show(spark, three):
     wanted = F.array(F.lit(7), F.lit(50)).cast("array<bigint>").alias("wanted")
     queries = lists.select("node_id", "known", wanted, F.lit(False).alias("learning"))
     places = lists.select("node_id", (F.col("node_id") % 4).cast("int").alias("subgraph_id"))
-    searches = [PathSearch(three, 5, 1000, blocks, 100_000, whole)
-                for blocks, whole in ((1, True), (5, True), (5, False), (2, False))]
+    searches = [
+        PathSearch(three, 5, 1000, blocks, 100_000, whole)
+        for blocks, whole in ((1, True), (5, True), (5, False), (2, False))
+    ]
     found = [sorted(map(str, paths(lists, queries, search, places).collect())) for search in searches]
     assert found[0] == found[1] == found[2] == found[3]
     assert len(found[0]) == lists.count()
@@ -124,15 +139,16 @@ def test_a_task_holds_no_more_ends_than_its_budget(spark):
     """The longest lists are left out first: paths then miss them, and none is made up."""
     edges = [(0, leaf) for leaf in range(1, 30)] + [(1, 30), (2, 30), (1, 31), (2, 31)]
     lists = neighbour_lists(spark.createDataFrame(edges, "src BIGINT, dst BIGINT"))
-    queries = lists.select("node_id", "known", F.array(F.lit(2).cast("bigint")).alias("wanted"),
-                           F.lit(False).alias("learning"))
+    queries = lists.select(
+        "node_id", "known", F.array(F.lit(2).cast("bigint")).alias("wanted"), F.lit(False).alias("learning")
+    )
 
     def paths_from_1(max_ends: int) -> int:
         rows = paths(lists, queries, PathSearch(False, 0, 1000, 1, max_ends, False)).collect()
         return next(row["num_paths"][0] for row in rows if row["src"] == 1)
 
     assert paths_from_1(1000) == 3  # through 0, 30 and 31
-    assert paths_from_1(40) == 2    # the list of 0, 29 long, no longer fits
+    assert paths_from_1(40) == 2  # the list of 0, 29 long, no longer fits
 
 
 def test_plans_follow_memory():
@@ -153,8 +169,9 @@ def some_vectors(spark):
     vectors[7] = 0
     vectors[100:110] = vectors[100]
     ids = rng.permutation(10_000)[:400]
-    frame = spark.createDataFrame(list(zip(ids.tolist(), vectors.astype(np.float32).tolist(), strict=True)),
-                                  "node_id BIGINT, vector ARRAY<FLOAT>").persist()
+    frame = spark.createDataFrame(
+        list(zip(ids.tolist(), vectors.astype(np.float32).tolist(), strict=True)), "node_id BIGINT, vector ARRAY<FLOAT>"
+    ).persist()
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-30)
     return frame, ids, unit
 
@@ -164,8 +181,13 @@ def test_exact_search_is_brute_force(some_vectors, blocks):
     """Neighbours and the node itself left out, ties in the order of the id, twice as many for a query that learns."""
     frame, ids, unit = some_vectors
     known = {int(ids[3]): [int(ids[4]), int(ids[5])], int(ids[100]): [int(ids[101])]}
-    barred = F.coalesce(*[F.when(F.col("node_id") == node, F.array(*[F.lit(other).cast("bigint") for other in others]))
-                          for node, others in known.items()], F.array().cast("array<bigint>"))
+    barred = F.coalesce(
+        *[
+            F.when(F.col("node_id") == node, F.array(*[F.lit(other).cast("bigint") for other in others]))
+            for node, others in known.items()
+        ],
+        F.array().cast("array<bigint>"),
+    )
     queries = frame.withColumn("known", barred).withColumn("learning", F.col("node_id") == int(ids[9]))
     found: dict[int, list[int]] = {}
     for row in nearest(frame, queries, Search("exact", 5, blocks, 1, 1)).sort(F.desc("score"), "dst").collect():
@@ -176,7 +198,7 @@ def test_exact_search_is_brute_force(some_vectors, blocks):
             assert node not in found
             continue
         others = [o for o in range(400) if o not in (at, 7) and int(ids[o]) not in known.get(node, [])]
-        best = sorted(others, key=lambda o, at=at: (-round(scores[at, o] * (1 << 20)), ids[o]))[:10 if at == 9 else 5]
+        best = sorted(others, key=lambda o, at=at: (-round(scores[at, o] * (1 << 20)), ids[o]))[: 10 if at == 9 else 5]
         assert sorted(dst for _, dst in found[node]) == sorted(int(ids[o]) for o in best)
 
 
@@ -200,7 +222,8 @@ def test_features_are_the_vectors_cosine_and_the_degree(spark, some_vectors):
     found = spark.createDataFrame(
         [(int(ids[1]), True, 4, listed, [False, False, True], [1, 0, 2], [0.5, 0.0, 1.5], [0.1, 0.0, 0.2])],
         "src BIGINT, learning BOOLEAN, src_degree BIGINT, dst ARRAY<BIGINT>, known ARRAY<BOOLEAN>, "
-        "num_paths ARRAY<BIGINT>, adamic_adar ARRAY<FLOAT>, resource_allocation ARRAY<FLOAT>")
+        "num_paths ARRAY<BIGINT>, adamic_adar ARRAY<FLOAT>, resource_allocation ARRAY<FLOAT>",
+    )
     rows = {row["dst"]: row for row in pair_features(vectors, found, 3).collect()}
     assert set(rows) == set(listed)
     for place, at in ((0, 0), (1, 7), (2, 50)):
@@ -215,12 +238,22 @@ def examples(num_rows: int, seed: int) -> pa.Table:
     rng = np.random.default_rng(seed)
     cosine, count = rng.uniform(-0.2, 1, num_rows), rng.poisson(2, num_rows)
     truth = rng.random(num_rows) < 1 / (1 + np.exp(-(4 * cosine + count - 4)))
-    return pa.table({
-        "src": np.arange(num_rows), "dst": np.arange(num_rows) + num_rows, "learning": np.zeros(num_rows, bool),
-        "known": truth, "cosine": cosine.astype(np.float32), "num_paths": count,
-        "adamic_adar": (count / 2).astype(np.float32), "resource_allocation": (count / 5).astype(np.float32),
-        "src_degree": rng.integers(3, 90, num_rows), "dst_degree": rng.integers(3, 90, num_rows), "truth": truth,
-        "weight": rng.uniform(0.5, 2, num_rows)})
+    return pa.table(
+        {
+            "src": np.arange(num_rows),
+            "dst": np.arange(num_rows) + num_rows,
+            "learning": np.zeros(num_rows, bool),
+            "known": truth,
+            "cosine": cosine.astype(np.float32),
+            "num_paths": count,
+            "adamic_adar": (count / 2).astype(np.float32),
+            "resource_allocation": (count / 5).astype(np.float32),
+            "src_degree": rng.integers(3, 90, num_rows),
+            "dst_degree": rng.integers(3, 90, num_rows),
+            "truth": truth,
+            "weight": rng.uniform(0.5, 2, num_rows),
+        }
+    )
 
 
 @pytest.mark.parametrize("designs", [ONE_KIND, TWO_KINDS], ids=["one_kind", "two_kinds"])
@@ -236,8 +269,12 @@ def test_the_model_is_scikit_learns_and_survives_its_table(spark, designs):
     rows, design = fit_link_models(both, designs), designs[CANDIDATES]
     assert (rows[PAIRS] == rows[CANDIDATES]) == (designs[PAIRS] == design)
     model = LinkModel.of(rows[CANDIDATES], design)
-    judge = make_pipeline(StandardScaler(), PolynomialFeatures(2 if design.products else 1, include_bias=False),
-                          StandardScaler(), LogisticRegression(C=0.1, solver="newton-cholesky"))
+    judge = make_pipeline(
+        StandardScaler(),
+        PolynomialFeatures(2 if design.products else 1, include_bias=False),
+        StandardScaler(),
+        LogisticRegression(C=0.1, solver="newton-cholesky"),
+    )
     weight = table["weight"].to_numpy()
     judge.fit(design.matrix(table), table["truth"].to_numpy(), logisticregression__sample_weight=weight / weight.mean())
     assert np.allclose(model.scores(table), judge.decision_function(design.matrix(table)), atol=1e-3)
@@ -269,9 +306,19 @@ def test_curves_are_monotone_sure_of_nothing_and_come_true(spark):
     rng = np.random.default_rng(4)
     score = rng.normal(size=40_000)
     truth = rng.random(40_000) < 1 / (1 + np.exp(-(2 * score - 1)))
-    frame = spark.createDataFrame(list(zip(range(40_000), range(40_000), (np.arange(40_000) % 2).tolist(),
-                                           score.tolist(), truth.tolist(), strict=True)),
-                                  "src BIGINT, dst BIGINT, fold INT, score DOUBLE, truth BOOLEAN")
+    frame = spark.createDataFrame(
+        list(
+            zip(
+                range(40_000),
+                range(40_000),
+                (np.arange(40_000) % 2).tolist(),
+                score.tolist(),
+                truth.tolist(),
+                strict=True,
+            )
+        ),
+        "src BIGINT, dst BIGINT, fold INT, score DOUBLE, truth BOOLEAN",
+    )
     curves = fit_curves(frame)
     assert set(curves) == {0, 1, 2}
     for scores, probabilities in curves.values():

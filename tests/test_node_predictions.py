@@ -40,8 +40,13 @@ def test_coefficients_are_liblinears(class_weight):
     target = own[:, None] == np.arange(4)
     intercepts, coefficients = fit_one_vs_rest(vectors, target, class_weight)
     for at in range(4):
-        judge = LogisticRegression(solver="liblinear", C=1.0, tol=1e-10, max_iter=10_000,
-                                   class_weight=None if class_weight == "none" else "balanced")
+        judge = LogisticRegression(
+            solver="liblinear",
+            C=1.0,
+            tol=1e-10,
+            max_iter=10_000,
+            class_weight=None if class_weight == "none" else "balanced",
+        )
         judge.fit(vectors.astype(np.float64), target[:, at])
         np.testing.assert_allclose(coefficients[at], judge.coef_[0], atol=2e-5)
         np.testing.assert_allclose(intercepts[at], judge.intercept_[0], atol=2e-5)
@@ -85,10 +90,17 @@ def test_micro_and_macro_f1_are_the_referees(spark, tmp_path, monkeypatch, evalk
 
     train = np.random.default_rng(3).permutation(len(nodes))[: int(ratio * len(nodes))]
     fold = np.where(np.isin(np.arange(len(nodes)), train), 1, 0)  # model 0 learns from fold 1
-    pq.write_table(pa.table({
-        "node_id": nodes, "fold": pa.array(fold, pa.int32()), "vector": pa.array(list(vectors), pa.list_(pa.float32())),
-        "labels": [[f"{label:03d}" for label in np.flatnonzero(row)] for row in truth]}),
-        tmp_path / "labelled.parquet")
+    pq.write_table(
+        pa.table(
+            {
+                "node_id": nodes,
+                "fold": pa.array(fold, pa.int32()),
+                "vector": pa.array(list(vectors), pa.list_(pa.float32())),
+                "labels": [[f"{label:03d}" for label in np.flatnonzero(row)] for row in truth],
+            }
+        ),
+        tmp_path / "labelled.parquet",
+    )
     rows = spark.read.parquet(str(tmp_path / "labelled.parquet"))
     models = {0: as_model([row for row in train_models(rows, 10**6, "none", 0, 1).collect() if row["model"] == 0])}
     tested = rows.where("fold = 0").selectExpr("node_id", "vector", "fold", "size(labels) AS num_labels")
@@ -101,8 +113,13 @@ def test_micro_and_macro_f1_are_the_referees(spark, tmp_path, monkeypatch, evalk
 
 def as_model(rows) -> LabelModel:
     rows = sorted(rows, key=lambda row: row["label"])
-    return LabelModel([row["label"] for row in rows], np.array([row["intercept"] for row in rows]),
-                      np.array([row["coefficients"] for row in rows]), np.ones(len(rows)), np.zeros(len(rows)))
+    return LabelModel(
+        [row["label"] for row in rows],
+        np.array([row["intercept"] for row in rows]),
+        np.array([row["coefficients"] for row in rows]),
+        np.ones(len(rows)),
+        np.zeros(len(rows)),
+    )
 
 
 # --- probabilities
@@ -139,8 +156,9 @@ def test_probabilities_of_one_label_add_up_to_1_and_keep_the_order_of_scores():
 def test_scores_do_not_hang_on_the_nodes_beside():
     rng = np.random.default_rng(5)
     vectors = rng.normal(size=(1000, 128)).astype(np.float32)
-    model = LabelModel([str(at) for at in range(39)], rng.normal(size=39), rng.normal(size=(39, 128)), np.ones(39),
-                       np.zeros(39))
+    model = LabelModel(
+        [str(at) for at in range(39)], rng.normal(size=39), rng.normal(size=(39, 128)), np.ones(39), np.zeros(39)
+    )
     whole = model.scores(vectors)
     for start, stop in ((0, 1), (0, 3), (5, 262), (777, 1000)):
         np.testing.assert_array_equal(model.scores(vectors[start:stop]), whole[start:stop])
@@ -156,8 +174,11 @@ class Predicted:
         folder.mkdir(exist_ok=True)
         for name in ("edges", "labels"):
             pq.write_table(pa.table({"src": [0], "dst": [1]}), folder / f"{name}.parquet")
-        config = make_config({"edges": str(folder / "edges.parquet"), "labels": str(folder / "labels.parquet")},
-                             folder / "tables", predict={"nodes": settings or {}})
+        config = make_config(
+            {"edges": str(folder / "edges.parquet"), "labels": str(folder / "labels.parquet")},
+            folder / "tables",
+            predict={"nodes": settings or {}},
+        )
         run = open_run(spark, config, "labels")
 
         def write(name, columns):
@@ -168,8 +189,9 @@ class Predicted:
         write("embeddings", [(node, f"n{node}", vector.tolist()) for node, vector in enumerate(vectors)])
         write("labels", labels)
         self.run, self.told = run, predict_nodes(run)
-        self.predictions = [row.asDict() for row in run.tables.read("node_predictions").sort("node_id", "rank")
-                            .collect()]
+        self.predictions = [
+            row.asDict() for row in run.tables.read("node_predictions").sort("node_id", "rank").collect()
+        ]
         self.quality = {row["label"]: row.asDict() for row in run.tables.read("label_quality").collect()}
 
     def of(self, node: int) -> list[dict]:
@@ -258,13 +280,21 @@ def check_quality(found: Predicted, own: np.ndarray) -> None:
 
 def test_several_labels_and_a_node_that_has_all(predicted):
     vectors, own = planted()
-    rows = sorted({*rows_of(own, range(150)), *((node, "even") for node in range(0, 150, 2)),
-                   *((5, f"class {at}") for at in range(4)), (5, "even")})
+    rows = sorted(
+        {
+            *rows_of(own, range(150)),
+            *((node, "even") for node in range(0, 150, 2)),
+            *((5, f"class {at}") for at in range(4)),
+            (5, "even"),
+        }
+    )
     found = predicted(vectors, rows, {"top_labels": 2})
     check_laws(found, 200)
     assert found.told["multi_label"] is True
-    assert [row["label"] for row in sorted(found.of(5), key=lambda row: row["label"])] \
-        == [*(f"class {at}" for at in range(4)), "even"]
+    assert [row["label"] for row in sorted(found.of(5), key=lambda row: row["label"])] == [
+        *(f"class {at}" for at in range(4)),
+        "even",
+    ]
     assert len(found.of(199)) == 2
     # a half learnt as often as not: far from one probability shared out among five labels
     assert 0.3 < np.mean([row["probability"] for row in found.predictions if row["label"] == "even"]) < 0.7
@@ -285,8 +315,12 @@ def test_row_order_and_partitions_give_the_same_bytes(spark, tmp_path):
     found = []
     for num_partitions, order in ((1, rows), (5, rows[::-1])):
         made = Predicted(spark, tmp_path / f"run-{num_partitions}", vectors, order, num_partitions=num_partitions)
-        found.append({name: sorted(map(str, made.run.tables.read(name).collect()))
-                      for name in ("node_predictions", "label_models", "label_quality")})
+        found.append(
+            {
+                name: sorted(map(str, made.run.tables.read(name).collect()))
+                for name in ("node_predictions", "label_models", "label_quality")
+            }
+        )
     assert found[0] == found[1]
     assert len(found[0]["node_predictions"]) == 600
 
@@ -295,8 +329,10 @@ def test_balanced_finds_more_of_the_rare_and_its_probabilities_still_mean_what_t
     rng = np.random.default_rng(6)
     own = (rng.random(3000) < 0.05).astype(int)
     vectors = (rng.normal(size=(3000, DIM)) + own[:, None] * 0.6).astype(np.float32)
-    made = {weight: Predicted(spark, tmp_path / weight, vectors, rows_of(own, range(3000)), {"class_weight": weight})
-            for weight in ("none", "balanced")}
+    made = {
+        weight: Predicted(spark, tmp_path / weight, vectors, rows_of(own, range(3000)), {"class_weight": weight})
+        for weight in ("none", "balanced")
+    }
     recall = {weight: found.quality["class 1"]["recall"] for weight, found in made.items()}
     assert recall["balanced"] > recall["none"] + 0.2
     for found in made.values():

@@ -44,8 +44,9 @@ def planted(count: int, size: int, degree: float, mixing: float, seed: int) -> n
 
 def forced(graph: Graph, blocks: int = 6, shrink: int = 8, **settings) -> MultilevelPartitioner:
     """The distributed path on a graph that would fit one task."""
-    return MultilevelPartitioner(block_edges=max(1, graph.num_edges // blocks),
-                                 coarsest_edges=max(1, graph.num_edges // shrink), **settings)
+    return MultilevelPartitioner(
+        block_edges=max(1, graph.num_edges // blocks), coarsest_edges=max(1, graph.num_edges // shrink), **settings
+    )
 
 
 def cut_of(graph: Graph, parts: np.ndarray) -> float:
@@ -79,8 +80,9 @@ def test_the_cut_is_near_that_of_metis_and_balanced(count):
     assert balance_of(graph, whole, count) <= 1.051
 
 
-@pytest.mark.parametrize("partitioner", [MetisPartitioner(),
-                                         MultilevelPartitioner(block_edges=2_000, coarsest_edges=900)])
+@pytest.mark.parametrize(
+    "partitioner", [MetisPartitioner(), MultilevelPartitioner(block_edges=2_000, coarsest_edges=900)]
+)
 def test_small_components_are_packed_together_and_never_cut(partitioner):
     rng = np.random.default_rng(3)
     parts, start = [planted(5, 80, degree=8, mixing=0.2, seed=2)], 400
@@ -88,9 +90,13 @@ def test_small_components_are_packed_together_and_never_cut(partitioner):
         size = int(rng.integers(2, 13))
         kind = rng.integers(0, 3)
         nodes = start + np.arange(size)
-        parts.append(np.stack([nodes[:-1], nodes[1:]], axis=1) if kind == 0 else
-                     np.stack([np.full(size - 1, start), nodes[1:]], axis=1) if kind == 1 else
-                     np.array(clique(range(start, start + min(size, 5)))))
+        parts.append(
+            np.stack([nodes[:-1], nodes[1:]], axis=1)
+            if kind == 0
+            else np.stack([np.full(size - 1, start), nodes[1:]], axis=1)
+            if kind == 1
+            else np.array(clique(range(start, start + min(size, 5))))
+        )
         start += size
     graph = graph_of(np.concatenate(parts))
     found = partitioner.partition(graph, 5, seed=1)
@@ -112,8 +118,11 @@ def test_the_nodes_of_a_star_are_shared_out_though_their_hub_is_in_one_part():
 def test_a_bipartite_graph_is_cut_by_communities_of_both_sides():
     rng = np.random.default_rng(5)
     users, group = np.arange(3_000), np.repeat(np.arange(10), 300)
-    items = 3_000 + np.where(rng.random((3_000, 8)) < 0.9, group[:, None] * 40 + rng.integers(0, 40, (3_000, 8)),
-                             rng.integers(0, 400, (3_000, 8)))
+    items = 3_000 + np.where(
+        rng.random((3_000, 8)) < 0.9,
+        group[:, None] * 40 + rng.integers(0, 40, (3_000, 8)),
+        rng.integers(0, 400, (3_000, 8)),
+    )
     edges = np.unique(np.stack([np.repeat(users, 8), items.ravel()], axis=1), axis=0)
     graph = graph_of(edges)
     parts = forced(graph).partition(graph, 10, seed=1)
@@ -154,8 +163,13 @@ def test_any_graph_is_split_within_the_balance_its_nodes_allow(seed, count):
     assert loads.max() <= 1.05 * weights.sum() / count + weights.max()
 
 
-@given(nodes=st.integers(1, 10**9), edges=st.integers(0, 10**10), most=st.integers(1, 10**7),
-       memory=st.integers(1 << 26, 1 << 34), count=st.integers(0, 500))
+@given(
+    nodes=st.integers(1, 10**9),
+    edges=st.integers(0, 10**10),
+    most=st.integers(1, 10**7),
+    memory=st.integers(1 << 26, 1 << 34),
+    count=st.integers(0, 500),
+)
 def test_no_level_plans_a_subgraph_over_the_budget(nodes, edges, most, memory, count):
     def bytes_of(num_nodes: int, num_edges: int) -> int:
         return 4_000 * num_nodes + 120 * num_edges
@@ -262,12 +276,14 @@ def test_the_distributed_path_recovers_planted_subgraphs(hidden_communities):
     assert recovered_share(forced(graph).partition(graph, 8, seed=1), community) >= 0.99
 
 
-def test_the_default_configuration_recovers_planted_subgraphs_and_finds_their_border(spark, tmp_path,
-                                                                                    hidden_communities):
+def test_the_default_configuration_recovers_planted_subgraphs_and_finds_their_border(
+    spark, tmp_path, hidden_communities
+):
     edges, community = hidden_communities
     pq.write_table(pa.table({"src": edges[:, 0], "dst": edges[:, 1]}), tmp_path / "edges.parquet")
-    config = make_config({"edges": str(tmp_path / "edges.parquet")}, tmp_path / "tables",
-                         partition={"num_subgraphs": 8})
+    config = make_config(
+        {"edges": str(tmp_path / "edges.parquet")}, tmp_path / "tables", partition={"num_subgraphs": 8}
+    )
     run = run_steps(spark, config, "planted", last="partition")
     (first, *_) = run.tables.read("partition_levels").sort("level").collect()
     assert (first["kind"], first["method"]) == ("cut", "metis")  # multilevel hands over what fits one task
@@ -282,8 +298,9 @@ def test_the_default_configuration_recovers_planted_subgraphs_and_finds_their_bo
 def test_a_clique_over_the_budget_is_split_by_edges_and_says_so(spark, tmp_path):
     edges = np.array(clique(range(60)))
     pq.write_table(pa.table({"src": edges[:, 0], "dst": edges[:, 1]}), tmp_path / "edges.parquet")
-    config = make_config({"edges": str(tmp_path / "edges.parquet")}, tmp_path / "tables",
-                         partition={"max_subgraph_edges": 200})
+    config = make_config(
+        {"edges": str(tmp_path / "edges.parquet")}, tmp_path / "tables", partition={"max_subgraph_edges": 200}
+    )
     root = str(tmp_path / "tables")
     run_steps(spark, config, "clique", last="ingest")
     told = CliRunner().invoke(app, ["partition-report", "--root", root])

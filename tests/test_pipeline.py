@@ -24,8 +24,11 @@ from graphseam.tables import table_names
 # Through tables these show nothing that the others don't; algorithms meet all of the zoo in memory.
 LEFT_OUT = ("path", "star", "two_cliques_and_a_bridge", "two_components", "isolated_ids", "loops_and_twins", "weights")
 THROUGH_TABLES = [graph for graph in ZOO if graph.name not in LEFT_OUT]
-SMALL = {"embed": {"dim": 8}, "predict": {"links": {"top_k": 2}, "similar": {"top_k": 0}},
-         "partition": {"num_subgraphs": 3}}
+SMALL = {
+    "embed": {"dim": 8},
+    "predict": {"links": {"top_k": 2}, "similar": {"top_k": 0}},
+    "partition": {"num_subgraphs": 3},
+}
 QUICK = {**SMALL, "predict": {"links": {"top_k": 0}, "similar": {"top_k": 0}}}
 
 
@@ -120,8 +123,9 @@ def write_parts(edges: pa.Table, folder, num_parts: int, seed: int) -> str:
     folder.mkdir()
     shuffled = edges.take(pa.array(np.random.default_rng(seed).permutation(len(edges))))
     for part in range(num_parts):
-        pq.write_table(shuffled.slice(part * len(edges) // num_parts, len(edges) // num_parts + 1),
-                       folder / f"part-{part}.parquet")
+        pq.write_table(
+            shuffled.slice(part * len(edges) // num_parts, len(edges) // num_parts + 1), folder / f"part-{part}.parquet"
+        )
     return str(folder)
 
 
@@ -132,16 +136,33 @@ def test_the_same_bytes_for_1_and_7_input_partitions(spark, tmp_path, community_
         config = make_config({"edges": path}, tmp_path / f"tables-{num_parts}", evaluate={"holdout": 0.2}, **SMALL)
         monkeypatch.setattr("graphseam.session.ADAPT_FROM_ROWS", 0 if num_parts == 1 else 1 << 60)
         run = run_steps(spark, config, "same")
-        found.append({name: sorted(map(str, run.tables.read(name).collect()))
-                      for name in ("nodes", "edges", "assignments", "subgraph_edges", "embeddings", "evaluation_pairs",
-                                   "link_predictions", "metrics")})
+        found.append(
+            {
+                name: sorted(map(str, run.tables.read(name).collect()))
+                for name in (
+                    "nodes",
+                    "edges",
+                    "assignments",
+                    "subgraph_edges",
+                    "embeddings",
+                    "evaluation_pairs",
+                    "link_predictions",
+                    "metrics",
+                )
+            }
+        )
     assert found[0] == found[1]
     assert len(found[0]["embeddings"]) == 120
 
 
-@pytest.mark.parametrize(("method", "max_levels"), [  # multilevel hands over to metis
-    *((method, 4) for method in ("multilevel", "hash")), ("multilevel", 1),
-    pytest.param("graphframes_lpa", 4, marks=pytest.mark.graphframes)])
+@pytest.mark.parametrize(
+    ("method", "max_levels"),
+    [  # multilevel hands over to metis
+        *((method, 4) for method in ("multilevel", "hash")),
+        ("multilevel", 1),
+        pytest.param("graphframes_lpa", 4, marks=pytest.mark.graphframes),
+    ],
+)
 def test_a_level_with_many_cuts_ends_in_one_core_for_the_frame(spark, tmp_path, community_edges, method, max_levels):
     path = write_parts(community_edges, tmp_path / "edges", 1, seed=0)
     partition = {"method": method, "num_subgraphs": 6, "max_levels": max_levels}
@@ -152,17 +173,25 @@ def test_a_level_with_many_cuts_ends_in_one_core_for_the_frame(spark, tmp_path, 
     assert len(levels) <= max_levels
     if max_levels > 1:
         assert levels[-1]["num_subgraphs"] == 1
-        assert all(row["captured_edges"] <= 1.3 * len(community_edges) / 6 for row in levels[1:] if
-                   row["num_subgraphs"] == 1)
-    assert levels[-1]["total_captured"] == pytest.approx(run.details("partition")["captured_edges"]
-                                                         / run.details("ingest")["edges"])
+        assert all(
+            row["captured_edges"] <= 1.3 * len(community_edges) / 6 for row in levels[1:] if row["num_subgraphs"] == 1
+        )
+    assert levels[-1]["total_captured"] == pytest.approx(
+        run.details("partition")["captured_edges"] / run.details("ingest")["edges"]
+    )
 
 
 @pytest.mark.parametrize("method", FUSIONS)
 def test_every_fusion_gives_each_embedded_node_one_vector(spark, tmp_path, community_edges, method):
     path = write_parts(community_edges, tmp_path / "edges", 1, seed=0)
-    config = make_config({"edges": path}, tmp_path / "tables", fuse={"method": method},
-                         refine={"rounds": 0, "hops": 0}, embed={"dim": 7}, partition={"num_subgraphs": 4})
+    config = make_config(
+        {"edges": path},
+        tmp_path / "tables",
+        fuse={"method": method},
+        refine={"rounds": 0, "hops": 0},
+        embed={"dim": 7},
+        partition={"num_subgraphs": 4},
+    )
     run = run_steps(spark, config, "fusion", last="refine")
     embedded = {row[0] for row in run.tables.read("subgraph_embeddings").select("node_id").collect()}
     rows = run.tables.read("fused_embeddings").collect()
@@ -248,8 +277,9 @@ def long_path(tmp_path_factory):
 
 
 def test_subgraphs_are_made_small_enough_for_the_memory_of_a_task(spark, tmp_path, long_path):
-    config = make_config(long_path, tmp_path / "tables", run={"task_memory_mb": 96}, embed={"dim": 512},
-                         refine={"rounds": 0, "hops": 0})
+    config = make_config(
+        long_path, tmp_path / "tables", run={"task_memory_mb": 96}, embed={"dim": 512}, refine={"rounds": 0, "hops": 0}
+    )
     run = run_steps(spark, config, "split", last="embed")
     assert run.details("partition")["subgraphs"] > 5
     assert run.details("embed")["vectors"] >= 19_000
@@ -258,8 +288,9 @@ def test_subgraphs_are_made_small_enough_for_the_memory_of_a_task(spark, tmp_pat
 def test_a_subgraph_over_the_budget_is_refused_by_name(spark, tmp_path, long_path):
     config = make_config(long_path, tmp_path / "tables", embed={"dim": 512}, refine={"rounds": 0, "hops": 0})
     run_steps(spark, config, "named", last="partition")
-    tight = make_config(long_path, tmp_path / "tables", embed={"dim": 512}, refine={"rounds": 0, "hops": 0},
-                        run={"task_memory_mb": 64})
+    tight = make_config(
+        long_path, tmp_path / "tables", embed={"dim": 512}, refine={"rounds": 0, "hops": 0}, run={"task_memory_mb": 64}
+    )
     with pytest.raises(MemoryBudgetError, match=r"subgraph 0 .*a task may hold 64 .*; lower partition.max_subgraph"):
         embed(open_run(spark, tight, "named"))
 

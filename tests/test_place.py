@@ -23,12 +23,18 @@ LONELY = 99  # an id of the run without an edge
 CLIQUES = [*clique(range(10)), *clique(range(10, 20)), (0, 10)]
 SETTINGS = {"embed": {"dim": 16}, "predict": {"links": {"top_k": 3}, "similar": {"top_k": 0}}}
 ARRIVING = [
-    *[(100, known) for known in range(10)],    # 100: joined to all of the first clique
-    (101, 11), (102, 101), (103, 102),         # a chain that hangs on the second one
-    (200, 201), (201, 202),                    # no path to the run
-    (203, 203),                                # nothing but a loop
-    (0, 1), (1, 0), (2, 11),                   # between known nodes, one of them twice, one new
-    (LONELY, 12), (LONELY, 13),                # known, but it had no edge there
+    *[(100, known) for known in range(10)],  # 100: joined to all of the first clique
+    (101, 11),
+    (102, 101),
+    (103, 102),  # a chain that hangs on the second one
+    (200, 201),
+    (201, 202),  # no path to the run
+    (203, 203),  # nothing but a loop
+    (0, 1),
+    (1, 0),
+    (2, 11),  # between known nodes, one of them twice, one new
+    (LONELY, 12),
+    (LONELY, 13),  # known, but it had no edge there
 ]
 
 
@@ -42,8 +48,14 @@ def run(spark, tmp_path_factory):
     return run
 
 
-def arrive(run, rows: list[tuple], folder: Path, run_id: str | None = None, batch: str | None = "one",
-           settings: tuple[str, ...] = ()) -> dict:
+def arrive(
+    run,
+    rows: list[tuple],
+    folder: Path,
+    run_id: str | None = None,
+    batch: str | None = "one",
+    settings: tuple[str, ...] = (),
+) -> dict:
     """Write the rows as text and place them."""
     file = folder / "new edges.csv"
     file.write_text("".join(",".join(map(str, row)) + "\n" for row in rows))
@@ -53,8 +65,10 @@ def arrive(run, rows: list[tuple], folder: Path, run_id: str | None = None, batc
 
 def placed(run, batch: str = "one", table: str = "placed_nodes") -> list[dict]:
     found = DeltaTable(f"{run.config.output.root}/{table}").to_pyarrow_table(filters=[("batch", "=", batch)])
-    return sorted(found.to_pylist(), key=lambda row: (row["node_id"] if "node_id" in row else row["src_node_id"],
-                                                      row.get("rank", 0)))
+    return sorted(
+        found.to_pylist(),
+        key=lambda row: (row["node_id"] if "node_id" in row else row["src_node_id"], row.get("rank", 0)),
+    )
 
 
 def vectors_of(run) -> dict[str, np.ndarray]:
@@ -72,10 +86,30 @@ def told(run, tmp_path_factory):
 
 def test_what_became_of_the_rows_is_told(told):
     assert told["run_id"] == "newer"
-    assert {key: told[key] for key in ("rows", "loops", "twins", "edges", "edges_between_known_nodes", "nodes",
-                                       "placed", "unreachable", "rejected")} == \
-        {"rows": 21, "loops": 1, "twins": 1, "edges": 17, "edges_between_known_nodes": 2, "nodes": 9,
-         "placed": 5, "unreachable": 4, "rejected": {}}
+    assert {
+        key: told[key]
+        for key in (
+            "rows",
+            "loops",
+            "twins",
+            "edges",
+            "edges_between_known_nodes",
+            "nodes",
+            "placed",
+            "unreachable",
+            "rejected",
+        )
+    } == {
+        "rows": 21,
+        "loops": 1,
+        "twins": 1,
+        "edges": 17,
+        "edges_between_known_nodes": 2,
+        "nodes": 9,
+        "placed": 5,
+        "unreachable": 4,
+        "rejected": {},
+    }
     assert told["share_of_run"] == 9 / 21
 
 
@@ -143,8 +177,9 @@ def test_links_are_of_the_run_and_not_those_the_batch_holds(run, told, capsys):
         mine = [row for row in rows if row["src"] == name]
         assert [row["rank"] for row in mine] == list(range(1, 11))
         assert all(a["score"] >= b["score"] for a, b in itertools.pairwise(mine))
-        free = [cosine(vectors[name], known[other]) for other in known if known[other].any()
-                and (name, other) not in joined]
+        free = [
+            cosine(vectors[name], known[other]) for other in known if known[other].any() and (name, other) not in joined
+        ]
         assert max(row["cosine"] for row in mine) == pytest.approx(max(free), abs=1e-5)  # the nearest is among them
         assert all(a["probability"] >= b["probability"] for a, b in itertools.pairwise(mine))
     assert told["labels"] == len(placed(run, table="placed_labels")) == 0
@@ -180,16 +215,31 @@ def test_another_batch_of_an_older_run_leaves_the_first_alone(run, told, tmp_pat
 
 
 def test_nodes_further_than_max_hops_are_not_reached(run, tmp_path):
-    arrive(run, [(1000 + at, 1001 + at) for at in range(4)] + [(1000, 5)], tmp_path, batch="far",
-           settings=("place.max_hops=3", "place.top_links=0"))
-    assert [(row["id"], row["hops"]) for row in placed(run, "far")] == \
-        [("1000", 1), ("1001", 2), ("1002", 3), ("1003", None), ("1004", None)]
+    arrive(
+        run,
+        [(1000 + at, 1001 + at) for at in range(4)] + [(1000, 5)],
+        tmp_path,
+        batch="far",
+        settings=("place.max_hops=3", "place.top_links=0"),
+    )
+    assert [(row["id"], row["hops"]) for row in placed(run, "far")] == [
+        ("1000", 1),
+        ("1001", 2),
+        ("1002", 3),
+        ("1003", None),
+        ("1004", None),
+    ]
     assert placed(run, "far", "placed_links") == []
 
 
 def test_heavier_neighbours_count_more(run, tmp_path):
-    arrive(run, [("src", "dst", "weight"), (500, 3, 9), (500, 13, 1), (501, 3, 1), (501, 13, 9)], tmp_path,
-           batch="heavy", settings=("input.weight=weight", "place.top_links=0"))
+    arrive(
+        run,
+        [("src", "dst", "weight"), (500, 3, 9), (500, 13, 1), (501, 3, 1), (501, 13, 9)],
+        tmp_path,
+        batch="heavy",
+        settings=("input.weight=weight", "place.top_links=0"),
+    )
     known, rows = vectors_of(run), placed(run, "heavy")
     assert cosine(rows[0]["vector"], known["3"]) > cosine(rows[0]["vector"], known["13"])
     assert cosine(rows[1]["vector"], known["13"]) > cosine(rows[1]["vector"], known["3"])
@@ -224,15 +274,20 @@ def test_text_ids_labels_and_vectors_that_were_not_refined(spark, tmp_path):
     graph = SmallGraph("names", [(x, y) for x in names for y in names if x < y and x[0] == y[0]] + [("a0", "b0")])
     section = write_graph(graph, tmp_path)
     (tmp_path / "labels.csv").write_text("node,label\n" + "".join(f"{name},team {name[0]}\n" for name in names))
-    config = make_config({**section, "labels": str(tmp_path / "labels.csv")}, tmp_path / "tables",
-                         **SETTINGS, refine={"rounds": 0, "hops": 0})
+    config = make_config(
+        {**section, "labels": str(tmp_path / "labels.csv")},
+        tmp_path / "tables",
+        **SETTINGS,
+        refine={"rounds": 0, "hops": 0},
+    )
     run = run_steps(spark, config, "names")
     told = arrive(run, [("src", "dst"), ("new", "b3"), ("new", "b4"), ("new", "b5"), ("nobody", "no one")], tmp_path)
     assert (told["placed"], told["unreachable"]) == (1, 2)
     rows = {row["id"]: row for row in placed(run)}
     lengths = {name: np.linalg.norm(vector) for name, vector in vectors_of(run).items()}
-    assert np.linalg.norm(rows["new"]["vector"]) == \
-        pytest.approx(np.mean([lengths[name] for name in ("b3", "b4", "b5")]), rel=1e-5)
+    assert np.linalg.norm(rows["new"]["vector"]) == pytest.approx(
+        np.mean([lengths[name] for name in ("b3", "b4", "b5")]), rel=1e-5
+    )
     labels = placed(run, table="placed_labels")
     assert {row["id"] for row in labels} == {"new"}
     assert [row["label"] for row in labels] == ["team b", "team a"]
@@ -242,8 +297,9 @@ def test_text_ids_labels_and_vectors_that_were_not_refined(spark, tmp_path):
     for model in run.tables.read("label_models").where("model = 2").collect():  # as the table's comments tell
         score = np.dot(rows["new"]["vector"], model["coefficients"]) + model["intercept"]
         by_label[model["label"]] = 1 / (1 + np.exp(-(model["calibration_slope"] * score + model["calibration_shift"])))
-    assert [row["probability"] for row in labels] == \
-        pytest.approx([by_label[row["label"]] / sum(by_label.values()) for row in labels], abs=1e-9)
+    assert [row["probability"] for row in labels] == pytest.approx(
+        [by_label[row["label"]] / sum(by_label.values()) for row in labels], abs=1e-9
+    )
 
 
 def test_a_root_without_a_published_run_is_told(spark, run, tmp_path):
@@ -258,9 +314,14 @@ def test_the_job_takes_the_configuration_of_any_run():
     """What describes the run's own files, its split and its pairs, does not describe the edges that arrive."""
     from graphseam.place.submit import for_edges
 
-    config = config_of({"input": {"edges": "old", "nodes": "n", "node_type": "kind", "pairs": "p", "split": "s",
-                                  "weight": "w"}, "output": {"root": "r"}, "evaluate": {"held_out": "2"},
-                        "predict": {"links": {"candidates": "pairs", "src_type": "user"}}})
+    config = config_of(
+        {
+            "input": {"edges": "old", "nodes": "n", "node_type": "kind", "pairs": "p", "split": "s", "weight": "w"},
+            "output": {"root": "r"},
+            "evaluate": {"held_out": "2"},
+            "predict": {"links": {"candidates": "pairs", "src_type": "user"}},
+        }
+    )
     alone = for_edges(config, "new")
     assert (alone.input.edges, alone.input.weight, alone.output.root) == ("new", "w", "r")
     assert (alone.input.nodes, alone.input.pairs, alone.input.split) == ("", "", "")

@@ -22,14 +22,41 @@ def add_run(spark, root, run_id: str, days_ago: float, published: bool = True, c
     tables = Tables(spark, OutputConfig(root=str(root)), run_id)
     at = NOW - timedelta(days=days_ago)
     tables.write_rows("embeddings", [{"node_id": 0, "id": "a", "vector": [0.0]}])
-    tables.append_rows("run_steps", [{"step": "ingest", "status": "finished", "started_at": at, "seconds": 60.0,
-                                      "peak_memory_mb": 1.0, "details": "{}", "config_fingerprint": "",
-                                      "input_fingerprint": ""}])
+    tables.append_rows(
+        "run_steps",
+        [
+            {
+                "step": "ingest",
+                "status": "finished",
+                "started_at": at,
+                "seconds": 60.0,
+                "peak_memory_mb": 1.0,
+                "details": "{}",
+                "config_fingerprint": "",
+                "input_fingerprint": "",
+            }
+        ],
+    )
     if published:
-        tables.write_rows("runs", [{
-            "status": "published", "published_at": at, "seed": 0, "config": json.dumps(config or {}),
-            "config_fingerprint": "", "input_fingerprint": "", "id_type": "integer", "num_nodes": 1, "num_edges": 0,
-            "dim": 1, "durations": "{}", "versions": "{}"}])
+        tables.write_rows(
+            "runs",
+            [
+                {
+                    "status": "published",
+                    "published_at": at,
+                    "seed": 0,
+                    "config": json.dumps(config or {}),
+                    "config_fingerprint": "",
+                    "input_fingerprint": "",
+                    "id_type": "integer",
+                    "num_nodes": 1,
+                    "num_edges": 0,
+                    "dim": 1,
+                    "durations": "{}",
+                    "versions": "{}",
+                }
+            ],
+        )
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +67,9 @@ def tables(spark, tmp_path_factory):
     add_run(spark, root, "four", 40)
     add_run(spark, root, "three", 30, config={"embed": {"warm_start": "four"}})
     add_run(spark, root, "two", 20)
-    add_run(spark, root, "one", 10, config={"predict": {"links": {"model_run": "three"}},
-                                            "embed": {"warm_start": "border"}})
+    add_run(
+        spark, root, "one", 10, config={"predict": {"links": {"model_run": "three"}}, "embed": {"warm_start": "border"}}
+    )
     add_run(spark, root, "at-work", 1, published=False)
     add_run(spark, root, "abandoned", 8, published=False)
     return Tables(spark, OutputConfig(root=str(root)))
@@ -76,8 +104,9 @@ def test_removed_runs_have_no_row_left_and_the_others_all_of_theirs(tables):
     assert runs_in(tables, "embeddings") == runs_in(tables, "run_steps") == stay
     assert runs_in(tables, "runs") == stay - {"at-work"}
     assert {copy.name for copy in copies.iterdir()} == stay & set(before)
-    assert {row["run_id"]: row["vector"] for row in tables.all_runs("embeddings").collect()} == \
-        {run: vector for run, vector in before.items() if run in stay}
+    assert {row["run_id"]: row["vector"] for row in tables.all_runs("embeddings").collect()} == {
+        run: vector for run, vector in before.items() if run in stay
+    }
     assert prune(tables, PruneConfig(keep=1)).removed == []
 
 

@@ -44,9 +44,15 @@ def published(spark, tmp_path_factory):
     edges = pq.read_table(LASTFM / "edges.parquet").slice(0, 600)
     pq.write_table(edges, folder / "edges.parquet")
     for name, seed in (("first", 1), ("second", 2)):
-        config = make_config({"edges": str(folder / "edges.parquet"), "labels": str(LASTFM / "labels.parquet")},
-                             folder / "tables", embed={"dim": 8}, run={"seed": seed}, evaluate={"holdout": 0.1},
-                             predict={"links": {"top_k": 3}}, partition={"num_subgraphs": 2})
+        config = make_config(
+            {"edges": str(folder / "edges.parquet"), "labels": str(LASTFM / "labels.parquet")},
+            folder / "tables",
+            embed={"dim": 8},
+            run={"seed": seed},
+            evaluate={"holdout": 0.1},
+            predict={"links": {"top_k": 3}},
+            partition={"num_subgraphs": 2},
+        )
         run = run_steps(spark, config, name)
     gate(run)
     known = run.tables.read("nodes").sort("node_id").limit(2).collect()
@@ -139,8 +145,19 @@ def test_the_referee_scores_the_export_and_no_node_lacks_a_vector(spark, root, t
     assert rows[0]["missing"] == 7624 - len(pq.read_table(tmp_path / "x.parquet"))
 
 
-@pytest.mark.parametrize("name", ["embeddings", "link_predictions", "node_predictions", "metrics", "top_links", "runs",
-                                  "placed_nodes", "placed_labels"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "embeddings",
+        "link_predictions",
+        "node_predictions",
+        "metrics",
+        "top_links",
+        "runs",
+        "placed_nodes",
+        "placed_labels",
+    ],
+)
 def test_public_tables_export_to_csv(spark, root, tmp_path, name):
     count = export_table(open_tables(spark, root), name, str(tmp_path / "x.csv"))
     table = pacsv.read_csv(tmp_path / "x.csv", parse_options=pacsv.ParseOptions(newlines_in_values=True))
@@ -165,11 +182,18 @@ def test_metrics_agree_with_scikit_learn_on_the_stored_pairs(spark, root):
     from sklearn.metrics import roc_auc_score
 
     where = "run_id = 'second'"
-    vectors = {row["node_id"]: np.array(row["vector"]) for row in
-               spark.read.format("delta").load(str(root / "embeddings")).where(where).collect()}
+    vectors = {
+        row["node_id"]: np.array(row["vector"])
+        for row in spark.read.format("delta").load(str(root / "embeddings")).where(where).collect()
+    }
     pairs = spark.read.format("delta").load(str(root / "evaluation_pairs")).where(where).collect()
-    metrics = {(row["metric"], row["variant"], row["scorer"]): row["value"] for row in
-               spark.read.format("delta").load(str(root / "metrics")).where(f"{where} AND stratum = 'all'").collect()}
+    metrics = {
+        (row["metric"], row["variant"], row["scorer"]): row["value"]
+        for row in spark.read.format("delta")
+        .load(str(root / "metrics"))
+        .where(f"{where} AND stratum = 'all'")
+        .collect()
+    }
 
     def cosine(pair) -> float:
         left, right = vectors[pair["src"]], vectors[pair["dst"]]
@@ -208,9 +232,11 @@ def test_a_first_run_is_compared_with_nothing_and_a_measure_may_be_on_one_side(s
     """The view over tables of its own: one run, then a second that measures something else."""
     _, select = next(view for view in view_selects(open_tables(spark, root).output) if view[0] == "run_comparison")
     spark.createDataFrame([("a", 1), ("b", 2)], "run_id STRING, published_at INT").createOrReplaceTempView("made_runs")
-    spark.createDataFrame([("a", "t", "auc", "v", "s", "all", 0.5, 1), ("b", "t", "ap", "v", "s", "all", 0.7, 1)],
-                          "run_id STRING, task STRING, metric STRING, variant STRING, scorer STRING, stratum STRING, "
-                          "value DOUBLE, support BIGINT").createOrReplaceTempView("made_metrics")
+    spark.createDataFrame(
+        [("a", "t", "auc", "v", "s", "all", 0.5, 1), ("b", "t", "ap", "v", "s", "all", 0.7, 1)],
+        "run_id STRING, task STRING, metric STRING, variant STRING, scorer STRING, stratum STRING, "
+        "value DOUBLE, support BIGINT",
+    ).createOrReplaceTempView("made_metrics")
     select = re.sub(r"delta\.`[^`]*/(runs|metrics)`", r"made_\1", select)
     both = {row["metric"]: row for row in spark.sql(select).collect()}
     assert (both["auc"]["value"], both["auc"]["previous_value"], both["auc"]["change"]) == (None, 0.5, None)
@@ -222,8 +248,11 @@ def test_a_first_run_is_compared_with_nothing_and_a_measure_may_be_on_one_side(s
 def readme_queries() -> list[str]:
     """Every query that README.md shows: those of `graphseam sql`, and blocks of SQL."""
     text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    commands = [shlex.split(line, comments=True)[-1] for line in text.splitlines()
-                if line.strip().startswith("graphseam sql --root demo_tables")]
+    commands = [
+        shlex.split(line, comments=True)[-1]
+        for line in text.splitlines()
+        if line.strip().startswith("graphseam sql --root demo_tables")
+    ]
     blocks = [query for block in re.findall(r"```sql\n(.*?)```", text, re.DOTALL) for query in block.split(";")]
     return [query.strip() for query in (*commands, *blocks) if query.strip()]
 
@@ -246,8 +275,19 @@ def test_every_query_of_the_readme_runs_in_spark_sql(spark, root, tmp_path):
     script = "".join(f"SELECT 'answer {at}';\n{query};\n" for at, query in enumerate(queries))
     (tmp_path / "queries.sql").write_text(script + "SELECT 'end';\n")
     settings = [f"--conf={key}={REQUIRED[key]}" for key in ("spark.sql.extensions", "spark.sql.catalog.spark_catalog")]
-    command = [Path(sys.executable).with_name("spark-sql"), "--master", "local[1]", "--driver-memory", "1g", *settings,
-               "--conf=spark.ui.enabled=false", "-i", "views.sql", "-f", "queries.sql"]
+    command = [
+        Path(sys.executable).with_name("spark-sql"),
+        "--master",
+        "local[1]",
+        "--driver-memory",
+        "1g",
+        *settings,
+        "--conf=spark.ui.enabled=false",
+        "-i",
+        "views.sql",
+        "-f",
+        "queries.sql",
+    ]
     shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=1500, check=False)
     assert shown.returncode == 0, shown.stderr[-3000:]
     answers = re.split(r"^answer \d+$", shown.stdout.split("\nend")[0], flags=re.MULTILINE)[1:]
@@ -281,9 +321,11 @@ def test_the_summary_tells_the_few_numbers_that_matter(published):
     console = Console(file=io.StringIO(), width=110, highlight=False)
     print_summary(published, console)
     told = console.file.getvalue()
-    links = told[told.index("How good it is: links"):told.index("How good it is: labels")]
-    value = {(row["metric"], row["variant"], row["scorer"]): row["value"]
-             for row in published.tables.read("metrics").where("stratum = 'all'").collect()}
+    links = told[told.index("How good it is: links") : told.index("How good it is: labels")]
+    value = {
+        (row["metric"], row["variant"], row["scorer"]): row["value"]
+        for row in published.tables.read("metrics").where("stratum = 'all'").collect()
+    }
     for variant in ("uniform", "hard"):
         line = next(line for line in links.splitlines() if f"{variant} negatives" in line and "cosine" in line)
         for metric in ("auc", "ap", "mrr_of_101", "hits@10_of_101"):

@@ -36,14 +36,20 @@ def keep_in_blocks(graph: Graph, num_blocks: int, store: Store) -> np.ndarray:
     block_of = (np.arange(graph.num_nodes) * 7919) % num_blocks
     for block in range(num_blocks):
         mine = block_of[adjacency.row] == block
-        Rows.build(block, np.flatnonzero(block_of == block), adjacency.row[mine].astype(np.int64),
-                   adjacency.col[mine].astype(np.int64), block_of[adjacency.col[mine]],
-                   adjacency.data[mine]).keep(block, store)
+        Rows.build(
+            block,
+            np.flatnonzero(block_of == block),
+            adjacency.row[mine].astype(np.int64),
+            adjacency.col[mine].astype(np.int64),
+            block_of[adjacency.col[mine]],
+            adjacency.data[mine],
+        ).keep(block, store)
     return block_of
 
 
-def refined(refiner: SpectralRefiner, graph: Graph, start: np.ndarray, num_blocks: int, store: Store,
-            stages=None) -> np.ndarray:
+def refined(
+    refiner: SpectralRefiner, graph: Graph, start: np.ndarray, num_blocks: int, store: Store, stages=None
+) -> np.ndarray:
     block_of = keep_in_blocks(graph, num_blocks, store)
     for block in range(num_blocks):
         store.put(block, "start", start[block_of == block])
@@ -61,8 +67,11 @@ def random_start(graph: Graph, dim: int = DIM) -> np.ndarray:
     return np.random.default_rng(0).standard_normal((graph.num_nodes, dim)).astype(np.float32)
 
 
-REFINERS = [SpectralRefiner(), SpectralRefiner(iteration="subspace", filter="chebyshev", hops=5),
-            SpectralRefiner(rounds=1, hops=0)]
+REFINERS = [
+    SpectralRefiner(),
+    SpectralRefiner(iteration="subspace", filter="chebyshev", hops=5),
+    SpectralRefiner(rounds=1, hops=0),
+]
 
 
 @pytest.mark.parametrize("refiner", REFINERS, ids=["krylov", "subspace", "short"])
@@ -104,8 +113,10 @@ def test_a_product_is_the_dense_one(small):
         rows, mine = Rows.kept(block, store), block_of == block
         np.testing.assert_array_equal(rows.degrees, graph.degrees[mine])
         scales = np.concatenate([scale[mine], rows.hear(block, store, "s")])
-        found = [product(rows, vectors[mine], rows.hear(block, store, "x"), scales, [5, 3], 0.5, "cpu", threads)
-                 for threads in (1, 2)]
+        found = [
+            product(rows, vectors[mine], rows.hear(block, store, "x"), scales, [5, 3], 0.5, "cpu", threads)
+            for threads in (1, 2)
+        ]
         size = np.abs(expected).max(initial=1)
         np.testing.assert_allclose(found[0], expected[mine], rtol=1e-5, atol=1e-6 * size)
         np.testing.assert_array_equal(found[0], found[1])
@@ -129,8 +140,9 @@ def test_many_rounds_find_the_leading_eigenvectors_that_numpy_finds(iteration):
     leading = np.argsort(-np.abs(values))[:width]
     expected = vectors[:, leading] * np.abs(values[leading])
     expected *= 2 / np.linalg.norm(expected, axis=1, keepdims=True)
-    refiner = SpectralRefiner(iteration=iteration, rounds=12, tolerance=0, hops=0, whiten=0,
-                              views=(View(1.5, 1.0, 1.0),))
+    refiner = SpectralRefiner(
+        iteration=iteration, rounds=12, tolerance=0, hops=0, whiten=0, views=(View(1.5, 1.0, 1.0),)
+    )
     found = refiner.refine(graph, np.zeros((graph.num_nodes, width), np.float32), seed=1, device="cpu")
     np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=2e-2)
 
@@ -202,15 +214,19 @@ def test_pagerank_in_ten_lines_is_that_of_networkx(spark, tmp_path):
 
 def test_sums_of_many_blocks_are_added_up_by_tasks_before_the_driver_sees_them(spark):
     def step(block: int) -> np.ndarray:
-        return np.array([1.0, block, 0.1 ** block])
+        return np.array([1.0, block, 0.1**block])
 
     assert SparkStages(spark, 80).run(step).tolist() == pytest.approx([80, 3_160, 1 / 0.9])
     np.testing.assert_array_equal(SparkStages(spark, 9).run(step), LocalStages(9).run(step))
 
 
 def test_a_store_gives_back_what_it_was_given(tmp_path):
-    arrays = {"numbers": np.arange(12), "vectors": np.random.default_rng(0).random((400_000, 1)).astype(np.float32),
-              "none": np.zeros((0, 3), np.float32), "bytes": np.frombuffer(b"text", np.uint8)}
+    arrays = {
+        "numbers": np.arange(12),
+        "vectors": np.random.default_rng(0).random((400_000, 1)).astype(np.float32),
+        "none": np.zeros((0, 3), np.float32),
+        "bytes": np.frombuffer(b"text", np.uint8),
+    }
     stores = [MemoryStore(), FileStore(str(tmp_path / "a")), FileStore((tmp_path / "b").as_uri())]
     for store in stores:
         for name, values in arrays.items():
@@ -285,8 +301,14 @@ def test_as_many_blocks_as_the_budget_needs_and_a_refusal_before_anything_is_emb
     section = write_graph(SmallGraph("wide", edges), tmp_path)
 
     def wide(**settings):
-        return make_config(section, tmp_path / "tables", run={"task_memory_mb": 64}, partition={"num_subgraphs": 6},
-                           embed={"dim": 1024}, refine=settings)
+        return make_config(
+            section,
+            tmp_path / "tables",
+            run={"task_memory_mb": 64},
+            partition={"num_subgraphs": 6},
+            embed={"dim": 1024},
+            refine=settings,
+        )
 
     run = run_steps(spark, wide(), "wide", last="partition")
     blocks = plan_blocks(run)

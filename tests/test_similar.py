@@ -21,8 +21,9 @@ def run(spark, tmp_path_factory):
     folder = tmp_path_factory.mktemp("similar")
     graph = SmallGraph("planted", communities(3, 25, seed=5), nodes=[LONELY])
     for name, seed in (("older", 1), ("newer", 2)):
-        config = make_config(write_graph(graph, folder), folder / "tables", **SMALL, run={"seed": seed},
-                             evaluate={"holdout": 0.1})
+        config = make_config(
+            write_graph(graph, folder), folder / "tables", **SMALL, run={"seed": seed}, evaluate={"holdout": 0.1}
+        )
         run = run_steps(spark, config, name)
     return run
 
@@ -76,8 +77,11 @@ def test_ties_are_in_the_order_of_the_ids_whatever_the_layout(spark, strings):
 
 def test_an_edge_is_told_held_out_or_not(run):
     ids = {row["node_id"]: row["id"] for row in run.tables.read("nodes").collect()}
-    edges = {frozenset((ids[row["src"]], ids[row["dst"]])) for name in ("edges", "holdout_edges")
-             for row in run.tables.read(name).collect()}
+    edges = {
+        frozenset((ids[row["src"]], ids[row["dst"]]))
+        for name in ("edges", "holdout_edges")
+        for row in run.tables.read(name).collect()
+    }
     assert run.tables.read("holdout_edges").count() > 0
     rows = similar_nodes(run.tables, "7", 1000).rows
     assert [joined for _, _, joined in rows] == [frozenset((name, "7")) in edges for name, _, _ in rows]
@@ -90,12 +94,15 @@ def test_the_newest_run_is_asked_by_default_and_an_older_one_by_name(run):
     assert (older.run_id, older.rows == similar_nodes(run.tables, "7").rows) == ("older", False)
 
 
-@pytest.mark.parametrize(("node", "run_id", "message"), [
-    ("75000", None, r"there is no node '75000' in run 'newer'; its ids are whole numbers, such as '\d+'"),
-    ("x", None, "--node is 'x', and the ids of run 'newer' are whole numbers"),
-    (str(LONELY), None, "node '10000' has no edge in run 'newer', so its vector is zero"),
-    ("7", "newest", "there is no published run 'newest'. Did you mean 'newer'"),
-])
+@pytest.mark.parametrize(
+    ("node", "run_id", "message"),
+    [
+        ("75000", None, r"there is no node '75000' in run 'newer'; its ids are whole numbers, such as '\d+'"),
+        ("x", None, "--node is 'x', and the ids of run 'newer' are whole numbers"),
+        (str(LONELY), None, "node '10000' has no edge in run 'newer', so its vector is zero"),
+        ("7", "newest", "there is no published run 'newest'. Did you mean 'newer'"),
+    ],
+)
 def test_what_cannot_be_answered_is_told(run, node, run_id, message):
     with pytest.raises(RunError, match=message):
         similar_nodes(run.tables, node, run_id=run_id)
@@ -123,16 +130,22 @@ def test_the_table_agrees_with_numpy(run):
     for node in ("0", "33", "74"):
         mine = sorted((row for row in rows if row["src"] == node), key=lambda row: row["rank"])
         assert [row["rank"] for row in mine] == [1, 2, 3, 4]
-        assert [row["cosine"] for row in mine] == pytest.approx([score for _, score in expected(run, node, 4, int)],
-                                                                abs=1e-6)
-        assert all((numbers[row["src"]], numbers[row["dst"]]) == (row["src_node_id"], row["dst_node_id"])
-                   for row in mine)
+        assert [row["cosine"] for row in mine] == pytest.approx(
+            [score for _, score in expected(run, node, 4, int)], abs=1e-6
+        )
+        assert all(
+            (numbers[row["src"]], numbers[row["dst"]]) == (row["src_node_id"], row["dst_node_id"]) for row in mine
+        )
 
 
 def test_the_table_can_be_left_out(spark, tmp_path):
     graph = SmallGraph("pair", [(1, 2)])
-    config = make_config(write_graph(graph, tmp_path), tmp_path / "tables", embed={"dim": 4},
-                         predict={"links": {"top_k": 0}, "similar": {"top_k": 0}})
+    config = make_config(
+        write_graph(graph, tmp_path),
+        tmp_path / "tables",
+        embed={"dim": 4},
+        predict={"links": {"top_k": 0}, "similar": {"top_k": 0}},
+    )
     run = run_steps(spark, config, "without")
     assert run.details("predict_similar") == {"similar": 0}
     assert run.tables.read("similar_nodes").count() == 0

@@ -19,6 +19,7 @@ from graphseam.sections import InputConfig
 @pytest.fixture
 def look(tmp_path):
     """Write a file of these bytes (or this text) and look at it as the edges."""
+
     def look(content: bytes | str, name: str = "edges.csv", **settings: object) -> Source:
         path = tmp_path / name
         path.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -48,6 +49,7 @@ def refusal(config: InputConfig) -> str:
 @pytest.fixture
 def refused(tmp_path):
     """Write a file of these bytes (or this text) and give what the check says of it."""
+
     def refused(content: bytes | str, name: str = "edges.csv", **settings: object) -> str:
         path = tmp_path / name
         path.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -68,19 +70,22 @@ def test_parquet_is_known_by_its_bytes(tmp_path):
     assert (source.format, source.columns) == ("parquet", ("src", "dst", "note"))
 
 
-@pytest.mark.parametrize(("content", "delimiter", "columns"), [
-    ("src,dst\n1,2\n", ",", ("src", "dst")),
-    ("src\tdst\tweight\n1\t2\t3\n", "\t", ("src", "dst", "weight")),
-    ("dst;x;src\n1;2;3\n", ";", ("dst", "x", "src")),
-    ("src|dst\n1|2\n", "|", ("src", "dst")),
-    ("src dst\n1 2\n", WHITESPACE, ("src", "dst")),
-    (' "src" , "dst" \n1,2\n', ",", ("src", "dst")),
-    ('"src","dst"\n1,2\n', ",", ("src", "dst")),
-    ("\n\n# made by hand\n% and KONECT\nsrc,dst\n1,2\n", ",", ("src", "dst")),
-    ("\ufeffsrc,dst\r\n1,2\r\n", ",", ("src", "dst")),
-    ("src,dst\r1,2\r", ",", ("src", "dst")),
-    ("src,dst", ",", ("src", "dst")),
-])
+@pytest.mark.parametrize(
+    ("content", "delimiter", "columns"),
+    [
+        ("src,dst\n1,2\n", ",", ("src", "dst")),
+        ("src\tdst\tweight\n1\t2\t3\n", "\t", ("src", "dst", "weight")),
+        ("dst;x;src\n1;2;3\n", ";", ("dst", "x", "src")),
+        ("src|dst\n1|2\n", "|", ("src", "dst")),
+        ("src dst\n1 2\n", WHITESPACE, ("src", "dst")),
+        (' "src" , "dst" \n1,2\n', ",", ("src", "dst")),
+        ('"src","dst"\n1,2\n', ",", ("src", "dst")),
+        ("\n\n# made by hand\n% and KONECT\nsrc,dst\n1,2\n", ",", ("src", "dst")),
+        ("\ufeffsrc,dst\r\n1,2\r\n", ",", ("src", "dst")),
+        ("src,dst\r1,2\r", ",", ("src", "dst")),
+        ("src,dst", ",", ("src", "dst")),
+    ],
+)
 def test_a_header_gives_the_columns(look, content, delimiter, columns):
     """Delimiter and names from the first line that is neither blank nor comment; BOM and CRLF are no part of it."""
     source = look(content)
@@ -90,16 +95,19 @@ def test_a_header_gives_the_columns(look, content, delimiter, columns):
     assert not source.header.endswith("\r")
 
 
-@pytest.mark.parametrize(("content", "delimiter", "count"), [
-    ("1,2\n3,4\n", ",", 2),
-    ("1\t2\n", "\t", 2),
-    ("# Directed graph\n# FromNodeId\tToNodeId\n0\t1\n", "\t", 2),
-    ("# Nodes: 3\n  0   1\n", WHITESPACE, 2),
-    ("% sym\n1 2 0.5 1082008561\n", WHITESPACE, 4),
-    ("\ufeff1;2\r\n", ";", 2),
-    ("-1,+2\n", ",", 2),
-    ("ann,1\n", ",", 2),
-])
+@pytest.mark.parametrize(
+    ("content", "delimiter", "count"),
+    [
+        ("1,2\n3,4\n", ",", 2),
+        ("1\t2\n", "\t", 2),
+        ("# Directed graph\n# FromNodeId\tToNodeId\n0\t1\n", "\t", 2),
+        ("# Nodes: 3\n  0   1\n", WHITESPACE, 2),
+        ("% sym\n1 2 0.5 1082008561\n", WHITESPACE, 4),
+        ("\ufeff1;2\r\n", ";", 2),
+        ("-1,+2\n", ",", 2),
+        ("ann,1\n", ",", 2),
+    ],
+)
 def test_numbers_in_the_first_line_mean_no_header(look, content, delimiter, count):
     """Columns are then positions from 0, and the default names mean the usual places."""
     source = look(content)
@@ -147,13 +155,16 @@ def test_header_true_takes_numbers_for_names(look):
     assert (source.columns, source.header) == (("0", "1"), "0,1")
 
 
-@pytest.mark.parametrize(("settings", "message"), [
-    ({"src": "source"}, "has no column 'source' (input.src). Known: dst, follower, user_id."),
-    ({"src": "userid"}, "has no column 'userid' (input.src). Did you mean 'user_id'?"),
-    ({"src": "USER_ID"}, "has no column 'USER_ID' (input.src)."),
-    ({"src": "user_id", "dst": "folower"}, "has no column 'folower' (input.dst). Did you mean 'follower'?"),
-    ({"src": "user_id", "weight": "w"}, "has no column 'w' (input.weight)."),
-])
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"src": "source"}, "has no column 'source' (input.src). Known: dst, follower, user_id."),
+        ({"src": "userid"}, "has no column 'userid' (input.src). Did you mean 'user_id'?"),
+        ({"src": "USER_ID"}, "has no column 'USER_ID' (input.src)."),
+        ({"src": "user_id", "dst": "folower"}, "has no column 'folower' (input.dst). Did you mean 'follower'?"),
+        ({"src": "user_id", "weight": "w"}, "has no column 'w' (input.weight)."),
+    ],
+)
 @pytest.mark.parametrize("kind", ["parquet", "csv"])
 def test_a_wrong_column_is_answered_with_the_nearest(tmp_path, kind, settings, message):
     """The message has the file, the column, the key to change, the nearest name and all that are known."""
@@ -173,28 +184,34 @@ def test_packed_text_is_read_through(look, name, pack):
     assert look(pack(b"# a\nsrc,dst\n1,2\n"), name).columns == ("src", "dst")
 
 
-@pytest.mark.parametrize(("name", "content", "message"), [
-    ("e.csv.gz", b"src,dst\n1,2\n", "cannot be read: Not a gzipped file"),
-    ("e.csv.gz", gzip.compress(b"src,dst\n1,2\n", mtime=0)[:-9], "cannot be read: Compressed file ended before"),
-    ("e.csv.gz", gzip.compress(b"1,2\n" * 999, mtime=0)[:12] + b"\xff" * 40,
-     "cannot be read: Error -3 while decompressing"),
-    ("e.csv.gz", gzip.compress(b"", mtime=0), "holds no data line"),
-    ("e.csv.bz2", b"BZh9 and then nothing", "cannot be read: Invalid data stream"),
-    ("e.csv.xz", lzma.compress(b"src,dst\n1,2\n"), "is neither Parquet nor text"),
-    ("e.csv", gzip.compress(b"src,dst\n1,2\n", mtime=0), "is neither Parquet nor text"),
-    ("e.csv", "src,dst\n1,2\n".encode("utf-16"), "is neither Parquet nor text"),
-    ("e.csv", bytes(range(256)), "is neither Parquet nor text"),
-    ("e.csv", b"", "is empty (0 bytes)"),
-    ("e.csv", b"\n \r\n\t\n", "holds no data line, only blank lines and comments"),
-    ("e.csv", b"# nothing\n% here\n", "holds no data line, only blank lines and comments"),
-    ("e.csv", b"\xef\xbb\xbf# nothing\n", "holds no data line, only blank lines and comments"),
-    ("e.csv", b'"src,dst\n1,2\n', "has no column 'src' (input.src)"),
-    ("e.csv", b"justone\n", "has no column 'src' (input.src)"),
-    ("e.csv", b"5\n6\n", "has no column '1' (input.dst)"),
-    ("e.csv", b"x" * 200_000 + b",dst\n1,2\n", "has no column 'src' (input.src)"),
-    ("e.parquet", b"PAR1" + b"x" * 100 + b"PAR1", "is not a readable Parquet file"),
-    ("e.parquet", b"PAR1", "is not a readable Parquet file"),
-])
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("e.csv.gz", b"src,dst\n1,2\n", "cannot be read: Not a gzipped file"),
+        ("e.csv.gz", gzip.compress(b"src,dst\n1,2\n", mtime=0)[:-9], "cannot be read: Compressed file ended before"),
+        (
+            "e.csv.gz",
+            gzip.compress(b"1,2\n" * 999, mtime=0)[:12] + b"\xff" * 40,
+            "cannot be read: Error -3 while decompressing",
+        ),
+        ("e.csv.gz", gzip.compress(b"", mtime=0), "holds no data line"),
+        ("e.csv.bz2", b"BZh9 and then nothing", "cannot be read: Invalid data stream"),
+        ("e.csv.xz", lzma.compress(b"src,dst\n1,2\n"), "is neither Parquet nor text"),
+        ("e.csv", gzip.compress(b"src,dst\n1,2\n", mtime=0), "is neither Parquet nor text"),
+        ("e.csv", "src,dst\n1,2\n".encode("utf-16"), "is neither Parquet nor text"),
+        ("e.csv", bytes(range(256)), "is neither Parquet nor text"),
+        ("e.csv", b"", "is empty (0 bytes)"),
+        ("e.csv", b"\n \r\n\t\n", "holds no data line, only blank lines and comments"),
+        ("e.csv", b"# nothing\n% here\n", "holds no data line, only blank lines and comments"),
+        ("e.csv", b"\xef\xbb\xbf# nothing\n", "holds no data line, only blank lines and comments"),
+        ("e.csv", b'"src,dst\n1,2\n', "has no column 'src' (input.src)"),
+        ("e.csv", b"justone\n", "has no column 'src' (input.src)"),
+        ("e.csv", b"5\n6\n", "has no column '1' (input.dst)"),
+        ("e.csv", b"x" * 200_000 + b",dst\n1,2\n", "has no column 'src' (input.src)"),
+        ("e.parquet", b"PAR1" + b"x" * 100 + b"PAR1", "is not a readable Parquet file"),
+        ("e.parquet", b"PAR1", "is not a readable Parquet file"),
+    ],
+)
 def test_what_cannot_be_read_is_named(refused, tmp_path, name, content, message):
     """Broken packing, broken Parquet, binary files, files of nothing: the path, its key and what is wrong."""
     told = refused(content, name)

@@ -28,8 +28,9 @@ def test_rows_are_numbered_without_gaps_in_their_order(spark, num_parts):
     found = with_row_numbers(rows.repartition(num_parts).sort("value"), "number").collect()
     assert found[0].asDict().keys() == {"value", "other", "number"}
     values = sorted(row["value"] for row in rows.collect())
-    assert [(row["number"], row["value"]) for row in sorted(found, key=lambda row: row["number"])] == \
-        list(enumerate(values))
+    assert [(row["number"], row["value"]) for row in sorted(found, key=lambda row: row["number"])] == list(
+        enumerate(values)
+    )
 
 
 def test_no_rows_have_no_numbers_and_no_groups(spark):
@@ -53,22 +54,32 @@ def test_every_group_is_whole_and_called_once(spark, kind, in_place):
 
 
 def test_groups_meet_those_of_the_other_side_or_none(spark):
-    left = spark.createDataFrame([(1, 5, [1.5, 2.5], b"ab"), (1, 6, [0.1], b""), (2, -(1 << 63), [], b"c")],
-                                 "one INT, id BIGINT, vector ARRAY<FLOAT>, payload BINARY")
+    left = spark.createDataFrame(
+        [(1, 5, [1.5, 2.5], b"ab"), (1, 6, [0.1], b""), (2, -(1 << 63), [], b"c")],
+        "one INT, id BIGINT, vector ARRAY<FLOAT>, payload BINARY",
+    )
     right = spark.createDataFrame([(1, "x"), (3, "y"), (3, "z")], "other INT, name STRING")
 
     def meet(one, other):
         key = (one["one"] if len(one) else other["other"])[0]
         ids = pa.array([sorted(one["id"].to_pylist())], pa.list_(pa.int64()))
-        return pa.table({"key": pa.array([key.as_py()], pa.int32()), "ids": ids,
-                         "numbers": [float(sum(map(sum, one["vector"].to_pylist())))],
-                         "bytes": [b"".join(sorted(one["payload"].to_pylist()))],
-                         "names": ["".join(sorted(other["name"].to_pylist()))]})
+        return pa.table(
+            {
+                "key": pa.array([key.as_py()], pa.int32()),
+                "ids": ids,
+                "numbers": [float(sum(map(sum, one["vector"].to_pylist())))],
+                "bytes": [b"".join(sorted(one["payload"].to_pylist()))],
+                "names": ["".join(sorted(other["name"].to_pylist()))],
+            }
+        )
 
     schema = "key INT, ids ARRAY<BIGINT>, names STRING, numbers DOUBLE, bytes BINARY"
     found = map_group_pairs(left, right, ("one", "other"), meet, schema).sort("key").collect()
-    assert [(row["key"], row["ids"], row["names"], bytes(row["bytes"])) for row in found] == \
-        [(1, [5, 6], "x", b"ab"), (2, [-(1 << 63)], "", b"c"), (3, [], "yz", b"")]
+    assert [(row["key"], row["ids"], row["names"], bytes(row["bytes"])) for row in found] == [
+        (1, [5, 6], "x", b"ab"),
+        (2, [-(1 << 63)], "", b"c"),
+        (3, [], "yz", b""),
+    ]
     assert [row["numbers"] for row in found] == pytest.approx([4.1, 0, 0])
 
 
@@ -100,9 +111,13 @@ def test_what_a_line_cannot_give_is_told_before_anything_is_read(spark, tmp_path
     assert not (tmp_path / "tables").exists()
 
 
-@pytest.mark.parametrize(("line", "scala", "delta", "frames"), [
-    ("4.2", "2.13", "io.delta:delta-spark_4.2_2.13:4.4.0", "io.graphframes:graphframes-spark4_2.13:0.12.3"),
-    ("3.5", "2.12", "io.delta:delta-spark_2.12:3.3.2", "io.graphframes:graphframes-spark3_2.12:0.10.1")])
+@pytest.mark.parametrize(
+    ("line", "scala", "delta", "frames"),
+    [
+        ("4.2", "2.13", "io.delta:delta-spark_4.2_2.13:4.4.0", "io.graphframes:graphframes-spark4_2.13:0.12.3"),
+        ("3.5", "2.12", "io.delta:delta-spark_2.12:3.3.2", "io.graphframes:graphframes-spark3_2.12:0.10.1"),
+    ],
+)
 def test_coordinates_are_those_of_the_line(monkeypatch, line, scala, delta, frames):
     versions = {"delta-spark": delta.rsplit(":")[-1], "graphframes-py": frames.rsplit(":")[-1]}
     monkeypatch.setattr(spark_line, "version", versions.get)

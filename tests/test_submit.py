@@ -26,10 +26,10 @@ def config(tmp_path_factory):
     folder = tmp_path_factory.mktemp("submit")
     (folder / "run.toml").write_text(f"""
 [input]
-edges = "{LASTFM / 'edges.parquet'}"
-labels = "{LASTFM / 'labels.parquet'}"
+edges = "{LASTFM / "edges.parquet"}"
+labels = "{LASTFM / "labels.parquet"}"
 [output]
-root = "{folder / 'tables'}"
+root = "{folder / "tables"}"
 [partition]
 num_subgraphs = 8
 [embed]
@@ -43,8 +43,9 @@ holdout = 0.2
 def submit(job: str, *arguments: str) -> subprocess.CompletedProcess:
     command = [str(SUBMIT), "--master", "local[2]", "--driver-memory", "2g", str(REPOSITORY / "jobs" / f"{job}.py")]
     activated = {**os.environ, "PATH": f"{SUBMIT.parent}{os.pathsep}{os.environ['PATH']}"}  # it asks PATH for python3
-    return subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=1500, check=False,
-                          env=activated)
+    return subprocess.run(
+        [*command, *arguments], capture_output=True, text=True, timeout=1500, check=False, env=activated
+    )
 
 
 def rows(config: Path, table: str, run_id: str) -> list[dict]:
@@ -92,16 +93,21 @@ def test_cut_into_eight_scores_within_a_point_of_uncut(spark, tmp_path, evalkit)
     found = {}
     for count in (1, 8):
         output = tmp_path / f"{count}.parquet"
-        config = make_config({"edges": str(tmp_path / "split" / "train.parquet")}, tmp_path / str(count),
-                             partition={"num_subgraphs": count},
-                             predict={"links": {"top_k": 0}, "similar": {"top_k": 0}})
+        config = make_config(
+            {"edges": str(tmp_path / "split" / "train.parquet")},
+            tmp_path / str(count),
+            partition={"num_subgraphs": count},
+            predict={"links": {"top_k": 0}, "similar": {"top_k": 0}},
+        )
         export_table(run_steps(spark, config, "scored").tables, "embeddings", str(output))
         links = evalkit.lp_score(str(tmp_path / "split"), str(output), scorers=("cosine",))
-        found["links", count] = next(row["mean"] for row in links if (row["ratio"], row["metric"]) ==
-                                     ("uniform", "auc"))
+        found["links", count] = next(
+            row["mean"] for row in links if (row["ratio"], row["metric"]) == ("uniform", "auc")
+        )
         labels = evalkit.nc(str(LASTFM / "labels.parquet"), str(output), ratios=(0.5,), shuffles=2)
-        found["labels", count] = next(row["mean"] for row in labels if (row["form"], row["metric"]) ==
-                                      ("raw", "micro_f1"))
+        found["labels", count] = next(
+            row["mean"] for row in labels if (row["form"], row["metric"]) == ("raw", "micro_f1")
+        )
     assert found["links", 8] > found["links", 1] - 0.01
     assert found["labels", 8] > found["labels", 1] - 0.01
 
@@ -110,9 +116,16 @@ def test_cut_into_eight_scores_within_a_point_of_uncut(spark, tmp_path, evalkit)
 def test_default_settings_take_a_graph_of_another_kind(tmp_path, shared_data):
     """wikipedia_pos, dense and weighted, with its labels: nothing is tuned."""
     data = shared_data / "wikipedia_pos"
-    (tmp_path / "run.toml").write_text(f'[input]\nedges = "{data / "edges.parquet"}"\nweight = "weight"\n'
-                                       f'labels = "{data / "labels.parquet"}"\n[output]\nroot = "{tmp_path / "t"}"\n')
-    done = subprocess.run([sys.executable, "-m", "graphseam.cli", "run", str(tmp_path / "run.toml")],
-                          capture_output=True, text=True, timeout=1500, check=False)
+    (tmp_path / "run.toml").write_text(
+        f'[input]\nedges = "{data / "edges.parquet"}"\nweight = "weight"\n'
+        f'labels = "{data / "labels.parquet"}"\n[output]\nroot = "{tmp_path / "t"}"\n'
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "graphseam.cli", "run", str(tmp_path / "run.toml")],
+        capture_output=True,
+        text=True,
+        timeout=1500,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "Micro-F1" in done.stdout

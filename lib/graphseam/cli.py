@@ -13,16 +13,22 @@ from rich.console import Console
 from graphseam.entry import one_clear_line
 from graphseam.errors import InputError, RunError, nearest
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
-                  help="Embeddings of graphs too large for one machine, on Spark.")
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Embeddings of graphs too large for one machine, on Spark.",
+)
 Root = Annotated[str, typer.Option(help="Directory of the tables: output.root of the run.")]
 
 
 @app.command()
 def run(
     config: Annotated[str, typer.Argument(help="TOML file, such as conf/demo.toml.")],
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE",
-                                                   help="Override a setting; may be repeated.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override a setting; may be repeated."),
+    ] = None,
     run_id: Annotated[str | None, typer.Option(help="Name of the run; an unfinished one is taken up again.")] = None,
 ) -> None:
     """Run the whole pipeline in a local Spark session."""
@@ -36,8 +42,11 @@ def run(
 
 
 @app.command()
-def sql(root: Root, query: Annotated[str, typer.Argument(help="One SELECT over the tables and views.")],
-        limit: Annotated[int, typer.Option(help="Rows shown at most.", min=1)] = 50) -> None:
+def sql(
+    root: Root,
+    query: Annotated[str, typer.Argument(help="One SELECT over the tables and views.")],
+    limit: Annotated[int, typer.Option(help="Rows shown at most.", min=1)] = 50,
+) -> None:
     """Query the tables of all runs, and the views of the newest published one."""
     from pyspark.errors import PySparkException
 
@@ -51,8 +60,11 @@ def sql(root: Root, query: Annotated[str, typer.Argument(help="One SELECT over t
         rows = found.limit(limit + 1).collect()
     except PySparkException as error:
         message = (error.getMessage() or str(error)).splitlines()[0]
-        known = f" Tables: {', '.join(table_names())}. Views: {', '.join(view_names())}." \
-            if "TABLE_OR_VIEW_NOT_FOUND" in message else ""
+        known = (
+            f" Tables: {', '.join(table_names())}. Views: {', '.join(view_names())}."
+            if "TABLE_OR_VIEW_NOT_FOUND" in message
+            else ""
+        )
         raise RunError(f"the query failed: {message}{known}") from None
     console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 200)
     print_rows(found.columns, rows[:limit], console)
@@ -99,8 +111,11 @@ def similar(
     found = similar_nodes(_open(root), node, top_k, run_id)
     console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 120)
     console.print(f"Nodes similar to {found.node}, run {found.run_id}", soft_wrap=True)
-    print_rows(("node", "cosine", "edge"), [(other, f"{cosine:.4f}", "yes" if joined else "no")
-                                            for other, cosine, joined in found.rows], console)
+    print_rows(
+        ("node", "cosine", "edge"),
+        [(other, f"{cosine:.4f}", "yes" if joined else "no") for other, cosine, joined in found.rows],
+        console,
+    )
 
 
 @app.command()
@@ -108,10 +123,16 @@ def place(
     root: Root,
     edges: Annotated[str, typer.Option(help="Edges that join new nodes to those of the run, or to each other.")],
     run_id: Annotated[str | None, typer.Option(help="A published run; the newest where not given.")] = None,
-    batch: Annotated[str | None, typer.Option(help="Name of the batch, replaced where it is there already; the "
-                                                   "file's name where not given.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="How to read the edges, "
-                                                   "input.*, and place.*; may be repeated.")] = None,
+    batch: Annotated[
+        str | None,
+        typer.Option(help="Name of the batch, replaced where it is there already; the file's name where not given."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="SECTION.KEY=VALUE", help="How to read the edges, input.*, and place.*; may be repeated."
+        ),
+    ] = None,
 ) -> None:
     """Give nodes that arrived after a run vectors, links and labels, without a new run."""
     from graphseam.config import check_run_id, config_of
@@ -132,10 +153,15 @@ def place(
 @app.command()
 def partition_report(
     root: Root,
-    run_id: Annotated[str | None, typer.Option(
-        help="A run whose partition is done, published or not; the newest where not given.")] = None,
-    components: Annotated[bool, typer.Option(
-        "--components", help="Also count the connected components, by GraphFrames (see `graphseam jars`).")] = False,
+    run_id: Annotated[
+        str | None, typer.Option(help="A run whose partition is done, published or not; the newest where not given.")
+    ] = None,
+    components: Annotated[
+        bool,
+        typer.Option(
+            "--components", help="Also count the connected components, by GraphFrames (see `graphseam jars`)."
+        ),
+    ] = False,
 ) -> None:
     """Show at a glance whether the graph cuts well: each level's subgraphs, captured edges, border and balance."""
     from graphseam.partition.report import components_told, print_levels, read_levels
@@ -151,12 +177,21 @@ def partition_report(
 
 @app.command()
 def jars(
-    fetch: Annotated[str | None, typer.Option(help="delta, graphframes or all: put its jars into the installed "
-                                                   "Spark, or into the folder --to.")] = None,
-    to: Annotated[Path | None, typer.Option(help="A folder for the jars, to carry to a cluster without a network: "
-                                                 "spark-submit --jars DIR/*.jar, apart by commas.")] = None,
-    source: Annotated[Path | None, typer.Option("--from", help="A folder that holds them, filled by --to on a machine "
-                                                               "with a network.")] = None,
+    fetch: Annotated[
+        str | None,
+        typer.Option(help="delta, graphframes or all: put its jars into the installed Spark, or into the folder --to."),
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder for the jars, to carry to a cluster without a network: "
+            "spark-submit --jars DIR/*.jar, apart by commas."
+        ),
+    ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", help="A folder that holds them, filled by --to on a machine with a network."),
+    ] = None,
 ) -> None:
     """List the jars that this Spark needs beside its own, with their coordinates, or fetch them."""
     from graphseam.jars import PACKAGES, print_packages
@@ -164,8 +199,9 @@ def jars(
 
     if fetch is None:
         if to or source:
-            raise InputError("--to and --from tell where jars go and come from; say which by --fetch, as in "
-                             "--fetch all")
+            raise InputError(
+                "--to and --from tell where jars go and come from; say which by --fetch, as in --fetch all"
+            )
         print_packages(Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 120))
         return
     if fetch not in ("all", *PACKAGES):
@@ -204,8 +240,11 @@ def _check_root(root: str) -> None:
 
     if not has_table(root):
         there = Path(root)
-        hint = nearest(there.name, [entry.name for entry in there.parent.glob("*") if entry.is_dir()]) \
-            .split(" Known:")[0] if there.parent.is_dir() else ""
+        hint = (
+            nearest(there.name, [entry.name for entry in there.parent.glob("*") if entry.is_dir()]).split(" Known:")[0]
+            if there.parent.is_dir()
+            else ""
+        )
         raise InputError(f"{root!r} holds no graphseam tables; give the output.root of a run.{hint}")
 
 
@@ -233,8 +272,10 @@ def main() -> None:
         if os.environ.get("GRAPHSEAM_TRACEBACK"):
             raise
         reason = next((line for line in reversed(str(error).splitlines()) if "Error:" in line), str(error))
-        print(f"graphseam: Spark failed: {reason.strip().splitlines()[0]}; GRAPHSEAM_TRACEBACK=1 shows where",
-              file=sys.stderr)
+        print(
+            f"graphseam: Spark failed: {reason.strip().splitlines()[0]}; GRAPHSEAM_TRACEBACK=1 shows where",
+            file=sys.stderr,
+        )
         sys.exit(1)
 
 

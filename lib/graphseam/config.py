@@ -56,22 +56,28 @@ class Config:
         if not (self.output.root or self.output.catalog):
             raise ConfigError("output.root is not set; give the directory for the tables (or output.catalog)")
         if bool(self.input.split) != bool(self.evaluate.held_out):
-            there, missing = ("input.split", "evaluate.held_out") if self.input.split else \
-                ("evaluate.held_out", "input.split")
-            raise ConfigError(f"{there} is set and {missing} is not; give both, the column and the values in it that "
-                              "mark held-out edges, or neither")
+            there, missing = (
+                ("input.split", "evaluate.held_out") if self.input.split else ("evaluate.held_out", "input.split")
+            )
+            raise ConfigError(
+                f"{there} is set and {missing} is not; give both, the column and the values in it that "
+                "mark held-out edges, or neither"
+            )
         self._check_links()
 
     def _check_links(self) -> None:
         links = self.predict.links
         if (links.candidates == "pairs") != bool(self.input.pairs):
-            raise ConfigError('predict.links.candidates = "pairs" and input.pairs belong together; one of them is '
-                              "not set")
+            raise ConfigError(
+                'predict.links.candidates = "pairs" and input.pairs belong together; one of them is not set'
+            )
         if self.input.node_type and not self.input.nodes:
             raise ConfigError("input.node_type is set, and input.nodes is not; give the table that has the column")
         if (links.src_type or links.dst_type) and not self.input.node_type:
-            raise ConfigError("predict.links.src_type or dst_type is set, and input.node_type is not; give the column "
-                              "of input.nodes that holds the types")
+            raise ConfigError(
+                "predict.links.src_type or dst_type is set, and input.node_type is not; give the column "
+                "of input.nodes that holds the types"
+            )
 
     @property
     def holds_out(self) -> bool:
@@ -96,8 +102,9 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
     except (OSError, ValueError) as error:  # no permission, too long a name, a NUL in it
-        raise ConfigError(f"the configuration file {str(path)[:200]!r} cannot be opened: "
-                          f"{getattr(error, 'strerror', None) or error}") from None
+        raise ConfigError(
+            f"the configuration file {str(path)[:200]!r} cannot be opened: {getattr(error, 'strerror', None) or error}"
+        ) from None
     for override in overrides:
         _apply(tree, override)
     return _build(Config, tree, prefix="")
@@ -148,8 +155,11 @@ def _value(wanted: type, value: Any, key: str) -> Any:
         return _build(wanted, value, prefix=key + ".")
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if wanted is str and isinstance(value, (int, bool)) and key in (
-            "input.src", "input.dst", "input.weight", "input.split", "input.header", "evaluate.held_out"):
+    if (
+        wanted is str
+        and isinstance(value, (int, bool))
+        and key in ("input.src", "input.dst", "input.weight", "input.split", "input.header", "evaluate.held_out")
+    ):
         return str(value).lower()  # a column's position, or header = true, needs no quotes
     if type(value) is not wanted:
         kinds = {str: "text in quotes", int: "a whole number", float: "a number", bool: "true or false"}

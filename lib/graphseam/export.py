@@ -15,20 +15,40 @@ from graphseam.errors import ConfigError, RunError, nearest
 from graphseam.session import build_session
 from graphseam.tables import PUBLIC_TABLES, Tables, view_names
 
-ID_COLUMNS = {"nodes": ["id"], "embeddings": ["id"], "current_embeddings": ["id"], "node_predictions": ["id"],
-              "node_labels": ["id"], "link_predictions": ["src", "dst"], "top_links": ["src", "dst"],
-              "similar_nodes": ["src", "dst"], "placed_nodes": ["id"], "placed_links": ["src", "dst"],
-              "placed_labels": ["id"]}
-ORDERS = {"link_predictions": ["src_node_id", "rank"], "similar_nodes": ["src_node_id", "rank"],
-          "node_predictions": ["node_id", "rank"],
-          "embeddings": ["node_id"], "current_embeddings": ["node_id"], "nodes": ["node_id"],
-          "node_labels": ["node_id"], "label_quality": ["label"], "placed_nodes": ["batch", "node_id"],
-          "placed_links": ["batch", "src_node_id", "rank"], "placed_labels": ["batch", "node_id", "rank"]}
-PUBLIC_COLUMNS = {"embeddings": ["id", "vector"], "current_embeddings": ["id", "vector"],
-                  "link_predictions": ["src", "dst", "probability", "rank", "score"],
-                  "similar_nodes": ["src", "dst", "cosine", "rank"],
-                  "node_predictions": ["id", "label", "probability", "rank", "source"],
-                  "node_labels": ["id", "label", "probability", "label_f1", "label_precision", "source"]}
+ID_COLUMNS = {
+    "nodes": ["id"],
+    "embeddings": ["id"],
+    "current_embeddings": ["id"],
+    "node_predictions": ["id"],
+    "node_labels": ["id"],
+    "link_predictions": ["src", "dst"],
+    "top_links": ["src", "dst"],
+    "similar_nodes": ["src", "dst"],
+    "placed_nodes": ["id"],
+    "placed_links": ["src", "dst"],
+    "placed_labels": ["id"],
+}
+ORDERS = {
+    "link_predictions": ["src_node_id", "rank"],
+    "similar_nodes": ["src_node_id", "rank"],
+    "node_predictions": ["node_id", "rank"],
+    "embeddings": ["node_id"],
+    "current_embeddings": ["node_id"],
+    "nodes": ["node_id"],
+    "node_labels": ["node_id"],
+    "label_quality": ["label"],
+    "placed_nodes": ["batch", "node_id"],
+    "placed_links": ["batch", "src_node_id", "rank"],
+    "placed_labels": ["batch", "node_id", "rank"],
+}
+PUBLIC_COLUMNS = {
+    "embeddings": ["id", "vector"],
+    "current_embeddings": ["id", "vector"],
+    "link_predictions": ["src", "dst", "probability", "rank", "score"],
+    "similar_nodes": ["src", "dst", "cosine", "rank"],
+    "node_predictions": ["id", "label", "probability", "rank", "source"],
+    "node_labels": ["id", "label", "probability", "label_f1", "label_precision", "source"],
+}
 
 
 def check_output(output: str) -> None:

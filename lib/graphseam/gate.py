@@ -67,39 +67,65 @@ def gate(run: Run) -> dict[str, Any]:
         return {"told": "no run is published yet, so there is none to compare with", "compared": 0}
     ingested = run.details("ingest")
     new = _measures(run, run.run_id, {"nodes": ingested["nodes"], "edges": ingested["edges"]})
-    checks = compare(new, _measures(run, previous_run["run_id"], {
-        "nodes": previous_run["num_nodes"], "edges": previous_run["num_edges"]}), settings.max_drop)
-    run.tables.write_rows("gate_checks", [{
-        "previous_run_id": previous_run["run_id"], **dict(zip(("task", "metric", "variant", "scorer"), check.measure,
-                                                              strict=True)),
-        "value": check.value, "previous_value": check.previous_value, "fall": check.fall,
-        "max_drop": check.max_drop, "passed": check.passed} for check in checks])
+    checks = compare(
+        new,
+        _measures(
+            run, previous_run["run_id"], {"nodes": previous_run["num_nodes"], "edges": previous_run["num_edges"]}
+        ),
+        settings.max_drop,
+    )
+    run.tables.write_rows(
+        "gate_checks",
+        [
+            {
+                "previous_run_id": previous_run["run_id"],
+                **dict(zip(("task", "metric", "variant", "scorer"), check.measure, strict=True)),
+                "value": check.value,
+                "previous_value": check.previous_value,
+                "fall": check.fall,
+                "max_drop": check.max_drop,
+                "passed": check.passed,
+            }
+            for check in checks
+        ],
+    )
     failed = [check for check in checks if not check.passed]
     if failed:
         more = f", and {len(failed) - NUM_TOLD} more (see gate_checks)" if len(failed) > NUM_TOLD else ""
-        raise GateError(f"run {run.run_id!r} is not published, being worse than run {previous_run['run_id']!r}: "
-                        f"{'; '.join(map(str, failed[:NUM_TOLD]))}{more}; gate.max_drop allows "
-                        f"{settings.max_drop:.1%}. Where that is right all the same, jobs/publish.py publishes it")
+        raise GateError(
+            f"run {run.run_id!r} is not published, being worse than run {previous_run['run_id']!r}: "
+            f"{'; '.join(map(str, failed[:NUM_TOLD]))}{more}; gate.max_drop allows "
+            f"{settings.max_drop:.1%}. Where that is right all the same, jobs/publish.py publishes it"
+        )
     worst = f"; the worst, {checks[0]}" if checks and (checks[0].fall or 0) > 0 else ""
-    return {"told": f"{len(checks)} measures as good as in run {previous_run['run_id']}{worst}",
-            "compared": len(checks), "previous_run_id": previous_run["run_id"]}
+    return {
+        "told": f"{len(checks)} measures as good as in run {previous_run['run_id']}{worst}",
+        "compared": len(checks),
+        "previous_run_id": previous_run["run_id"],
+    }
 
 
 def _newest_published(run: Run) -> Any:
     """The row of runs that this run is compared with: the newest published, or that before it where it is published."""
     published = run.tables.published("num_nodes", "num_edges")
     places = [row["run_id"] for row in published]
-    older = published[places.index(run.run_id) + 1:] if run.run_id in places else published
+    older = published[places.index(run.run_id) + 1 :] if run.run_id in places else published
     return older[0] if older else None
 
 
 def _measures(run: Run, run_id: str, counts: dict[str, int]) -> dict[Measure, float]:
     """The configured measures of a run: of the whole graph, by its own scorers, and its counts."""
     names = run.config.gate.names
-    rows = run.tables.all_runs("metrics").where(F.col("run_id") == run_id).where("stratum = 'all'") \
-        .where(F.col("metric").isin(*names) & F.col("scorer").isin(*OWN_SCORERS)).collect()  # some tens of rows
-    found: dict[Measure, float] = {(row["task"], row["metric"], row["variant"], row["scorer"]): row["value"]
-                                   for row in rows}
+    rows = (
+        run.tables.all_runs("metrics")
+        .where(F.col("run_id") == run_id)
+        .where("stratum = 'all'")
+        .where(F.col("metric").isin(*names) & F.col("scorer").isin(*OWN_SCORERS))
+        .collect()
+    )  # some tens of rows
+    found: dict[Measure, float] = {
+        (row["task"], row["metric"], row["variant"], row["scorer"]): row["value"] for row in rows
+    }
     return found | {("graph", name, "", ""): float(count) for name, count in counts.items() if name in names}
 
 

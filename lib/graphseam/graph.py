@@ -46,8 +46,13 @@ class Graph:
         return sp.csr_matrix(sp.diags(1.0 / np.maximum(self.degrees, 1e-300)) @ self.adjacency)
 
     @staticmethod
-    def from_edges(src: np.ndarray, dst: np.ndarray, weight: np.ndarray,
-                   extra_nodes: np.ndarray | None = None, directed: bool = False) -> Graph:
+    def from_edges(
+        src: np.ndarray,
+        dst: np.ndarray,
+        weight: np.ndarray,
+        extra_nodes: np.ndarray | None = None,
+        directed: bool = False,
+    ) -> Graph:
         """The graph of edges in any order; `extra_nodes` are those that may have none.
 
         Cost: one sort of the edges. Twice-given and two-way edges are added up.
@@ -70,5 +75,4 @@ class Graph:
     def from_arrow(edges: pa.Table, nodes: pa.Table | None = None, directed: bool = False) -> Graph:
         """The graph of a table with columns src, dst, weight (and of nodes with column node_id), rows in any order."""
         src, dst, weight = (edges[name].to_numpy() for name in ("src", "dst", "weight"))
-        return Graph.from_edges(src, dst, weight, None if nodes is None else nodes["node_id"].to_numpy(),
-                                directed)
+        return Graph.from_edges(src, dst, weight, None if nodes is None else nodes["node_id"].to_numpy(), directed)

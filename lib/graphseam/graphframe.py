@@ -15,14 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
-from pyspark.sql.types import (
-    ArrayType,
-    BinaryType,
-    DataType,
-    MapType,
-    StringType,
-    StructType,
-)
+from pyspark.sql.types import ArrayType, BinaryType, DataType, MapType, StringType, StructType
 
 from graphseam import folders
 from graphseam.config import Config, check_run_id, config_of, put
@@ -51,8 +44,15 @@ class VertexEdges(NamedTuple):
 AnyGraph = TypeVar("AnyGraph", "GraphFrame", VertexEdges)
 
 
-def embed(graph: AnyGraph, root: str, weight: str = "", label: str = "", directed: bool = False,
-          run_id: str | None = None, settings: Mapping[str, object] | None = None) -> AnyGraph:
+def embed(
+    graph: AnyGraph,
+    root: str,
+    weight: str = "",
+    label: str = "",
+    directed: bool = False,
+    run_id: str | None = None,
+    settings: Mapping[str, object] | None = None,
+) -> AnyGraph:
     """Run the whole pipeline on a GraphFrame; returns one with the results, of published tables.
 
     graph: ids of any type, any further columns. root: the directory that gets the tables. weight: a column of the
@@ -91,8 +91,9 @@ def with_results(graph: AnyGraph, root: str, run_id: str | None = None) -> AnyGr
     tables = Tables(spark, OutputConfig(root=root), run_id)
     runs: list[str] = [str(row["run_id"]) for row in tables.published()]
     if not runs or run_id not in (None, *runs):
-        raise RunError(f"{root!r} has no published run{'' if run_id is None else f' {run_id!r}'}."
-                       f"{nearest(run_id or '', runs)}")
+        raise RunError(
+            f"{root!r} has no published run{'' if run_id is None else f' {run_id!r}'}.{nearest(run_id or '', runs)}"
+        )
     tables = Tables(spark, OutputConfig(root=root), run_id or runs[0])
     return type(graph)(_vertices(graph.vertices, tables), _edges(graph, tables))
 
@@ -104,8 +105,10 @@ def _vertices(vertices: DataFrame, tables: Tables) -> DataFrame:
     if not predicted.isEmpty():
         ranked = F.sort_array(F.collect_list(F.struct("rank", "label", "probability")))
         lists = predicted.groupBy(F.col("id").alias("_key")).agg(
-            F.transform(ranked, lambda one: F.struct(one["label"].alias("label"),
-                                                     one["probability"].alias("probability"))).alias(LABELS))
+            F.transform(
+                ranked, lambda one: F.struct(one["label"].alias("label"), one["probability"].alias("probability"))
+            ).alias(LABELS)
+        )
         found = found.join(lists, on="_key", how="left")
     added = [name for name in (VECTOR, LABELS) if name in found.columns]
     return found.select(*[F.col(f"`{name}`") for name in vertices.columns], *added)
@@ -122,8 +125,9 @@ def _edges(graph: AnyGraph, tables: Tables) -> DataFrame:
         links = links.join(ids, on=end, how="inner")
     kinds = {field.name: field.dataType for field in graph.edges.schema.fields}
     filled = {"src": F.col("_src"), "dst": F.col("_dst")}
-    predicted = links.select(*[filled.get(name, F.lit(None)).cast(kind).alias(name) for name, kind in kinds.items()],
-                             PROBABILITY)
+    predicted = links.select(
+        *[filled.get(name, F.lit(None)).cast(kind).alias(name) for name, kind in kinds.items()], PROBABILITY
+    )
     return graph.edges.withColumn(PROBABILITY, F.lit(None).cast("double")).unionByName(predicted)
 
 
@@ -141,15 +145,27 @@ def _check_columns(graph: AnyGraph, weight: str, label: str) -> None:
 def _check_free(graph: AnyGraph) -> None:
     for kind, name in (("vertices", VECTOR), ("vertices", LABELS), ("edges", PROBABILITY)):
         if name in getattr(graph, kind).columns:
-            raise InputError(f"the graph's {kind} have a column {name!r} already, which the results are to be put in; "
-                             "rename or drop it first")
+            raise InputError(
+                f"the graph's {kind} have a column {name!r} already, which the results are to be put in; "
+                "rename or drop it first"
+            )
 
 
-def _config(graph: AnyGraph, place: str, root: str, weighted: bool, labelled: bool, directed: bool,
-            settings: Mapping[str, object]) -> Config:
+def _config(
+    graph: AnyGraph,
+    place: str,
+    root: str,
+    weighted: bool,
+    labelled: bool,
+    directed: bool,
+    settings: Mapping[str, object],
+) -> Config:
     kind = graph.vertices.schema["id"].dataType
     source: dict[str, object] = {
-        "graphframe": place, "directed": directed, "id_type": "integer" if isinstance(kind, INTEGERS) else "string"}
+        "graphframe": place,
+        "directed": directed,
+        "id_type": "integer" if isinstance(kind, INTEGERS) else "string",
+    }
     if weighted:
         source["weight"] = "weight"
     if labelled:
@@ -158,8 +174,10 @@ def _config(graph: AnyGraph, place: str, root: str, weighted: bool, labelled: bo
     for key, value in settings.items():
         section, _, name = key.rpartition(".")
         if section.partition(".")[0] in ("", "input", "output"):
-            raise ConfigError(f"settings has the key {key!r}; give section.key as in a configuration, such as "
-                              '"embed.dim", but neither input nor output, which are the graph and root')
+            raise ConfigError(
+                f"settings has the key {key!r}; give section.key as in a configuration, such as "
+                '"embed.dim", but neither input nor output, which are the graph and root'
+            )
         put(tree, section, name, value, f"settings has the key {key!r}")
     return config_of(tree)
 
@@ -177,8 +195,9 @@ def _inputs(graph: AnyGraph, weight: str, label: str) -> dict[str, DataFrame]:
         known = F.col(f"`{label}`")
         if isinstance(vertices.schema[label].dataType, ArrayType):
             known = F.explode(known)
-        wanted["labels"] = vertices.select(_key(vertices, "id").alias("id"), known.cast("string").alias("label")) \
-            .where(F.trim("label") != "")
+        wanted["labels"] = vertices.select(_key(vertices, "id").alias("id"), known.cast("string").alias("label")).where(
+            F.trim("label") != ""
+        )
     return wanted
 
 
@@ -202,8 +221,10 @@ def _check_blanks(vertices: DataFrame) -> None:
     if isinstance(vertices.schema["id"].dataType, StringType):
         padded = vertices.where(F.col("id") != F.trim("id")).select("id").first()
         if padded is not None:
-            raise InputError(f"the graph's vertices have ids that begin or end with a blank, such as {padded['id']!r}; "
-                             "trim them in vertices and edges")
+            raise InputError(
+                f"the graph's vertices have ids that begin or end with a blank, such as {padded['id']!r}; "
+                "trim them in vertices and edges"
+            )
 
 
 def _key(rows: DataFrame, name: str) -> Column:
@@ -224,7 +245,8 @@ def _require_delta(spark: SparkSession) -> None:
         raise ConfigError(
             "this Spark session has no Delta; stop it, and start one by graphseam.build_session(local=True) on a "
             f"laptop, or on a cluster with --packages {delta_coordinate()} --conf spark.sql.extensions={extension} "
-            "and what else conf/spark-cluster.conf sets")
+            "and what else conf/spark-cluster.conf sets"
+        )
 
 
 @contextmanager

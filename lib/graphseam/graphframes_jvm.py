@@ -39,9 +39,11 @@ def has_graphframes(spark: SparkSession) -> bool:
 def require_graphframes(spark: SparkSession, what: str) -> None:
     """ConfigError with the jar's coordinate unless the session has it."""
     if not has_graphframes(spark):
-        raise ConfigError(f"{what} needs GraphFrames' jar, and this Spark session has none; start it with --packages "
-                          f"{graphframes_coordinate()} (spark.jars.packages), or put the jar into the installed Spark "
-                          "once by `graphseam jars --fetch graphframes`. Everything else works without it")
+        raise ConfigError(
+            f"{what} needs GraphFrames' jar, and this Spark session has none; start it with --packages "
+            f"{graphframes_coordinate()} (spark.jars.packages), or put the jar into the installed Spark "
+            "once by `graphseam jars --fetch graphframes`. Everything else works without it"
+        )
 
 
 @contextmanager
@@ -55,16 +57,25 @@ def label_propagation(edges: DataFrame, seed: int, checkpoint_dir: str | None) -
     """
     from graphframes import GraphFrame
 
-    ends = edges.select(F.explode(F.array(
-        F.struct("src", "dst"), F.struct(F.col("dst").alias("src"), F.col("src").alias("dst")))).alias("end"))
+    ends = edges.select(
+        F.explode(
+            F.array(F.struct("src", "dst"), F.struct(F.col("dst").alias("src"), F.col("src").alias("dst")))
+        ).alias("end")
+    )
     listens = Window.partitionBy("end.dst").orderBy(uniform(seed, F.lit("lpa"), "end.src", "end.dst"), "end.src")
-    heard = ends.withColumn("place", F.row_number().over(listens)).where(F.col("place") <= LPA_MOST_NEIGHBOURS) \
-        .select("end.src", "end.dst").persist()
+    heard = (
+        ends.withColumn("place", F.row_number().over(listens))
+        .where(F.col("place") <= LPA_MOST_NEIGHBOURS)
+        .select("end.src", "end.dst")
+        .persist()
+    )
     vertices = heard.select(F.col("dst").alias("id")).distinct().persist()
     with _checkpoints(edges.sparkSession, checkpoint_dir) as local, _freed(heard, vertices) as kept:
         labels = GraphFrame(vertices, heard).labelPropagation(
-            LPA_ITERATIONS, algorithm="graphframes",  # "graphx" breaks ties by the order in which messages arrive
-            use_local_checkpoints=local)
+            LPA_ITERATIONS,
+            algorithm="graphframes",  # "graphx" breaks ties by the order in which messages arrive
+            use_local_checkpoints=local,
+        )
         kept.append(labels)
         yield labels.select(F.col("id").alias("node_id"), "label")
 
@@ -82,7 +93,8 @@ def connected_components(edges: DataFrame, checkpoint_dir: str | None) -> Iterat
     vertices = pairs.select(F.explode(F.array("src", "dst")).alias("id")).distinct().persist()
     with _checkpoints(edges.sparkSession, checkpoint_dir) as local, _freed(pairs, vertices) as kept:
         components = GraphFrame(vertices, pairs).connectedComponents(
-            broadcastThreshold=NO_BROADCAST, max_iter=NO_LIMIT, use_local_checkpoints=local)
+            broadcastThreshold=NO_BROADCAST, max_iter=NO_LIMIT, use_local_checkpoints=local
+        )
         kept.append(components)
         yield components.select(F.col("id").alias("node_id"), "component")
 

@@ -100,9 +100,11 @@ def _sentence_for_the_dead() -> str | None:
     """Of a JVM that has ended or is about to. One that spark-submit started leaves no status to this process."""
     if UNDER_SUBMIT in os.environ:
         heap = _configured(DRIVER)
-        return ("the Java process of Spark's driver ended in the middle of the work, and its log says why; if by an "
-                f"OutOfMemoryError: its heap is {heap} (spark.driver.memory), give it more by spark-submit "
-                f"--driver-memory {_doubled(heap)}")
+        return (
+            "the Java process of Spark's driver ended in the middle of the work, and its log says why; if by an "
+            f"OutOfMemoryError: its heap is {heap} (spark.driver.memory), give it more by spark-submit "
+            f"--driver-memory {_doubled(heap)}"
+        )
     process = getattr(SparkContext._gateway, "proc", None)
     with suppress(subprocess.TimeoutExpired):
         if process is not None and process.wait(EXIT_WAIT_S) == EXIT_CODE:
@@ -119,13 +121,19 @@ def _sentence(reason: str, on_executor: bool) -> str:
     heap = _configured(key)
     more = _doubled(heap)
     if on_executor:
-        return (f"an executor of Spark ran out of memory ({reason}): its Java heap is {heap}, shared by the tasks that "
-                f"run in it at once; raise {key} to {more}, or let fewer run at once by spark.executor.cores")
+        return (
+            f"an executor of Spark ran out of memory ({reason}): its Java heap is {heap}, shared by the tasks that "
+            f"run in it at once; raise {key} to {more}, or let fewer run at once by spark.executor.cores"
+        )
     if UNDER_SUBMIT in os.environ:
-        return (f"the driver of Spark ran out of memory ({reason}): its Java heap is {heap} ({key}); start it with "
-                f"spark-submit --driver-memory {more}")
-    return (f"Spark ran out of memory ({reason}): the Java heap of this session is {heap} ({key}); give it more, by "
-            f"{LOCAL_HEAP}={more} in the environment of the command")
+        return (
+            f"the driver of Spark ran out of memory ({reason}): its Java heap is {heap} ({key}); start it with "
+            f"spark-submit --driver-memory {more}"
+        )
+    return (
+        f"Spark ran out of memory ({reason}): the Java heap of this session is {heap} ({key}); give it more, by "
+        f"{LOCAL_HEAP}={more} in the environment of the command"
+    )
 
 
 def _doubled(heap: str) -> str:

@@ -21,9 +21,16 @@ from graphseam.errors import InputError
 from graphseam.spark_line import delta_coordinate, graphframes_coordinate, scala_line, spark_jars
 
 # Spark ships these itself; a second copy could only disagree with it.
-SHIPPED_WITH_SPARK = ("org.apache.hadoop:*", "org.apache.parquet:*", "org.apache.logging.log4j:*", "org.slf4j:*",
-                      "com.fasterxml.jackson.core:*", "com.fasterxml.jackson.datatype:*", "org.roaringbitmap:*",
-                      "org.scala-lang:*")
+SHIPPED_WITH_SPARK = (
+    "org.apache.hadoop:*",
+    "org.apache.parquet:*",
+    "org.apache.logging.log4j:*",
+    "org.slf4j:*",
+    "com.fasterxml.jackson.core:*",
+    "com.fasterxml.jackson.datatype:*",
+    "org.roaringbitmap:*",
+    "org.scala-lang:*",
+)
 
 
 @dataclass(frozen=True)
@@ -45,10 +52,20 @@ class Package:
 
 
 PACKAGES = {
-    "delta": Package("delta", "needed: every table is one of Delta's", delta_coordinate, "delta-spark_",
-                     ("delta-spark_", "delta-storage-", "io.delta_", "unitycatalog")),
-    "graphframes": Package("graphframes", "for graphseam.embed and partition.method = \"graphframes_lpa\"",
-                           graphframes_coordinate, "graphframes-spark", ("graphframes-",)),
+    "delta": Package(
+        "delta",
+        "needed: every table is one of Delta's",
+        delta_coordinate,
+        "delta-spark_",
+        ("delta-spark_", "delta-storage-", "io.delta_", "unitycatalog"),
+    ),
+    "graphframes": Package(
+        "graphframes",
+        'for graphseam.embed and partition.method = "graphframes_lpa"',
+        graphframes_coordinate,
+        "graphframes-spark",
+        ("graphframes-",),
+    ),
 }
 
 
@@ -76,8 +93,10 @@ def fetch(package: Package, folder: Path | None = None, source: Path | None = No
     if source is not None:
         found = [jar for jar in sorted(source.glob("*.jar")) if package.owns(jar)]
         if not any(package.main in jar.name for jar in found):
-            raise InputError(f"{str(source)!r} holds no jar of {package.coordinate()}; on a machine with a network, "
-                             f"`graphseam jars --fetch {package.name} --to DIR` fills such a folder")
+            raise InputError(
+                f"{str(source)!r} holds no jar of {package.coordinate()}; on a machine with a network, "
+                f"`graphseam jars --fetch {package.name} --to DIR` fills such a folder"
+            )
         return [Path(shutil.copy(jar, target / jar.name)) for jar in found]
     with tempfile.TemporaryDirectory(prefix="graphseam-jars-") as ivy:
         return [Path(shutil.copy(jar, target / jar.name)) for jar in _resolved(package, Path(ivy))]
@@ -88,17 +107,30 @@ def _resolved(package: Package, ivy: Path) -> list[Path]:
     script = ivy / "probe.py"
     script.write_text("from pyspark.sql import SparkSession; SparkSession.builder.getOrCreate().stop()")
     submit = Path(pyspark.__file__).parent / "bin" / "spark-submit"
-    command = [str(submit), "--master", "local[1]", "--packages", package.coordinate(),
-               "--exclude-packages", ",".join(SHIPPED_WITH_SPARK),
-               "--conf", f"spark.jars.ivy={ivy}", "--conf", "spark.ui.enabled=false", str(script)]
+    command = [
+        str(submit),
+        "--master",
+        "local[1]",
+        "--packages",
+        package.coordinate(),
+        "--exclude-packages",
+        ",".join(SHIPPED_WITH_SPARK),
+        "--conf",
+        f"spark.jars.ivy={ivy}",
+        "--conf",
+        "spark.ui.enabled=false",
+        str(script),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     found = [jar for jar in sorted((ivy / "jars").glob("*.jar")) if package.owns(jar)]
     if done.returncode or not found:
         lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         said = [line for line in lines if "module not found" in line or "JAVA_HOME" in line] or lines[-1:]
-        raise InputError(f"{package.coordinate()} could not be fetched ({' '.join(said[:1])}); where there is no "
-                         f"network, fill a folder elsewhere by `graphseam jars --fetch {package.name} --to DIR` and "
-                         "give it by --from DIR")
+        raise InputError(
+            f"{package.coordinate()} could not be fetched ({' '.join(said[:1])}); where there is no "
+            f"network, fill a folder elsewhere by `graphseam jars --fetch {package.name} --to DIR` and "
+            "give it by --from DIR"
+        )
     return found
 
 

@@ -54,8 +54,9 @@ def run_step(run: Run, step: str, progress: StepProgress) -> None:
         say(details)
 
 
-def run_pipeline(config: Config, run_id: str | None = None, local: bool = False,
-                 spark: SparkSession | None = None) -> Run:
+def run_pipeline(
+    config: Config, run_id: str | None = None, local: bool = False, spark: SparkSession | None = None
+) -> Run:
     """All steps in one session; those of the run that are done with the same settings are left as they are.
 
     spark: the session, with all that `session.REQUIRED` sets; None: the running one or a new one, local or not.
@@ -70,8 +71,10 @@ def run_pipeline(config: Config, run_id: str | None = None, local: bool = False,
     spark = build_session("graphseam", local) if spark is None else spark
     _check_session(spark, config)
     if local and config.output.catalog and spark.conf.get("spark.sql.catalogImplementation") == "in-memory":
-        raise ConfigError("output.catalog needs a metastore, and this local session has none: its tables would be gone "
-                          "with it; set output.root, or submit jobs/pipeline.py to a cluster that has one")
+        raise ConfigError(
+            "output.catalog needs a metastore, and this local session has none: its tables would be gone "
+            "with it; set output.root, or submit jobs/pipeline.py to a cluster that has one"
+        )
     run = open_run(spark, config, run_id)
     run_each(run, steps, progress, resume=True)
     return run
@@ -98,8 +101,12 @@ def submit(*steps: str) -> None:
     """What a job does under spark-submit: read the arguments, run the steps, end with 0 or one clear line and 1."""
     parser = job_arguments("TOML file; see conf/demo.toml")
     parser.add_argument("--run-id", required=not _is_whole(steps), help="the run these tables belong to")
-    parser.add_argument("--resume", action="store_true", help="leave as it is what is done with the same settings and "
-                        "input files, as after a lost connection; `pipeline` always does")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="leave as it is what is done with the same settings and "
+        "input files, as after a lost connection; `pipeline` always does",
+    )
     arguments = parser.parse_args()
     with one_clear_line():
         config = load_config(arguments.config, arguments.set)

@@ -63,7 +63,9 @@ def _sentence(step: str, told: list[dict[str, Any]]) -> str:
     details["not_learnt"] = "".join(
         f"; {details['labels'][status]:,} of {sum(details['labels'].values()):,} classes {status}: {', '.join(names)}"
         + (", ..." if len(names) < details["labels"][status] else "")
-        for status, names in details.get("such_as", {}).items() if names)
+        for status, names in details.get("such_as", {}).items()
+        if names
+    )
     return TOLD[step].format(**details)
 
 
@@ -77,8 +79,11 @@ def _watched(label: str, started: float) -> Iterator[None]:
             show(f"{label}{time.monotonic() - started:6.1f} s  {_tasks()}")
 
     with console.status(_plain(label)) if console.is_terminal else nullcontext() as status:
-        show = (lambda text: console.print(text, markup=False)) if status is None else \
-            (lambda text: status.update(_plain(text)))
+        show = (
+            (lambda text: console.print(text, markup=False))
+            if status is None
+            else (lambda text: status.update(_plain(text)))
+        )
         watcher = threading.Thread(target=follow, args=(show, LINE_EVERY_S if status is None else 0.5), daemon=True)
         watcher.start()
         try:
@@ -99,5 +104,6 @@ def _tasks() -> str:
         return ""
     tracker = context.statusTracker()
     stages = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
-    return ", ".join(f"{stage.numCompletedTasks} of {stage.numTasks} tasks done"
-                     for stage in stages if stage is not None)
+    return ", ".join(
+        f"{stage.numCompletedTasks} of {stage.numTasks} tasks done" for stage in stages if stage is not None
+    )

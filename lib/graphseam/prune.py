@@ -73,40 +73,56 @@ def sort_runs(tables: Tables, settings: PruneConfig) -> Runs:
     """What prune would do; one row a run reaches the driver."""
     published = tables.published("config")
     if not published:
-        raise RunError(f"no run is published under {tables.output.root or tables.output.catalog!r} yet, so there is "
-                       "nothing to prune")
+        raise RunError(
+            f"no run is published under {tables.output.root or tables.output.catalog!r} yet, so there is "
+            "nothing to prune"
+        )
     names = [row["run_id"] for row in published]
     named = {row["run_id"]: set(_named_runs(json.loads(row["config"]))) for row in published}
-    needed = set(names[:settings.keep])
+    needed = set(names[: settings.keep])
     while more := set().union(*(named[name] for name in needed if name in named)) - needed:
         needed |= more
-    ends = tables.all_runs("run_steps").groupBy("run_id").agg(
-        F.max(F.expr("started_at + make_dt_interval(0, 0, 0, seconds)")).alias("ended_at")) \
-        .sort(F.desc("ended_at"), "run_id").collect()
+    ends = (
+        tables.all_runs("run_steps")
+        .groupBy("run_id")
+        .agg(F.max(F.expr("started_at + make_dt_interval(0, 0, 0, seconds)")).alias("ended_at"))
+        .sort(F.desc("ended_at"), "run_id")
+        .collect()
+    )
     oldest = datetime.now(timezone.utc) - timedelta(days=settings.unpublished_days)
-    others = [(row["run_id"], row["ended_at"].astimezone(timezone.utc) < oldest) for row in ends
-              if row["run_id"] not in names]
-    return Runs(kept=names[:settings.keep],
-                needed=[name for name in names[settings.keep:] if name in needed],
-                unfinished=[name for name, old in others if not old or name in needed],
-                published=[name for name in names[settings.keep:] if name not in needed],
-                abandoned=[name for name, old in others if old and name not in needed])
+    others = [
+        (row["run_id"], row["ended_at"].astimezone(timezone.utc) < oldest) for row in ends if row["run_id"] not in names
+    ]
+    return Runs(
+        kept=names[: settings.keep],
+        needed=[name for name in names[settings.keep :] if name in needed],
+        unfinished=[name for name, old in others if not old or name in needed],
+        published=[name for name in names[settings.keep :] if name not in needed],
+        abandoned=[name for name, old in others if old and name not in needed],
+    )
 
 
 def _named_runs(config: dict[str, Any]) -> Iterable[str]:
     """The earlier runs that a run's configuration names; one of another version may lack the keys."""
-    found = (config.get("embed", {}).get("warm_start", ""),
-             config.get("predict", {}).get("links", {}).get("model_run", ""))
+    found = (
+        config.get("embed", {}).get("warm_start", ""),
+        config.get("predict", {}).get("links", {}).get("model_run", ""),
+    )
     return (name for name in found if name and name != BORDER)
 
 
 def tell(runs: Runs, dry_run: bool) -> list[str]:
     """What a person is told: a line for each kind, and none for one that is empty."""
-    lines = [(f"{len(names):,} {kind}: {', '.join(names)}", names) for kind, names in (
-        ("published runs kept", runs.kept), ("older runs kept, as those name them", runs.needed),
-        ("unpublished runs kept, which may still be at work", runs.unfinished),
-        ("published runs " + ("would be removed" if dry_run else "removed"), runs.published),
-        ("abandoned runs " + ("would be removed" if dry_run else "removed"), runs.abandoned))]
+    lines = [
+        (f"{len(names):,} {kind}: {', '.join(names)}", names)
+        for kind, names in (
+            ("published runs kept", runs.kept),
+            ("older runs kept, as those name them", runs.needed),
+            ("unpublished runs kept, which may still be at work", runs.unfinished),
+            ("published runs " + ("would be removed" if dry_run else "removed"), runs.published),
+            ("abandoned runs " + ("would be removed" if dry_run else "removed"), runs.abandoned),
+        )
+    ]
     return [line for line, names in lines if names]
 
 

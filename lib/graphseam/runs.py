@@ -31,8 +31,10 @@ NEW_HIGH = 1.01  # how far above the highest so far memory has to rise to be mea
 # The steps in order; each lists what its result hangs on, over what the steps it follows hang on.
 STEPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     # step: (sections of the configuration, steps it reads from)
-    "ingest": (("input", "run.seed", "evaluate.holdout", "evaluate.held_out", "evaluate.max_pairs",
-                "evaluate.max_ranked"), ()),
+    "ingest": (
+        ("input", "run.seed", "evaluate.holdout", "evaluate.held_out", "evaluate.max_pairs", "evaluate.max_ranked"),
+        (),
+    ),
     "partition": (("partition",), ("ingest",)),
     "embed": (("embed",), ("partition",)),
     "fuse": (("fuse",), ("embed",)),
@@ -100,8 +102,10 @@ def open_run(spark: SparkSession, config: Config, run_id: str) -> Run:
         run.tables.is_new_run = True
     ingested = run.newest("ingest")
     if ingested and ingested["input_fingerprint"] != input_fingerprint(config):
-        raise RunError(f"run {run_id!r} was begun on other input files, or they have changed since; "
-                       "give a new --run-id, or put the files back")
+        raise RunError(
+            f"run {run_id!r} was begun on other input files, or they have changed since; "
+            "give a new --run-id, or put the files back"
+        )
     return run
 
 
@@ -136,8 +140,10 @@ def input_fingerprint(config: Config) -> str:
         if is_remote(path):
             found.append((name, path))
         else:
-            found += [(name, file.name, file.stat().st_size, file.stat().st_mtime_ns)
-                      for file in local_files(path, f"input.{name}")]
+            found += [
+                (name, file.name, file.stat().st_size, file.stat().st_mtime_ns)
+                for file in local_files(path, f"input.{name}")
+            ]
     return hashlib.sha256(json.dumps(found).encode()).hexdigest()[:16]
 
 
@@ -165,11 +171,16 @@ def require_before(run: Run, step: str) -> None:
     """RunError unless the steps that `step` reads from are done with this configuration."""
     for earlier in ALL_STEPS[step][1]:
         if not is_current(run, earlier):
-            why = "has not been run" if run.newest(earlier) is None else \
-                "was run with other settings or before a step it reads from was repeated"
+            why = (
+                "has not been run"
+                if run.newest(earlier) is None
+                else "was run with other settings or before a step it reads from was repeated"
+            )
             job = earlier.split("_")[0]
-            raise RunError(f"step {step!r} of run {run.run_id!r} cannot start: step {earlier!r} {why}; "
-                           f"run jobs/{job}.py with the same --config, --set and --run-id first")
+            raise RunError(
+                f"step {step!r} of run {run.run_id!r} cannot start: step {earlier!r} {why}; "
+                f"run jobs/{job}.py with the same --config, --set and --run-id first"
+            )
 
 
 @contextmanager
@@ -191,13 +202,26 @@ def recorded(run: Run, step: str) -> Iterator[dict[str, Any]]:
         _note(run, step, "finished", started, time.monotonic() - clock, peak[0], details)
 
 
-def _note(run: Run, step: str, status: str, started: datetime, seconds: float = 0.0, peak_mb: float = 0.0,
-          details: dict[str, Any] | None = None) -> None:
+def _note(
+    run: Run,
+    step: str,
+    status: str,
+    started: datetime,
+    seconds: float = 0.0,
+    peak_mb: float = 0.0,
+    details: dict[str, Any] | None = None,
+) -> None:
     """Append a row to run_steps, and to what the run remembers of itself."""
     record = {
-        "run_id": run.run_id, "step": step, "status": status, "started_at": started, "seconds": seconds,
-        "peak_memory_mb": peak_mb, "details": json.dumps(details or {}),
-        "config_fingerprint": step_fingerprint(run.config, step), "input_fingerprint": input_fingerprint(run.config),
+        "run_id": run.run_id,
+        "step": step,
+        "status": status,
+        "started_at": started,
+        "seconds": seconds,
+        "peak_memory_mb": peak_mb,
+        "details": json.dumps(details or {}),
+        "config_fingerprint": step_fingerprint(run.config, step),
+        "input_fingerprint": input_fingerprint(run.config),
     }
     run.records.append(record)
     run.tables.append_rows("run_steps", [record])
@@ -224,8 +248,9 @@ def peak_memory(interval_s: float = 0.5) -> Iterator[list[float]]:
         resident = total(lambda process: process.memory_info().rss)
         if resident > NEW_HIGH * highest[0]:
             highest[0] = resident
-            shared_out = total(lambda process: getattr(process.memory_full_info(), "pss", 0) or
-                               process.memory_info().rss)
+            shared_out = total(
+                lambda process: getattr(process.memory_full_info(), "pss", 0) or process.memory_info().rss
+            )
             peak[0] = max(peak[0], shared_out / 2**20)
 
     def watch() -> None:

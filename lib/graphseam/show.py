@@ -9,9 +9,9 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
-MAX_CELL = 60   # characters of a value in a table; in a block a value has the rest of its line
+MAX_CELL = 60  # characters of a value in a table; in a block a value has the rest of its line
 MAX_NUMBERS = 3  # of a vector; 128 would fill the screen
-AROUND = 3      # characters that a column takes beside its widest cell
+AROUND = 3  # characters that a column takes beside its widest cell
 
 
 def print_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], console: Console) -> None:
@@ -34,8 +34,9 @@ def print_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], console: C
     for number, row in enumerate(cells, start=1):
         console.rule(f"row {number}", align="left", characters="-")
         for name, cell in zip(columns, row, strict=True):
-            console.print(f"{_cut(name, longest):<{longest}}  {_cut(cell, console.width - longest - 2)}", no_wrap=True,
-                          crop=True)
+            console.print(
+                f"{_cut(name, longest):<{longest}}  {_cut(cell, console.width - longest - 2)}", no_wrap=True, crop=True
+            )
 
 
 def _cell(value: Any) -> str:

@@ -39,8 +39,13 @@ def spark_jars() -> Path:
 def scala_line() -> str:
     """'2.13', or '2.12' for the Spark 3.5 of PyPI: what the installed Spark was built with."""
     found = sorted(spark_jars().glob("scala-library-2.*.jar"))
-    return ".".join(found[0].stem.removeprefix("scala-library-").split(".")[:2]) if found else \
-        "2.12" if IS_SPARK_3 else "2.13"
+    return (
+        ".".join(found[0].stem.removeprefix("scala-library-").split(".")[:2])
+        if found
+        else "2.12"
+        if IS_SPARK_3
+        else "2.13"
+    )
 
 
 def delta_coordinate() -> str:
@@ -62,8 +67,9 @@ def with_row_numbers(rows: DataFrame, name: str) -> DataFrame:
     return numbered.select(*rows.columns, name)
 
 
-def map_groups(rows: DataFrame, key: str, function: Callable[[pa.Table], pa.Table], schema: Schema,
-               in_place: bool = False) -> DataFrame:
+def map_groups(
+    rows: DataFrame, key: str, function: Callable[[pa.Table], pa.Table], schema: Schema, in_place: bool = False
+) -> DataFrame:
     """One call a value of `key` with all its rows; the tables it returns, with the columns of `schema` by name.
 
     in_place: the rows of a key lie in one partition already, as `repartition(n, key)` put them. Cost: one shuffle
@@ -81,8 +87,13 @@ def map_groups(rows: DataFrame, key: str, function: Callable[[pa.Table], pa.Tabl
     return placed.sortWithinPartitions(key).mapInArrow(map_stream, schema)
 
 
-def map_group_pairs(left: DataFrame, right: DataFrame, keys: tuple[str, str],
-                    function: Callable[[pa.Table, pa.Table], pa.Table], schema: Schema) -> DataFrame:
+def map_group_pairs(
+    left: DataFrame,
+    right: DataFrame,
+    keys: tuple[str, str],
+    function: Callable[[pa.Table, pa.Table], pa.Table],
+    schema: Schema,
+) -> DataFrame:
     """One call a value of the keys with its rows of both sides, one of which may be empty.
 
     Cost: one shuffle a side, less what lies in place already. Spark 3.5 has this for pandas only: its rows pass
@@ -94,15 +105,21 @@ def map_group_pairs(left: DataFrame, right: DataFrame, keys: tuple[str, str],
     schemas, wanted = [to_arrow_schema(side.schema) for side in (left, right)], _arrow_schema(schema)
 
     def map_pandas(one: Any, other: Any) -> Any:
-        tables = [pa.Table.from_pandas(rows, kind, preserve_index=False)
-                  for rows, kind in zip((one, other), schemas, strict=True)]
+        tables = [
+            pa.Table.from_pandas(rows, kind, preserve_index=False)
+            for rows, kind in zip((one, other), schemas, strict=True)
+        ]
         return _as_wanted(function(*tables), wanted).to_pandas()
 
     return grouped.applyInPandas(map_pandas, schema)
 
 
-def map_in_arrow(rows: DataFrame, function: Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]],
-                 schema: Schema, profile: ResourceProfile | None) -> DataFrame:
+def map_in_arrow(
+    rows: DataFrame,
+    function: Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]],
+    schema: Schema,
+    profile: ResourceProfile | None,
+) -> DataFrame:
     """mapInArrow whose tasks ask for `profile`, None for the job's own. ConfigError where Spark 3.5 is given one."""
     if profile is None:
         return rows.mapInArrow(function, schema)
@@ -113,8 +130,10 @@ def map_in_arrow(rows: DataFrame, function: Callable[[Iterator[pa.RecordBatch]],
 def require_stage_resources() -> None:
     """ConfigError on Spark 3.5, where every stage of DataFrames takes what the job's own settings say."""
     if IS_SPARK_3:
-        raise ConfigError("embed.gpu_memory_mb is set, and Spark 3.5 gives a stage of DataFrames no resources of its "
-                          "own; leave it out, and say by spark.task.resource.gpu.amount what each task takes of a GPU")
+        raise ConfigError(
+            "embed.gpu_memory_mb is set, and Spark 3.5 gives a stage of DataFrames no resources of its "
+            "own; leave it out, and say by spark.task.resource.gpu.amount what each task takes of a GPU"
+        )
 
 
 def repartition_by_number(rows: DataFrame, num_partitions: int, number: str) -> DataFrame:
@@ -123,8 +142,9 @@ def repartition_by_number(rows: DataFrame, num_partitions: int, number: str) -> 
         return rows.repartitionById(num_partitions, F.col(number))
     keys = keys_of_partitions(rows.sparkSession, num_partitions)
     pairs = rows.sparkSession.createDataFrame(list(enumerate(keys.tolist())), f"{number} INT, _key INT")
-    return rows.join(F.broadcast(pairs), on=number, how="inner").repartition(num_partitions, "_key") \
-        .select(*rows.columns)
+    return (
+        rows.join(F.broadcast(pairs), on=number, how="inner").repartition(num_partitions, "_key").select(*rows.columns)
+    )
 
 
 def local_checkpoint(rows: DataFrame, eager: bool, level: StorageLevel) -> DataFrame:

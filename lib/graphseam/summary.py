@@ -38,24 +38,32 @@ def _print_graph(run: Run, console: Console) -> None:
     kind = "directed" if run.config.input.directed else "undirected"
     weights = "weighted" if run.config.input.weight else "unweighted"
     num_edges = told["edges"] + told["holdout_edges"]
-    console.print(f"[bold]Graph[/bold]  {told['nodes']:,} nodes, {num_edges:,} edges, {kind}, {weights}, "
-                  f"{told['id_type']} ids; from {told['rows']:,} rows")
+    console.print(
+        f"[bold]Graph[/bold]  {told['nodes']:,} nodes, {num_edges:,} edges, {kind}, {weights}, "
+        f"{told['id_type']} ids; from {told['rows']:,} rows"
+    )
     console.print(f"       {told['loops']:,} loops and {told['twins']:,} twins merged", end="")
     if run.config.holds_out:
-        console.print(f"; {told['holdout_edges']:,} edges ({_share(told['holdout_edges'], num_edges)}) held out before "
-                      "anything saw them")
+        console.print(
+            f"; {told['holdout_edges']:,} edges ({_share(told['holdout_edges'], num_edges)}) held out before "
+            "anything saw them"
+        )
         if told.get("nodes_held_out"):
             console.print(f"       {told['nodes_held_out']:,} nodes have held-out edges only, and so a zero vector")
     else:
         console.print("; every edge is embedded, none held out, so there are no link metrics")
     if told["rejected"]:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in
-                            sorted(told["rejected"].items(), key=lambda item: (-item[1], item[0])))
+        reasons = ", ".join(
+            f"{count:,} {reason}"
+            for reason, count in sorted(told["rejected"].items(), key=lambda item: (-item[1], item[0]))
+        )
         console.print(f"       [yellow]{sum(told['rejected'].values()):,} rows rejected[/yellow]: {reasons}")
     if "label_rows" in told:
         strangers = told["labels_of_unknown_nodes"]
-        console.print(f"       {told['labelled_nodes']:,} nodes with labels of {told['label_classes']:,} classes"
-                      + (f"; {strangers:,} labels of nodes that are not in the graph left out" if strangers else ""))
+        console.print(
+            f"       {told['labelled_nodes']:,} nodes with labels of {told['label_classes']:,} classes"
+            + (f"; {strangers:,} labels of nodes that are not in the graph left out" if strangers else "")
+        )
 
 
 def _steps(run: Run) -> Table:
@@ -65,8 +73,12 @@ def _steps(run: Run) -> Table:
     records = [record for record in map(run.newest, ALL_STEPS) if record is not None]
     total = sum(record["seconds"] for record in records)
     for record in records:
-        table.add_row(record["step"], f"{record['seconds']:.1f}", _share(record["seconds"], total),
-                      f"{record['peak_memory_mb']:,.0f} MB")
+        table.add_row(
+            record["step"],
+            f"{record['seconds']:.1f}",
+            _share(record["seconds"], total),
+            f"{record['peak_memory_mb']:,.0f} MB",
+        )
     table.add_section()
     peak = max((record["peak_memory_mb"] for record in records), default=0)
     table.add_row("all", f"{total:.1f}", "", f"{peak:,.0f} MB")
@@ -76,20 +88,29 @@ def _steps(run: Run) -> Table:
 def _print_memory(run: Run, console: Console) -> None:
     told = run.details("embed")
     if told.get("subgraphs"):
-        console.print(f"[bold]Memory[/bold] of a subgraph: at most {told['predicted_mb']:,.0f} MB predicted, "
-                      f"{told['peak_mb']:,.0f} MB measured, in workers of {told['worker_mb']:,.0f} MB; on "
-                      f"{', '.join(told['devices'])}; each in subgraph_stats")
+        console.print(
+            f"[bold]Memory[/bold] of a subgraph: at most {told['predicted_mb']:,.0f} MB predicted, "
+            f"{told['peak_mb']:,.0f} MB measured, in workers of {told['worker_mb']:,.0f} MB; on "
+            f"{', '.join(told['devices'])}; each in subgraph_stats"
+        )
 
 
 def _print_quality(run: Run, console: Console) -> None:
     """The few numbers that tell a good embedding from a bad one; all of them are in run_metrics."""
     rows = run.tables.read("metrics").where("stratum = 'all'").collect()  # about a hundred rows
-    value = {(row["task"], row["metric"], row["variant"], row["scorer"]): (row["value"], row["support"])
-             for row in rows if row["task"] != "link_prediction" or row["scorer"] in LINK_SCORERS}
-    for task, measures, title in (("link_prediction", LINK_MEASURES, "How good it is: links"),
-                                  ("node_classification", LABEL_MEASURES, "How good it is: labels")):
-        groups = sorted({(variant, scorer) for told, metric, variant, scorer in value
-                         if told == task and metric in measures}, reverse=True)
+    value = {
+        (row["task"], row["metric"], row["variant"], row["scorer"]): (row["value"], row["support"])
+        for row in rows
+        if row["task"] != "link_prediction" or row["scorer"] in LINK_SCORERS
+    }
+    for task, measures, title in (
+        ("link_prediction", LINK_MEASURES, "How good it is: links"),
+        ("node_classification", LABEL_MEASURES, "How good it is: labels"),
+    ):
+        groups = sorted(
+            {(variant, scorer) for told, metric, variant, scorer in value if told == task and metric in measures},
+            reverse=True,
+        )
         if not groups:
             continue
         table = Table(title=title, title_justify="left")
@@ -99,9 +120,12 @@ def _print_quality(run: Run, console: Console) -> None:
             told = [value.get((task, metric, variant, scorer)) for metric in measures]
             against = f"{variant} negatives" if task == "link_prediction" else variant
             counts = sorted({found[1] for found in told if found is not None}, reverse=True)  # all, those ranked
-            table.add_row(against, scorer.replace("_", " "),
-                          *[f"{found[0]:.4f}" if found is not None else "" for found in told],
-                          ", ".join(f"{count:,}" for count in counts))
+            table.add_row(
+                against,
+                scorer.replace("_", " "),
+                *[f"{found[0]:.4f}" if found is not None else "" for found in told],
+                ", ".join(f"{count:,}" for count in counts),
+            )
         console.print(table)
 
 
@@ -112,17 +136,29 @@ def _print_labels(run: Run, console: Console) -> None:
     counts = ", ".join(f"{count:,} {status}" for status, count in told["labels"].items() if count)
     named = [name for names in told["such_as"].values() for name in names]
     fitted = told.get("calibration")
-    console.print(f"[bold]Labels[/bold]  classes: {counts}" + (f" (such as {', '.join(named)})" if named else "")
-                  + "; each in label_quality", soft_wrap=True)
+    console.print(
+        f"[bold]Labels[/bold]  classes: {counts}"
+        + (f" (such as {', '.join(named)})" if named else "")
+        + "; each in label_quality",
+        soft_wrap=True,
+    )
     if fitted:
-        console.print(f"        probabilities are off by {fitted['error_after']:.1%} on the mean "
-                      f"({fitted['error_before']:.1%} before calibration), over {fitted['nodes']:,} nodes not "
-                      "learnt from", soft_wrap=True)
+        console.print(
+            f"        probabilities are off by {fitted['error_after']:.1%} on the mean "
+            f"({fitted['error_before']:.1%} before calibration), over {fitted['nodes']:,} nodes not "
+            "learnt from",
+            soft_wrap=True,
+        )
 
 
 def _print_links(run: Run, console: Console) -> None:
-    links = run.tables.read("link_predictions").where("rank = 1 AND NOT held_out") \
-        .sort(F.desc("score"), "src_node_id").limit(2 * NUM_EXAMPLES).collect()
+    links = (
+        run.tables.read("link_predictions")
+        .where("rank = 1 AND NOT held_out")
+        .sort(F.desc("score"), "src_node_id")
+        .limit(2 * NUM_EXAMPLES)
+        .collect()
+    )
     seen: list[Any] = []
     for row in links:
         if not any({row["src"], row["dst"]} == {other["src"], other["dst"]} for other in seen):
@@ -143,12 +179,18 @@ def _print_calibration(run: Run, console: Console) -> None:
     basis = run.details("predict_links").get("calibrated_on", "")
     error = run.tables.read("metrics").where("task = 'link_prediction' AND metric = 'ece'").head()
     if basis == "embedded edges":
-        console.print("[bold]Links[/bold]  [yellow]their probabilities are fitted on edges that were embedded, which "
-                      "flatters[/yellow]; hold some out (evaluate.holdout), or name a run that did "
-                      "(predict.links.model_run)", soft_wrap=True)
+        console.print(
+            "[bold]Links[/bold]  [yellow]their probabilities are fitted on edges that were embedded, which "
+            "flatters[/yellow]; hold some out (evaluate.holdout), or name a run that did "
+            "(predict.links.model_run)",
+            soft_wrap=True,
+        )
     elif error is not None:
-        console.print(f"[bold]Links[/bold]  probabilities are calibrated on {basis} and off by {error['value']:.1%} on "
-                      "the mean; see reliability", soft_wrap=True)
+        console.print(
+            f"[bold]Links[/bold]  probabilities are calibrated on {basis} and off by {error['value']:.1%} on "
+            "the mean; see reliability",
+            soft_wrap=True,
+        )
 
 
 def _print_places(run: Run, console: Console) -> None:
@@ -157,9 +199,12 @@ def _print_places(run: Run, console: Console) -> None:
     console.print(f"[bold]Views[/bold]   {', '.join(view_names())} (the newest published run)", soft_wrap=True)
     if output.root:
         console.print("[bold]Try[/bold]", soft_wrap=True)
-        for query in ("select src, dst, probability from top_links order by score desc limit 10",
-                      "select label, count(*) as nodes from node_labels group by label order by nodes desc"
-                      if run.config.input.labels else "select id, vector from current_embeddings limit 3"):
+        for query in (
+            "select src, dst, probability from top_links order by score desc limit 10",
+            "select label, count(*) as nodes from node_labels group by label order by nodes desc"
+            if run.config.input.labels
+            else "select id, vector from current_embeddings limit 3",
+        ):
             console.print(f'  graphseam sql --root {output.root} "{query}"', soft_wrap=True, markup=False)
 
 

@@ -25,9 +25,26 @@ if sys.version_info >= (3, 11):
 else:
     from importlib.abc import Traversable
 
-PUBLIC_TABLES = ("nodes", "embeddings", "link_predictions", "node_predictions", "label_quality", "similar_nodes",
-                 "placed_nodes", "placed_links", "placed_labels", "metrics", "reliability", "runs", "rejected_rows",
-                 "partition_levels", "subgraph_stats", "alignments", "run_steps", "gate_checks")
+PUBLIC_TABLES = (
+    "nodes",
+    "embeddings",
+    "link_predictions",
+    "node_predictions",
+    "label_quality",
+    "similar_nodes",
+    "placed_nodes",
+    "placed_links",
+    "placed_labels",
+    "metrics",
+    "reliability",
+    "runs",
+    "rejected_rows",
+    "partition_levels",
+    "subgraph_stats",
+    "alignments",
+    "run_steps",
+    "gate_checks",
+)
 GRAPHFRAME_INPUTS = "_graphframe"  # in output.root: a copy of the graph for each run that `graphseam.embed` made
 # A float32 vector neither repeats nor compresses: a dictionary would only cost time and memory.
 WRITE_OPTIONS = {"parquet.enable.dictionary": "false", "compression": "snappy"}
@@ -146,8 +163,11 @@ class Tables:
         part: a predicate in SQL, to replace only those of the run's rows that it chooses; all of `rows` must fit it.
         rows: the table's columns less run_id, in any order; NULL where the table says NOT NULL fails the write.
         """
-        mine = f"run_id = '{self.run_id}'" + (f" AND level = {int(level)}" if level is not None else "") \
+        mine = (
+            f"run_id = '{self.run_id}'"
+            + (f" AND level = {int(level)}" if level is not None else "")
             + (f" AND {part}" if part else "")
+        )
         replaced = None if self._holds_nothing(name, mine) else mine  # an append is a quarter of a replacement's cost
         return self._save(name, rows, replaced)
 
@@ -158,13 +178,18 @@ class Tables:
     def _save(self, name: str, rows: DataFrame, replaced: str | None) -> int:
         """Write rows in one commit, in place of those that `replaced` chooses; returns how many were written."""
         table = self.all_runs(name)
-        wanted = [F.lit(self.run_id).alias("run_id") if field.name == "run_id"
-                  else F.col(field.name).cast(field.dataType).alias(field.name) for field in table.schema.fields]
+        wanted = [
+            F.lit(self.run_id).alias("run_id")
+            if field.name == "run_id"
+            else F.col(field.name).cast(field.dataType).alias(field.name)
+            for field in table.schema.fields
+        ]
         counted = Observation()
         observed = rows.select(*wanted).observe(counted, F.count(F.lit(1)).alias("rows"))
         writer = observed.write.format("delta").options(**WRITE_OPTIONS)
-        writer = writer.mode("append") if replaced is None else \
-            writer.mode("overwrite").option("replaceWhere", replaced)
+        writer = (
+            writer.mode("append") if replaced is None else writer.mode("overwrite").option("replaceWhere", replaced)
+        )
         if self.output.catalog:
             writer.saveAsTable(self.identifier(name))
         else:

@@ -17,9 +17,12 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 DAGS = REPOSITORY / "airflow_dags"
 HOME = Path(tempfile.mkdtemp(prefix="graphseam-airflow-"))
-SETTINGS = {"jobs": str(REPOSITORY / "jobs"), "config": str(HOME / "run.toml"),
-            "properties": {"default": str(HOME / "spark.conf")},
-            "set": [f"input.edges={HOME}/edges/{{date}}.csv"]}
+SETTINGS = {
+    "jobs": str(REPOSITORY / "jobs"),
+    "config": str(HOME / "run.toml"),
+    "properties": {"default": str(HOME / "spark.conf")},
+    "set": [f"input.edges={HOME}/edges/{{date}}.csv"],
+}
 LINKS = {"output": str(HOME / "exported"), "table": "node_labels"}
 
 
@@ -31,15 +34,24 @@ def free_port() -> int:
 
 def settings_of_this_airflow() -> dict[str, str]:
     """The environment of conf/airflow.sh, as a person's own Airflow would set it, over a home of its own."""
-    changed = {"AIRFLOW_HOME": str(HOME), "AIRFLOW__API__PORT": str(free_port()),
-               "AIRFLOW_VAR_GRAPHSEAM_PIPELINE": json.dumps(SETTINGS), "AIRFLOW_VAR_GRAPHSEAM_LINKS": json.dumps(LINKS),
-               "AIRFLOW_VAR_GRAPHSEAM_PIPELINE_SCHEDULE": "@daily",
-               # One core: each step then starts one Python worker, and the tests beside these want the other
-               "AIRFLOW_CONN_GRAPHSEAM_SPARK": json.dumps({"conn_type": "spark", "host": "local[1]"}),
-               "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "2",
-               "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1"}
-    told = subprocess.run([str(REPOSITORY / "conf" / "airflow.sh"), "env", "-0"], env={**os.environ, **changed},
-                          capture_output=True, text=True, check=True).stdout
+    changed = {
+        "AIRFLOW_HOME": str(HOME),
+        "AIRFLOW__API__PORT": str(free_port()),
+        "AIRFLOW_VAR_GRAPHSEAM_PIPELINE": json.dumps(SETTINGS),
+        "AIRFLOW_VAR_GRAPHSEAM_LINKS": json.dumps(LINKS),
+        "AIRFLOW_VAR_GRAPHSEAM_PIPELINE_SCHEDULE": "@daily",
+        # One core: each step then starts one Python worker, and the tests beside these want the other
+        "AIRFLOW_CONN_GRAPHSEAM_SPARK": json.dumps({"conn_type": "spark", "host": "local[1]"}),
+        "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "2",
+        "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
+    }
+    told = subprocess.run(
+        [str(REPOSITORY / "conf" / "airflow.sh"), "env", "-0"],
+        env={**os.environ, **changed},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     return dict(line.split("=", 1) for line in told.split("\0") if "=" in line)
 
 
@@ -52,8 +64,9 @@ def airflow(*command: str) -> str:
     Tried again where SQLite was locked: a command that reads and then writes is refused if another process wrote.
     """
     for _ in range(10):
-        done = subprocess.run([str(Path(sys.executable).with_name("airflow")), *command], capture_output=True,
-                              text=True, check=False)
+        done = subprocess.run(
+            [str(Path(sys.executable).with_name("airflow")), *command], capture_output=True, text=True, check=False
+        )
         if "database is locked" not in done.stdout + done.stderr:
             break
         time.sleep(2)

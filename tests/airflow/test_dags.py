@@ -42,8 +42,13 @@ def test_airflow_loads_the_dags_cleanly_quickly_and_without_spark(database):
 @pytest.mark.parametrize("path", sorted(DAGS.glob("*.py")), ids=lambda path: path.stem)
 def test_a_dag_imports_airflow_and_the_standard_library_only(path):
     for node in ast.walk(ast.parse(path.read_text())):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else \
-            [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        names = (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
         for name in names:
             assert name.split(".")[0] in {"airflow", *sys.stdlib_module_names}, name
 
@@ -67,8 +72,10 @@ def test_the_steps_stand_in_order_each_with_retries_a_timeout_and_the_pool_of_th
 def test_prune_waits_for_the_pipelines_pool_and_links_for_its_asset(dags):
     assert dags["graphseam_prune"].get_task("prune").pool == "graphseam_pipeline"
     (asset,) = dags["graphseam_pipeline"].get_task("publish").outlets
-    assert dags["graphseam_links"].timetable.asset_condition == asset or \
-        asset in dags["graphseam_links"].timetable.asset_condition.objects
+    assert (
+        dags["graphseam_links"].timetable.asset_condition == asset
+        or asset in dags["graphseam_links"].timetable.asset_condition.objects
+    )
 
 
 def rendered(dag, task_id: str, conf: dict | None = None, run: SimpleNamespace = SCHEDULED, **more) -> list[str]:
@@ -77,37 +84,74 @@ def rendered(dag, task_id: str, conf: dict | None = None, run: SimpleNamespace =
 
     task = dag.get_task(task_id).prepare_for_execution()
     given = dag.params.dump() | (conf or {})
-    task.render_template_fields({"dag": dag, "task": task, "params": given, "dag_run": run,
-                                 "var": {"json": VariableAccessor(deserialize_json=True)}, **more})
+    task.render_template_fields(
+        {
+            "dag": dag,
+            "task": task,
+            "params": given,
+            "dag_run": run,
+            "var": {"json": VariableAccessor(deserialize_json=True)},
+            **more,
+        }
+    )
     return task._get_hook()._build_spark_submit_command(task.application)
 
 
 @pytest.mark.parametrize("step", STEPS)
 def test_each_steps_command_is_this_one(dags, step):
     assert rendered(dags["graphseam_pipeline"], step) == [
-        "spark-submit", "--master", "local[1]",
-        "--properties-file", str(HOME / "spark.conf"), "--name", f"graphseam_pipeline-{step}",
-        str(REPOSITORY / "jobs" / f"{step}.py"), "--config", str(HOME / "run.toml"), "--run-id", RUN_NAME, "--resume",
-        "--set", f"input.edges={HOME}/edges/2026-01-02.csv", "--set", "gate.max_drop=0.05"]
+        "spark-submit",
+        "--master",
+        "local[1]",
+        "--properties-file",
+        str(HOME / "spark.conf"),
+        "--name",
+        f"graphseam_pipeline-{step}",
+        str(REPOSITORY / "jobs" / f"{step}.py"),
+        "--config",
+        str(HOME / "run.toml"),
+        "--run-id",
+        RUN_NAME,
+        "--resume",
+        "--set",
+        f"input.edges={HOME}/edges/2026-01-02.csv",
+        "--set",
+        "gate.max_drop=0.05",
+    ]
 
 
 def test_parameters_go_over_the_variable_and_gpus_to_embedding_only(dags, monkeypatch):
     properties = {"default": "/etc/cpus.conf", "embed": "/etc/gpus.conf"}
-    monkeypatch.setenv("AIRFLOW_VAR_GRAPHSEAM_PIPELINE", json.dumps(
-        {**SETTINGS, "properties": properties, "py_files": "/opt/graphseam.whl", "set": ["run.seed=1"]}))
+    monkeypatch.setenv(
+        "AIRFLOW_VAR_GRAPHSEAM_PIPELINE",
+        json.dumps({**SETTINGS, "properties": properties, "py_files": "/opt/graphseam.whl", "set": ["run.seed=1"]}),
+    )
     conf = {"config": "/etc/other.toml", "set": ["embed.dim=64", "input.edges=s3://a/{date}/"], "max_drop": None}
     for step in STEPS:
         command = rendered(dags["graphseam_pipeline"], step, conf)
         assert command[command.index("--properties-file") + 1] == properties.get(step, properties["default"])
         assert command[command.index("--py-files") + 1] == "/opt/graphseam.whl"
-        assert command[command.index("--config"):] == [
-            "--config", "/etc/other.toml", "--run-id", RUN_NAME, "--resume", "--set", "run.seed=1", "--set",
-            "embed.dim=64", "--set", "input.edges=s3://a/2026-01-02/"]
+        assert command[command.index("--config") :] == [
+            "--config",
+            "/etc/other.toml",
+            "--run-id",
+            RUN_NAME,
+            "--resume",
+            "--set",
+            "run.seed=1",
+            "--set",
+            "embed.dim=64",
+            "--set",
+            "input.edges=s3://a/2026-01-02/",
+        ]
 
 
 def test_a_run_that_an_asset_began_has_a_name_and_a_date_too(dags):
-    run = SimpleNamespace(run_id="asset_triggered__2026-01-05T01:02:03+00:00_aB", logical_date=None,
-                          run_after=datetime(2026, 1, 5, 1, 2, 3, tzinfo=timezone.utc))
+    run = SimpleNamespace(
+        run_id="asset_triggered__2026-01-05T01:02:03+00:00_aB",
+        logical_date=None,
+        run_after=datetime(2026, 1, 5, 1, 2, 3, tzinfo=timezone.utc),
+    )
     command = rendered(dags["graphseam_pipeline"], "ingest", run=run)
     assert command[command.index("--run-id") + 1].startswith("asset_triggered__2026-01-05T01-02-03-00-00_aB-")
     assert f"input.edges={HOME}/edges/2026-01-05.csv" in command
@@ -121,14 +165,30 @@ def test_a_schedule_is_a_time_table_an_asset_or_none(dags):
 
 def test_prunes_and_links_commands_are_these(dags):
     prune = rendered(dags["graphseam_prune"], "prune", {"keep": 3, "dry_run": True})
-    assert prune[prune.index(str(REPOSITORY / "jobs" / "prune.py")):] == [
-        str(REPOSITORY / "jobs" / "prune.py"), "--config", str(HOME / "run.toml"), "--dry-run", "--set", "prune.keep=3"]
-    events = [SimpleNamespace(timestamp=at, extra={"run_id": name, "pipeline": "graphseam_pipeline"})
-              for at, name in ((2, "older"), (3, "the-run"), (1, "oldest"))]
+    assert prune[prune.index(str(REPOSITORY / "jobs" / "prune.py")) :] == [
+        str(REPOSITORY / "jobs" / "prune.py"),
+        "--config",
+        str(HOME / "run.toml"),
+        "--dry-run",
+        "--set",
+        "prune.keep=3",
+    ]
+    events = [
+        SimpleNamespace(timestamp=at, extra={"run_id": name, "pipeline": "graphseam_pipeline"})
+        for at, name in ((2, "older"), (3, "the-run"), (1, "oldest"))
+    ]
     links = rendered(dags["graphseam_links"], "export", triggering_asset_events={"asset": events})
-    assert links[links.index(str(REPOSITORY / "jobs" / "export.py")):] == [
-        str(REPOSITORY / "jobs" / "export.py"), "--config", str(HOME / "run.toml"), "--table", "node_labels",
-        "--output", f"{HOME}/exported", "--run-id", "the-run"]
+    assert links[links.index(str(REPOSITORY / "jobs" / "export.py")) :] == [
+        str(REPOSITORY / "jobs" / "export.py"),
+        "--config",
+        str(HOME / "run.toml"),
+        "--table",
+        "node_labels",
+        "--output",
+        f"{HOME}/exported",
+        "--run-id",
+        "the-run",
+    ]
 
 
 @pytest.mark.parametrize("conf", [{"set": ["no section"]}, {"set": "embed.dim=3"}, {"max_drop": 2}, {"config": 7}])

@@ -71,8 +71,17 @@ def archive_classes() -> None:
 
 def submit(job: str, *arguments: str) -> subprocess.CompletedProcess:
     """One of our jobs beside Airflow, with the settings that Airflow's have."""
-    command = ["spark-submit", "--master", "local[1]", "--properties-file", f"{HOME}/spark.conf",
-               f"{REPOSITORY}/jobs/{job}.py", "--config", f"{HOME}/run.toml", *arguments]
+    command = [
+        "spark-submit",
+        "--master",
+        "local[1]",
+        "--properties-file",
+        f"{HOME}/spark.conf",
+        f"{REPOSITORY}/jobs/{job}.py",
+        "--config",
+        f"{HOME}/run.toml",
+        *arguments,
+    ]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -119,8 +128,10 @@ def wait_until(holds, what: str, seconds: int = 3600):
     """Poll until `holds()` is true; a task that failed for good ends the wait with its log."""
     end = time.monotonic() + seconds
     while not (found := holds()):
-        failed = states("select dag_id, run_id, task_id, try_number from task_instance where state = 'failed' and "
-                        f"run_id not like '{TONIGHT}'")
+        failed = states(
+            "select dag_id, run_id, task_id, try_number from task_instance where state = 'failed' and "
+            f"run_id not like '{TONIGHT}'"
+        )
         assert not failed, f"{failed}: {log_of(*failed[0])[-3000:]}"
         assert time.monotonic() < end, f"{what} did not come: {states('select task_id, state from task_instance')}"
         time.sleep(0.5)
@@ -139,16 +150,17 @@ def kill_job(job: str) -> None:
 class Told:
     """What is left of the story once Airflow has stopped."""
 
-    runs: list[str]           # of the DAG, by date
-    names: list[str]          # of graphseam's runs, by date
-    published: list[str]      # in the order of their publication
+    runs: list[str]  # of the DAG, by date
+    names: list[str]  # of graphseam's runs, by date
+    published: list[str]  # in the order of their publication
     edges: list[int]
     tables: dict[str, dict[str, list[str]]]
 
 
 def read_tables(*runs: str) -> dict:
-    done = subprocess.run([str(PYTHON), "-c", READ, f"{HOME}/tables", *COMPARED, "--", *runs], capture_output=True,
-                          text=True, check=True)
+    done = subprocess.run(
+        [str(PYTHON), "-c", READ, f"{HOME}/tables", *COMPARED, "--", *runs], capture_output=True, text=True, check=True
+    )
     return json.loads(done.stdout)
 
 
@@ -166,13 +178,21 @@ def backfilled(graphs, dags):
     try:
         wait_until(lambda: FIRST_PART in log_of("graphseam_pipeline", runs[1], "predict", 1), "predict's first part")
         kill_job("predict")
-        wait_until(lambda: states(f"select 1 from task_instance where run_id = '{runs[2]}' and task_id = 'gate' and "
-                                  "state = 'running'"), "the third gate")
+        wait_until(
+            lambda: states(
+                f"select 1 from task_instance where run_id = '{runs[2]}' and task_id = 'gate' and state = 'running'"
+            ),
+            "the third gate",
+        )
         airflow("dags", "unpause", "graphseam_links")  # earlier it would have exported three times
-        wait_until(lambda: states("select 1 from dag_run where dag_id = 'graphseam_links' and state = 'success'"),
-                   "the DAG that the asset starts")
-        wait_until(lambda: states(f"select 1 from dag_run where run_id like '{TONIGHT}' and state = 'failed'"),
-                   "the end of tonight's run")
+        wait_until(
+            lambda: states("select 1 from dag_run where dag_id = 'graphseam_links' and state = 'success'"),
+            "the DAG that the asset starts",
+        )
+        wait_until(
+            lambda: states(f"select 1 from dag_run where run_id like '{TONIGHT}' and state = 'failed'"),
+            "the end of tonight's run",
+        )
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         time.sleep(3)
@@ -191,8 +211,10 @@ def test_a_backfill_publishes_its_dates_in_order(backfilled):
 
 
 def test_no_two_jobs_ran_at_once(backfilled):
-    spans = states("select start_date, end_date from task_instance where pool = 'graphseam_pipeline' and "
-                   "run_id like 'backfill%' order by 1")
+    spans = states(
+        "select start_date, end_date from task_instance where pool = 'graphseam_pipeline' and "
+        "run_id like 'backfill%' order by 1"
+    )
     assert len(spans) == 27
     assert all(end <= start for (_, end), (start, _) in pairwise(spans))
 
@@ -205,8 +227,9 @@ def test_the_gate_passed_and_told_what_it_compared(backfilled):
 
 
 def test_a_killed_job_was_retried_and_kept_what_it_had_done(backfilled):
-    ((tries, state),) = states("select try_number, state from task_instance where task_id = 'predict' and "
-                               f"run_id = '{backfilled.runs[1]}'")
+    ((tries, state),) = states(
+        f"select try_number, state from task_instance where task_id = 'predict' and run_id = '{backfilled.runs[1]}'"
+    )
     assert tries >= 2
     assert state == "success"
     retried = log_of("graphseam_pipeline", backfilled.runs[1], "predict", 2)
@@ -216,8 +239,9 @@ def test_a_killed_job_was_retried_and_kept_what_it_had_done(backfilled):
 
 
 def test_a_night_without_its_file_says_so_once_and_is_not_retried(backfilled):
-    ((run, tries),) = states(f"select run_id, try_number from task_instance where run_id like '{TONIGHT}' and "
-                             "task_id = 'ingest'")
+    ((run, tries),) = states(
+        f"select run_id, try_number from task_instance where run_id like '{TONIGHT}' and task_id = 'ingest'"
+    )
     assert tries == 1
     log = log_of("graphseam_pipeline", run, "ingest")
     assert "graphseam: there is no file or directory" in log
@@ -255,8 +279,10 @@ def webhook(monkeypatch):
 
     server = HTTPServer(("127.0.0.1", 0), Keeper)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("AIRFLOW_CONN_GRAPHSEAM_ALERTS", json.dumps(
-        {"conn_type": "http", "host": f"http://127.0.0.1:{server.server_port}/hook"}))
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_GRAPHSEAM_ALERTS",
+        json.dumps({"conn_type": "http", "host": f"http://127.0.0.1:{server.server_port}/hook"}),
+    )
     yield told
     server.shutdown()
 
@@ -291,8 +317,9 @@ def test_a_worse_run_is_stopped_before_it_is_published(backfilled, dags, webhook
 
 
 def test_prune_says_what_it_would_remove(backfilled, dags, capfd):
-    run = dags["graphseam_prune"].test(logical_date=datetime(2026, 2, 2, tzinfo=timezone.utc),
-                                       run_conf={"keep": 1, "dry_run": True})
+    run = dags["graphseam_prune"].test(
+        logical_date=datetime(2026, 2, 2, tzinfo=timezone.utc), run_conf={"keep": 1, "dry_run": True}
+    )
     assert run.state == "success"
     told = capfd.readouterr()
     assert f"2 published runs would be removed: {backfilled.names[1]}, {backfilled.names[0]}" in told.out + told.err

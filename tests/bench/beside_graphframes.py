@@ -55,14 +55,24 @@ def by_word2vec(spark: SparkSession, edges: Path, share: float, work: Path, outp
     from pyspark.ml.functions import vector_to_array
 
     started = time.monotonic()
-    rows = spark.read.parquet(draw_walks(spark, edges, max(1, round(share * NUM_WALKS)), work)) \
-        .select("walk").repartition(spark.sparkContext.defaultParallelism)
+    rows = (
+        spark.read.parquet(draw_walks(spark, edges, max(1, round(share * NUM_WALKS)), work))
+        .select("walk")
+        .repartition(spark.sparkContext.defaultParallelism)
+    )
     drawn = time.monotonic() - started
-    model = Word2Vec(vectorSize=DIM, windowSize=WINDOW, minCount=0, maxIter=1, seed=1, inputCol="walk",
-                     numPartitions=spark.sparkContext.defaultParallelism).fit(rows)
-    model.getVectors().select(F.col("word").cast("long").alias("node"),
-                              vector_to_array("vector", "float32").alias("vector")) \
-        .coalesce(1).write.mode("overwrite").parquet(str(work / "word2vec"))
+    model = Word2Vec(
+        vectorSize=DIM,
+        windowSize=WINDOW,
+        minCount=0,
+        maxIter=1,
+        seed=1,
+        inputCol="walk",
+        numPartitions=spark.sparkContext.defaultParallelism,
+    ).fit(rows)
+    model.getVectors().select(
+        F.col("word").cast("long").alias("node"), vector_to_array("vector", "float32").alias("vector")
+    ).coalesce(1).write.mode("overwrite").parquet(str(work / "word2vec"))
     seconds = time.monotonic() - started - drawn
     pq.write_table(pq.read_table(work / "word2vec"), output)
     return drawn, seconds
@@ -74,15 +84,17 @@ def draw_walks(spark: SparkSession, edges: Path, num_walks: int, work: Path) -> 
     size_shuffles(spark, num_walks * pairs.count())
     both = pairs.union(pairs.select(F.col("dst").alias("src"), F.col("src").alias("dst")))
     neighbours = both.groupBy(F.col("src").alias("here")).agg(F.collect_list("dst").alias("others")).persist()
-    walks = neighbours.select("here", F.explode(F.sequence(F.lit(1), F.lit(num_walks))).alias("number")) \
-        .select("here", F.array(F.col("here").cast("string")).alias("walk"),
-                F.xxhash64("here", "number").alias("walker"))
+    walks = neighbours.select("here", F.explode(F.sequence(F.lit(1), F.lit(num_walks))).alias("number")).select(
+        "here", F.array(F.col("here").cast("string")).alias("walk"), F.xxhash64("here", "number").alias("walker")
+    )
     for begun in range(1, LENGTH, STEPS_AT_ONCE):
         for at in range(begun, min(begun + STEPS_AT_ONCE, LENGTH)):
             place = F.floor(uniform(at, "walker") * F.size("others")).cast("int")
-            walks = walks.join(neighbours, on="here", how="inner") \
-                .select("walker", "walk", F.get("others", place).alias("here")) \
+            walks = (
+                walks.join(neighbours, on="here", how="inner")
+                .select("walker", "walk", F.get("others", place).alias("here"))
                 .withColumn("walk", F.array_append("walk", F.col("here").cast("string")))
+            )
         walks.write.mode("overwrite").parquet(str(work / f"walks-{begun}"))
         walks = spark.read.parquet(str(work / f"walks-{begun}"))
     neighbours.unpersist()
@@ -90,8 +102,10 @@ def draw_walks(spark: SparkSession, edges: Path, num_walks: int, work: Path) -> 
 
 
 def auc(kit, split: Path, vectors: Path) -> str:
-    rows = {(row["ratio"], row["metric"]): row["mean"] for row in kit.lp_score(str(split), str(vectors),
-                                                                               scorers=("cosine",))}
+    rows = {
+        (row["ratio"], row["metric"]): row["mean"]
+        for row in kit.lp_score(str(split), str(vectors), scorers=("cosine",))
+    }
     return f"AUC uniform {100 * rows['uniform', 'auc']:.2f}, hard {100 * rows['hard', 'auc']:.2f}"
 
 
@@ -106,14 +120,22 @@ def walks(spark: SparkSession, names: list[str], shares: list[float], kit) -> No
             train = work / "split" / "train.parquet"
             with watched_memory() as peak:
                 own = by_graphseam(spark, train, work, work / "own.parquet")
-                print(f"{name} graphseam: {own:.0f} s, {auc(kit, work / 'split', work / 'own.parquet')}; {told(peak)}",
-                      flush=True)
+                print(
+                    f"{name} graphseam: {own:.0f} s, {auc(kit, work / 'split', work / 'own.parquet')}; {told(peak)}",
+                    flush=True,
+                )
             with watched_memory() as peak:
                 drawn, theirs = by_word2vec(spark, train, share, work, work / "theirs.parquet")
-                print(f"{name} Word2Vec on {share:g} of the walks: {drawn:.0f} + {theirs:.0f} s, "
-                      f"{auc(kit, work / 'split', work / 'theirs.parquet')}; {told(peak)}", flush=True)
-            print(f"{name} ratio: {(drawn + theirs) / own:.1f} as measured"
-                  + (f", {(drawn + theirs) / share / own:.0f} for all walks" if share < 1 else ""), flush=True)
+                print(
+                    f"{name} Word2Vec on {share:g} of the walks: {drawn:.0f} + {theirs:.0f} s, "
+                    f"{auc(kit, work / 'split', work / 'theirs.parquet')}; {told(peak)}",
+                    flush=True,
+                )
+            print(
+                f"{name} ratio: {(drawn + theirs) / own:.1f} as measured"
+                + (f", {(drawn + theirs) / share / own:.0f} for all walks" if share < 1 else ""),
+                flush=True,
+            )
 
 
 def cuts(spark: SparkSession, names: list[str], counts: list[int]) -> None:
@@ -125,12 +147,16 @@ def cuts(spark: SparkSession, names: list[str], counts: list[int]) -> None:
             cells = []
             for method in ("multilevel", "graphframes_lpa", "hash"):
                 with tempfile.TemporaryDirectory(prefix="graphseam-bench-") as folder:
-                    config = make_config({"edges": str(edges / "edges.parquet")}, Path(folder),
-                                         partition={"method": method, "num_subgraphs": count, "max_levels": 1})
+                    config = make_config(
+                        {"edges": str(edges / "edges.parquet")},
+                        Path(folder),
+                        partition={"method": method, "num_subgraphs": count, "max_levels": 1},
+                    )
                     run = run_steps(spark, config, "cut", last="partition")
                     level = run.tables.read("partition_levels", level=1).collect()[0]
-                    cells.append(f"{method}: {level['cut_share']:.1%}, {level['imbalance']:.2f}, "
-                                 f"{level['seconds']:.0f}")
+                    cells.append(
+                        f"{method}: {level['cut_share']:.1%}, {level['imbalance']:.2f}, {level['seconds']:.0f}"
+                    )
             print(f"{name} {count} | " + " | ".join(cells), flush=True)
 
 

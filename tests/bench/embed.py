@@ -41,8 +41,9 @@ def a_million_edges() -> Graph:
     src, dst = src[keep], dst[keep]
     chosen = np.random.default_rng(1).random(len(src)) < 0.4
     moved = np.random.default_rng(2).permutation(graph.num_nodes)
-    return Graph.from_edges(np.r_[src, moved[src[chosen]]], np.r_[dst, moved[dst[chosen]]],
-                            np.ones(len(src) + chosen.sum()))
+    return Graph.from_edges(
+        np.r_[src, moved[src[chosen]]], np.r_[dst, moved[dst[chosen]]], np.ones(len(src) + chosen.sum())
+    )
 
 
 def embedded(method: str, graph: Graph, seed: int) -> tuple[float, np.ndarray]:
@@ -62,8 +63,12 @@ def f1(name: str, graph: Graph, vectors: np.ndarray) -> np.ndarray:
     with tempfile.TemporaryDirectory() as folder:
         evalkit.write_emb(f"{folder}/vectors.parquet", graph.node_ids, vectors)
         rows = evalkit.nc(str(SHARED / "data" / name / "labels.parquet"), f"{folder}/vectors.parquet")
-    return np.array([[100 * row["mean"] for row in rows if (row["form"], row["metric"]) == (form, "micro_f1")]
-                     for form in ("raw", "l2")])
+    return np.array(
+        [
+            [100 * row["mean"] for row in rows if (row["form"], row["metric"]) == (form, "micro_f1")]
+            for form in ("raw", "l2")
+        ]
+    )
 
 
 def told(*found: np.ndarray) -> str:
@@ -80,11 +85,16 @@ def run_time(arguments: argparse.Namespace) -> None:
         graph = read(name) if name else a_million_edges()
         for seed in arguments.seeds:
             (ours, vectors), (theirs, others) = embedded(method, graph, seed), known[method](graph, seed)
-            print(f"{method}, {graph.num_edges:,} edges: {ours:.1f} s; the reference {theirs:.1f} s; ratio "
-                  f"{ours / theirs:.2f}", flush=True)
+            print(
+                f"{method}, {graph.num_edges:,} edges: {ours:.1f} s; the reference {theirs:.1f} s; ratio "
+                f"{ours / theirs:.2f}",
+                flush=True,
+            )
             if name:
-                print(f"  ours      {told(f1(name, graph, vectors))}\n  reference {told(f1(name, graph, others))}",
-                      flush=True)
+                print(
+                    f"  ours      {told(f1(name, graph, vectors))}\n  reference {told(f1(name, graph, others))}",
+                    flush=True,
+                )
 
 
 def run_labels(arguments: argparse.Namespace) -> None:
@@ -119,8 +129,10 @@ row = run.tables.read("subgraph_stats").selectExpr("count(*)", "max(predicted_mb
     "min(predicted_mb - peak_mb)").collect()[0]
 print(json.dumps(list(row)), flush=True)
 """
-    with watched_memory() as seen, \
-            subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
+    with (
+        watched_memory() as seen,
+        subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process,
+    ):
         for line in process.stdout or []:
             if line == "partitioned\n":
                 before, seen["python"] = seen["python"], 0
@@ -128,9 +140,11 @@ print(json.dumps(list(row)), flush=True)
                 count, predicted, peak, worker, spare = json.loads(line)
     if process.returncode:
         raise SystemExit(f"the run that was watched ended with code {process.returncode}")
-    print(f"{count} subgraphs, budget {arguments.budget_mb} MB: predicted at most {predicted:.0f} MB, measured "
-          f"{peak:.0f}, least to spare {spare:.1f}; worker as it saw itself {worker:.0f}; largest Python worker seen "
-          f"from outside while embedding {seen['python'] >> 20} MB, before it {before >> 20}")
+    print(
+        f"{count} subgraphs, budget {arguments.budget_mb} MB: predicted at most {predicted:.0f} MB, measured "
+        f"{peak:.0f}, least to spare {spare:.1f}; worker as it saw itself {worker:.0f}; largest Python worker seen "
+        f"from outside while embedding {seen['python'] >> 20} MB, before it {before >> 20}"
+    )
 
 
 def main() -> None:

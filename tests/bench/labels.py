@@ -30,9 +30,15 @@ def run_graph(graph: str, class_weight: str, work: Path):
     from graphseam.pipeline import run_pipeline
 
     data = SHARED / "data" / graph
-    config = _build(Config, {"input": {"edges": str(data / "edges.parquet"), "labels": str(data / "labels.parquet")},
-                             "output": {"root": str(work / "tables")},
-                             "predict": {"links": {"top_k": 0}, "nodes": {"class_weight": class_weight}}}, prefix="")
+    config = _build(
+        Config,
+        {
+            "input": {"edges": str(data / "edges.parquet"), "labels": str(data / "labels.parquet")},
+            "output": {"root": str(work / "tables")},
+            "predict": {"links": {"top_k": 0}, "nodes": {"class_weight": class_weight}},
+        },
+        prefix="",
+    )
     run = run_pipeline(config, local=True)
     export_table(run.tables, "embeddings", str(work / "vectors.parquet"), run.run_id)
     return run
@@ -42,16 +48,23 @@ def score(graph: str, class_weight: str, shuffles: int, kit) -> list[str]:
     """The cells of the graph's row."""
     with tempfile.TemporaryDirectory(prefix="graphseam-bench-") as folder:
         run = run_graph(graph, class_weight, Path(folder))
-        rows = kit.nc(str(SHARED / "data" / graph / "labels.parquet"), str(Path(folder) / "vectors.parquet"),
-                      shuffles=shuffles, forms=("raw",))
+        rows = kit.nc(
+            str(SHARED / "data" / graph / "labels.parquet"),
+            str(Path(folder) / "vectors.parquet"),
+            shuffles=shuffles,
+            forms=("raw",),
+        )
         own = {row["metric"]: row["value"] for row in run.tables.read("metrics").collect()}  # two rows
     referee = {(row["metric"], row["ratio"]): row["mean"] for row in rows}
     told, seconds = run.details("predict_nodes"), run.newest("predict_nodes")["seconds"]
     cells = [" / ".join(f"{100 * referee[metric, ratio]:.1f}" for ratio in (0.1, 0.5, 0.9)) for metric in METRICS]
     cells += [f"{100 * own[metric]:.1f}" for metric in METRICS]
     calibration = told["calibration"]
-    cells += [f"{100 * calibration['error_before']:.2f} / {100 * calibration['error_after']:.2f}",
-              " / ".join(str(count) for count in told["labels"].values()), f"{seconds:.0f}"]
+    cells += [
+        f"{100 * calibration['error_before']:.2f} / {100 * calibration['error_after']:.2f}",
+        " / ".join(str(count) for count in told["labels"].values()),
+        f"{seconds:.0f}",
+    ]
     return [graph, *cells]
 
 
@@ -67,8 +80,16 @@ def main() -> None:
     import evalkit
 
     table = Table(title=f"Labels, class_weight = {arguments.class_weight}; x 100")
-    for name in ("graph", "Micro-F1 10 / 50 / 90 %", "Macro-F1 10 / 50 / 90 %", "own Micro", "own Macro",
-                 "ECE before / after", "learnt / never / too few", "seconds"):
+    for name in (
+        "graph",
+        "Micro-F1 10 / 50 / 90 %",
+        "Macro-F1 10 / 50 / 90 %",
+        "own Micro",
+        "own Macro",
+        "ECE before / after",
+        "learnt / never / too few",
+        "seconds",
+    ):
         table.add_column(name, justify="left" if name == "graph" else "right")
     for graph in arguments.graphs:
         row = score(graph, arguments.class_weight, arguments.shuffles, evalkit)

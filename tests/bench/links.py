@@ -53,18 +53,26 @@ def score_pairs(run: Any, pairs: np.ndarray, work: Path) -> dict[str, np.ndarray
     path = work / f"pairs-{len(distinct)}.parquet"
     pq.write_table(pa.table({"a": distinct[:, 0], "b": distinct[:, 1]}), path)
     ids = run.tables.read("nodes").select("node_id", F.col("id").cast("bigint").alias("id"))
-    numbered = run.spark.read.parquet(str(path)) \
-        .join(ids.select(F.col("id").alias("a"), F.col("node_id").alias("src")), on="a") \
+    numbered = (
+        run.spark.read.parquet(str(path))
+        .join(ids.select(F.col("id").alias("a"), F.col("node_id").alias("src")), on="a")
         .join(ids.select(F.col("id").alias("b"), F.col("node_id").alias("dst")), on="b")
+    )
     rows = run.tables.read("link_models").where("model = 'pairs'").collect()
     model = LinkModel.of([row.asDict() for row in rows], ONE_KIND[PAIRS])
     with sought(run) as what:
-        found = with_score(known_features(what, numbered.select("src", "dst")), model) \
-            .join(numbered, on=["src", "dst"]).select("a", "b", "cosine", "score").toArrow()
+        found = (
+            with_score(known_features(what, numbered.select("src", "dst")), model)
+            .join(numbered, on=["src", "dst"])
+            .select("a", "b", "cosine", "score")
+            .toArrow()
+        )
     table = found.sort_by([("a", "ascending"), ("b", "ascending")])
     assert len(table) == len(distinct)
-    return {"cosine": table["cosine"].to_numpy()[back.ravel()].astype(float),
-            "link model": table["score"].to_numpy()[back.ravel()]}
+    return {
+        "cosine": table["cosine"].to_numpy()[back.ravel()].astype(float),
+        "link model": table["score"].to_numpy()[back.ravel()],
+    }
 
 
 def model_quality(graph: str, kit: Any, table: Table) -> None:
@@ -78,17 +86,20 @@ def model_quality(graph: str, kit: Any, table: Table) -> None:
         for kind in ("uniform", "hard"):
             parts[kind] = split[f"neg_{kind}"][split[f"neg_{kind}"][:, 1] >= 0]
             ranked = split[f"rank_{kind}"][:5000]
-            parts[f"rank {kind}"] = np.stack([np.repeat(split["pos"][kept, 0], ranked.shape[1]),
-                                              np.maximum(ranked.ravel(), 0)], 1)
+            parts[f"rank {kind}"] = np.stack(
+                [np.repeat(split["pos"][kept, 0], ranked.shape[1]), np.maximum(ranked.ravel(), 0)], 1
+            )
         everything = nodes[np.concatenate(list(parts.values()))]
         cuts = np.cumsum([0, *[len(part) for part in parts.values()]])
         own = run(edges, work / "tables", "own", evaluate={"holdout": HELD_OUT}, predict=OFF)
-        measured = {row["metric"]: row["value"] for row in
-                    own.tables.read("metrics").where("metric = 'ece' AND task = 'link_prediction'").collect()}
+        measured = {
+            row["metric"]: row["value"]
+            for row in own.tables.read("metrics").where("metric = 'ece' AND task = 'link_prediction'").collect()
+        }
         hits = own.tables.read("link_predictions").where("held_out").count()
         share = hits / (2 * own.tables.read("holdout_edges").count())
         for name, scores in score_pairs(ran, everything, work).items():
-            at = {part: scores[cuts[i]:cuts[i + 1]] for i, part in enumerate(parts)}
+            at = {part: scores[cuts[i] : cuts[i + 1]] for i, part in enumerate(parts)}
             row = [graph, name]
             for kind in ("uniform", "hard"):
                 ranked = split[f"rank_{kind}"][:5000]
@@ -102,22 +113,44 @@ def model_quality(graph: str, kit: Any, table: Table) -> None:
 def recommend() -> None:
     """Recall@20 and NDCG@20 over all items, those of the train and valid rows left out, as LightGCN counts them."""
     with tempfile.TemporaryDirectory(prefix="graphseam-bench-") as folder:
-        ran = run(SHARED / "data" / "gowalla" / "edges.parquet", Path(folder) / "tables", "gowalla",
-                  input={"split": "split"}, evaluate={"held_out": "2"}, predict={"links": {"top_k": 20}, **OFF})
+        ran = run(
+            SHARED / "data" / "gowalla" / "edges.parquet",
+            Path(folder) / "tables",
+            "gowalla",
+            input={"split": "split"},
+            evaluate={"held_out": "2"},
+            predict={"links": {"top_k": 20}, **OFF},
+        )
         seconds = next(row["seconds"] for row in reversed(ran.records) if row["step"] == "predict_links")
         held = ran.tables.read("holdout_edges").groupBy("src").agg(F.count("*").alias("held"))
         gain = F.when(F.col("held_out"), 1.0).otherwise(0.0)
-        found = ran.tables.read("link_predictions").groupBy(F.col("src_node_id").alias("src")).agg(
-            F.sum(gain).alias("hits"), F.sum(gain / F.log2(F.col("rank") + 1.0)).alias("dcg"),
-            F.max("rank").alias("most"))
+        found = (
+            ran.tables.read("link_predictions")
+            .groupBy(F.col("src_node_id").alias("src"))
+            .agg(
+                F.sum(gain).alias("hits"),
+                F.sum(gain / F.log2(F.col("rank") + 1.0)).alias("dcg"),
+                F.max("rank").alias("most"),
+            )
+        )
         ideal = F.expr("aggregate(sequence(1, least(held, 20)), 0D, (s, i) -> s + 1 / log2(i + 1D))")
-        told = held.join(found, on="src", how="left").na.fill(0).agg(
-            F.avg(F.col("hits") / F.col("held")).alias("recall"), F.avg(F.col("dcg") / ideal).alias("ndcg"),
-            F.count("*").alias("users"), F.count_if(F.col("most") >= 20).alias("full")).head()
+        told = (
+            held.join(found, on="src", how="left")
+            .na.fill(0)
+            .agg(
+                F.avg(F.col("hits") / F.col("held")).alias("recall"),
+                F.avg(F.col("dcg") / ideal).alias("ndcg"),
+                F.count("*").alias("users"),
+                F.count_if(F.col("most") >= 20).alias("full"),
+            )
+            .head()
+        )
         ece = [row["value"] for row in ran.tables.read("metrics").where("metric = 'ece'").collect()]
-        Console().print(f"gowalla: Recall@20 {told['recall']:.4f}, NDCG@20 {told['ndcg']:.4f} over {told['users']:,} "
-                        f"users ({told['full']:,} with 20 items); predict_links {seconds:.0f} s; ECE {ece}. "
-                        "LightGCN as published: 0.1830, 0.1554")
+        Console().print(
+            f"gowalla: Recall@20 {told['recall']:.4f}, NDCG@20 {told['ndcg']:.4f} over {told['users']:,} "
+            f"users ({told['full']:,} with 20 items); predict_links {seconds:.0f} s; ECE {ece}. "
+            "LightGCN as published: 0.1830, 0.1554"
+        )
 
 
 def search() -> None:
@@ -126,8 +159,12 @@ def search() -> None:
     from graphseam.session import cores_of_a_task, empty_list
 
     with tempfile.TemporaryDirectory(prefix="graphseam-bench-") as folder:
-        ran = run(SHARED / "data" / "dblp_2010" / "edges.parquet", Path(folder) / "tables", "search",
-                  predict={"links": {"top_k": 0}, **OFF})
+        ran = run(
+            SHARED / "data" / "dblp_2010" / "edges.parquet",
+            Path(folder) / "tables",
+            "search",
+            predict={"links": {"top_k": 0}, **OFF},
+        )
         vectors = ran.tables.read("embeddings").select("node_id", "vector")
         asked = vectors.select("node_id", "vector", empty_list("bigint").alias("known"), F.lit(False).alias("learning"))
         num_nodes, cores = vectors.count(), ran.spark.sparkContext.defaultParallelism
@@ -141,11 +178,17 @@ def search() -> None:
         exact, found = (ran.spark.read.parquet(f"{folder}/{method}") for method in ("exact", "hnsw"))
         last = exact.groupBy("src").agg(F.min("score").alias("least"), F.count("*").alias("wanted"))
         hits = found.join(last, on="src").where("score >= least - 1e-6").groupBy("src").agg(F.count("*").alias("hits"))
-        told = last.join(hits, on="src", how="left").na.fill(0).agg(
-            F.sum(F.least("hits", "wanted")) / F.sum("wanted"), F.count("*")).head()
-        Console().print(f"dblp_2010, {num_nodes:,} nodes, 10 nearest: exact {seconds['exact']:.0f} s, hnsw "
-                        f"{seconds['hnsw']:.0f} s ({seconds['hnsw'] / seconds['exact']:.2f} of it), recall "
-                        f"{told[0]:.4f} over {told[1]:,} nodes")
+        told = (
+            last.join(hits, on="src", how="left")
+            .na.fill(0)
+            .agg(F.sum(F.least("hits", "wanted")) / F.sum("wanted"), F.count("*"))
+            .head()
+        )
+        Console().print(
+            f"dblp_2010, {num_nodes:,} nodes, 10 nearest: exact {seconds['exact']:.0f} s, hnsw "
+            f"{seconds['hnsw']:.0f} s ({seconds['hnsw'] / seconds['exact']:.2f} of it), recall "
+            f"{told[0]:.4f} over {told[1]:,} nodes"
+        )
 
 
 def main() -> None:

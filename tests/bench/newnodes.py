@@ -34,10 +34,10 @@ class Split:
     """Edges and pairs as int64[n, 2] of node numbers 0 .. num_nodes - 1."""
 
     num_nodes: int
-    hidden: np.ndarray             # numbers of the hidden nodes
+    hidden: np.ndarray  # numbers of the hidden nodes
     rest: np.ndarray
     arriving: np.ndarray
-    positives: np.ndarray          # (hidden node, other)
+    positives: np.ndarray  # (hidden node, other)
     negatives: dict[str, np.ndarray]
 
 
@@ -64,8 +64,9 @@ def split(edges: np.ndarray, share: float, seed: int) -> Split:
     return Split(num_nodes, np.flatnonzero(hidden), edges[~touching], new[~held], positives, negatives)
 
 
-def _corrupted(positives: np.ndarray, pool: np.ndarray, keys: np.ndarray, num_nodes: int,
-               rng: np.random.Generator) -> np.ndarray:
+def _corrupted(
+    positives: np.ndarray, pool: np.ndarray, keys: np.ndarray, num_nodes: int, rng: np.random.Generator
+) -> np.ndarray:
     """A pair for each positive whose other end is drawn again until it is no edge and no loop."""
     near, far = positives[:, 0], rng.choice(pool, len(positives))
     for _ in range(ATTEMPTS):
@@ -80,9 +81,13 @@ def embed(edges: np.ndarray, folder: Path, run_id: str) -> tuple[object, float]:
     from graphseam.config import config_of
     from graphseam.pipeline import run_pipeline
 
-    config = config_of({"input": {"edges": write(edges, folder / f"{run_id}.parquet")},
-                        "output": {"root": str(folder / run_id)},
-                        "predict": {"links": {"top_k": 0}, "similar": {"top_k": 0}}})
+    config = config_of(
+        {
+            "input": {"edges": write(edges, folder / f"{run_id}.parquet")},
+            "output": {"root": str(folder / run_id)},
+            "predict": {"links": {"top_k": 0}, "similar": {"top_k": 0}},
+        }
+    )
     begun = time.monotonic()
     run = run_pipeline(config, run_id, local=True)
     return run, time.monotonic() - begun
@@ -130,21 +135,34 @@ def compare(edges_file: Path, share: float, seed: int, table: Table) -> None:
         folder = Path(name)
         _, full_s = embed(np.concatenate([pairs.rest, pairs.arriving]), folder, "full")
         run, rest_s = embed(pairs.rest, folder, "rest")
-        config = config_of({"input": {"edges": write(pairs.arriving, folder / "arriving.parquet")},
-                            "output": {"root": str(folder / "rest")}, "place": {"top_links": 0}})
+        config = config_of(
+            {
+                "input": {"edges": write(pairs.arriving, folder / "arriving.parquet")},
+                "output": {"root": str(folder / "rest")},
+                "place": {"top_links": 0},
+            }
+        )
         begun = time.monotonic()
         told = place(run.spark, config, "rest", "arriving")
         place_s = time.monotonic() - begun
         dim = run.config.embed.dim
-        for way, sources, seconds in (("full run", ["full/embeddings"], f"{full_s:.0f}"),
-                                      ("placed", ["rest/embeddings", "rest/placed_nodes"],
-                                       f"{place_s:.0f} (run {rest_s:.0f})")):
+        for way, sources, seconds in (
+            ("full run", ["full/embeddings"], f"{full_s:.0f}"),
+            ("placed", ["rest/embeddings", "rest/placed_nodes"], f"{place_s:.0f} (run {rest_s:.0f})"),
+        ):
             vectors = np.zeros((pairs.num_nodes, dim), np.float32)
             for source in sources:
                 add_vectors(folder / source, vectors)
             found = aucs(pairs, vectors)
-            row = (graph, f"{len(pairs.hidden):,}", f"{len(pairs.arriving):,}", f"{len(pairs.positives):,}", way,
-                   *[f"{found[kind]:.2f}" for kind in ("uniform", "hard", "degree")], seconds)
+            row = (
+                graph,
+                f"{len(pairs.hidden):,}",
+                f"{len(pairs.arriving):,}",
+                f"{len(pairs.positives):,}",
+                way,
+                *[f"{found[kind]:.2f}" for kind in ("uniform", "hard", "degree")],
+                seconds,
+            )
             print("|", *row, "|", sep=" | ", flush=True)  # a long benchmark may be stopped
             table.add_row(*row)
         print({key: told[key] for key in ("nodes", "placed", "unreachable", "edges", "edges_between_known_nodes")})

@@ -57,10 +57,19 @@ def cuts(names: list[str]) -> None:
                 parts = method.partition(graph, count, seed=1)
                 entries = graph.adjacency.tocoo()
                 ends = np.bincount(parts, weights=np.diff(graph.adjacency.indptr), minlength=count)
-                told.append((int((parts[entries.row] != parts[entries.col]).sum()) // 2, ends.max() / ends.mean(),
-                             time.monotonic() - started))
-            print(f"{name} {count} | " + " | ".join(f"{cut:,} {balance:.3f} {s:.1f}" for cut, balance, s in told)
-                  + f" | {told[1][0] / told[0][0]:.3f}", flush=True)
+                told.append(
+                    (
+                        int((parts[entries.row] != parts[entries.col]).sum()) // 2,
+                        ends.max() / ends.mean(),
+                        time.monotonic() - started,
+                    )
+                )
+            print(
+                f"{name} {count} | "
+                + " | ".join(f"{cut:,} {balance:.3f} {s:.1f}" for cut, balance, s in told)
+                + f" | {told[1][0] / told[0][0]:.3f}",
+                flush=True,
+            )
 
 
 def rmat(spark: SparkSession, millions: float) -> DataFrame:
@@ -75,6 +84,7 @@ def rmat(spark: SparkSession, millions: float) -> DataFrame:
             high = draw >= 0.76 if which == "src" else ((draw >= 0.57) & (draw < 0.76)) | (draw >= 0.95)
             place = place + F.when(high, F.lit(1 << bit)).otherwise(0)
         return F.pmod(place * 0x9E3779B1, F.lit(1 << bits))  # an odd factor: a permutation of the ids
+
     return spark.range(num_edges).select(end("src").alias("src"), end("dst").alias("dst"))
 
 
@@ -109,12 +119,14 @@ def scale(names: list[str], millions: list[float]) -> None:
         for size in [0.02, *millions]:  # the first warms the session up
             path = str(folder / f"{make.__name__}-{size}")
             size_shuffles(spark, int(size * 1e6))
-            make(spark, size).where("src <> dst").withColumn("weight", F.lit(1.0)) \
-                .write.mode("overwrite").parquet(path)  # twins stay: the partitioner merges them
+            make(spark, size).where("src <> dst").withColumn("weight", F.lit(1.0)).write.mode("overwrite").parquet(
+                path
+            )  # twins stay: the partitioner merges them
             edges = spark.read.parquet(path)
             num_edges = edges.count()
-            partitioner = MultilevelPartitioner(block_edges=500_000 if num_edges > 1e5 else 10_000,
-                                                coarsest_edges=num_edges // 8)
+            partitioner = MultilevelPartitioner(
+                block_edges=500_000 if num_edges > 1e5 else 10_000, coarsest_edges=num_edges // 8
+            )
             started = time.monotonic()
             with assigned_by_blocks(edges, None, partitioner, Wanted(16, 1, 0, 1, schema), 4096) as assignments:
                 assignments.write.mode("overwrite").parquet(path + "-assignments")
@@ -123,8 +135,10 @@ def scale(names: list[str], millions: list[float]) -> None:
                 continue
             an_edge = seconds / num_edges * 1e6
             first = first or an_edge
-            print(f"{make.__name__} | {num_edges / 1e6:.1f} | {seconds:.1f} | {an_edge:.2f} | {an_edge / first:.2f}",
-                  flush=True)
+            print(
+                f"{make.__name__} | {num_edges / 1e6:.1f} | {seconds:.1f} | {an_edge:.2f} | {an_edge / first:.2f}",
+                flush=True,
+            )
             shutil.rmtree(path)
     shutil.rmtree(folder)
 
@@ -132,9 +146,13 @@ def scale(names: list[str], millions: list[float]) -> None:
 def large(name: str) -> None:
     os.environ["GRAPHSEAM_DRIVER_MEMORY"] = LARGE_HEAP
     root = Path(tempfile.mkdtemp(prefix="graphseam-bench-"))
-    config = make_config({"edges": str(SHARED / "data" / name / "edges.parquet")}, root,
-                         refine={"rounds": 0, "hops": 0}, run={"task_memory_mb": LARGE_TASK_MB},
-                         partition={"num_subgraphs": 64})
+    config = make_config(
+        {"edges": str(SHARED / "data" / name / "edges.parquet")},
+        root,
+        refine={"rounds": 0, "hops": 0},
+        run={"task_memory_mb": LARGE_TASK_MB},
+        partition={"num_subgraphs": 64},
+    )
     spark = build_session("partition bench", local=True)
     run_steps(spark, config, "large", last="ingest")
     spark.stop()

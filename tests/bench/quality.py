@@ -30,9 +30,18 @@ def embed(edges: Path, root: Path, num_subgraphs: int, method: str, refined: boo
     from graphseam.pipeline import run_pipeline
 
     refine = {} if refined else {"refine": {"rounds": 0, "hops": 0}}
-    config = _build(Config, {"input": {"edges": str(edges)}, "output": {"root": str(root)},
-                             "partition": {"num_subgraphs": num_subgraphs}, "fuse": {"method": method},
-                             **refine, **SKIPPED}, prefix="")
+    config = _build(
+        Config,
+        {
+            "input": {"edges": str(edges)},
+            "output": {"root": str(root)},
+            "partition": {"num_subgraphs": num_subgraphs},
+            "fuse": {"method": method},
+            **refine,
+            **SKIPPED,
+        },
+        prefix="",
+    )
     started = time.monotonic()
     run = run_pipeline(config, local=True)
     seconds = time.monotonic() - started
@@ -47,10 +56,18 @@ def score(graph: str, variants: list[tuple[int, str, bool]], table: Table, kit) 
         work = Path(folder)
         kit.lp_split(str(data / "edges.parquet"), str(work / "split"), seed=1)
         for num_subgraphs, method, refined in variants:
-            seconds = embed(work / "split" / "train.parquet", work / "tables", num_subgraphs, method, refined,
-                            work / "links.parquet")
-            links = {(row["ratio"], row["metric"]): row["mean"] for row in
-                     kit.lp_score(str(work / "split"), str(work / "links.parquet"), scorers=("cosine",))}
+            seconds = embed(
+                work / "split" / "train.parquet",
+                work / "tables",
+                num_subgraphs,
+                method,
+                refined,
+                work / "links.parquet",
+            )
+            links = {
+                (row["ratio"], row["metric"]): row["mean"]
+                for row in kit.lp_score(str(work / "split"), str(work / "links.parquet"), scorers=("cosine",))
+            }
             labels = {}
             if (data / "labels.parquet").exists():
                 embed(data / "edges.parquet", work / "tables", num_subgraphs, method, refined, work / "nodes.parquet")
@@ -58,10 +75,20 @@ def score(graph: str, variants: list[tuple[int, str, bool]], table: Table, kit) 
                 labels = {(row["form"], row["ratio"]): row["mean"] for row in scores if row["metric"] == "micro_f1"}
             num_edges = pq.read_metadata(work / "split" / "train.parquet").num_rows
             name = method if refined else f"{method}, unrefined"
-            f1 = [f"{100 * labels['raw', ratio]:.1f} / {100 * labels['l2', ratio]:.1f}" if labels else "-"
-                  for ratio in (0.1, 0.5, 0.9)]
-            row = (graph, f"{num_edges:,}", str(num_subgraphs), name, f"{100 * links['uniform', 'auc']:.2f}",
-                   f"{100 * links['hard', 'auc']:.2f}", *f1, f"{seconds:.0f}")
+            f1 = [
+                f"{100 * labels['raw', ratio]:.1f} / {100 * labels['l2', ratio]:.1f}" if labels else "-"
+                for ratio in (0.1, 0.5, 0.9)
+            ]
+            row = (
+                graph,
+                f"{num_edges:,}",
+                str(num_subgraphs),
+                name,
+                f"{100 * links['uniform', 'auc']:.2f}",
+                f"{100 * links['hard', 'auc']:.2f}",
+                *f1,
+                f"{seconds:.0f}",
+            )
             print("|", *row, "|", sep=" | ", file=sys.stderr, flush=True)  # a long benchmark may be stopped
             table.add_row(*row)
 
@@ -79,11 +106,26 @@ def main() -> None:
     import evalkit
 
     table = Table(title="AUC: cosine, uniform and hard negatives; Micro-F1 at 10 / 50 / 90 %, raw / L2 vectors; x 100")
-    for name in ("graph", "edges", "subgraphs", "fusion", "AUC uniform", "AUC hard", "F1 10 %", "F1 50 %", "F1 90 %",
-                 "seconds"):
+    for name in (
+        "graph",
+        "edges",
+        "subgraphs",
+        "fusion",
+        "AUC uniform",
+        "AUC hard",
+        "F1 10 %",
+        "F1 50 %",
+        "F1 90 %",
+        "seconds",
+    ):
         table.add_column(name, justify="left" if name in ("graph", "fusion") else "right")
-    variants = [(count, method, refined) for refined in ([True, False] if arguments.unrefined else [True])
-                for method in arguments.methods for count in arguments.subgraphs if count > 1 or method == "procrustes"]
+    variants = [
+        (count, method, refined)
+        for refined in ([True, False] if arguments.unrefined else [True])
+        for method in arguments.methods
+        for count in arguments.subgraphs
+        if count > 1 or method == "procrustes"
+    ]
     for graph in arguments.graphs:
         score(graph, variants, table, evalkit)
     Console(width=140).print(table)

@@ -28,7 +28,9 @@ loaded, seed = np.load(sys.argv[1]), int(sys.argv[3])
 n, indptr, indices, data = int(loaded["n"]), loaded["indptr"], loaded["indices"], loaded["data"].astype(np.float32)
 np.random.seed(seed)
 """
-NODEVECTORS = LOADED + """
+NODEVECTORS = (
+    LOADED
+    + """
 import nodevectors, csrgraph
 model = nodevectors.ProNE(n_components=128, verbose=False)
 model.fit_transform(csrgraph.csrgraph(sp.csr_matrix(np.ones((200, 200), np.float32) - np.eye(200, dtype=np.float32))))
@@ -38,7 +40,10 @@ vectors = model.fit_transform(graph)
 print(time.time() - began)
 np.save(sys.argv[2], vectors)
 """
-PECANPY = LOADED + """
+)
+PECANPY = (
+    LOADED
+    + """
 from gensim.models import Word2Vec
 from pecanpy import pecanpy
 p, q = float(sys.argv[4]), float(sys.argv[5])
@@ -53,6 +58,7 @@ model = Word2Vec(walks, vector_size=128, window=10, sg=1, min_count=0, workers=2
 print(time.time() - began)
 np.save(sys.argv[2], np.stack([model.wv[str(at)] for at in range(n)]))
 """
+)
 Result = tuple[float, np.ndarray]  # seconds of the embedding alone (0: not told), float[n, dim]
 
 
@@ -60,10 +66,15 @@ def beside(python: str, script: str, graph: Graph, *told: object) -> Result:
     """Run a script in its own interpreter; it prints its seconds and saves its vectors."""
     with tempfile.TemporaryDirectory() as folder:
         matrix = graph.adjacency
-        np.savez(f"{folder}/graph.npz", n=graph.num_nodes, data=matrix.data, indices=matrix.indices,
-                 indptr=matrix.indptr)
-        seconds = subprocess.run([python, "-c", script, f"{folder}/graph.npz", f"{folder}/vectors.npy",
-                                  *map(str, told)], stdout=subprocess.PIPE, text=True, check=True).stdout
+        np.savez(
+            f"{folder}/graph.npz", n=graph.num_nodes, data=matrix.data, indices=matrix.indices, indptr=matrix.indptr
+        )
+        seconds = subprocess.run(
+            [python, "-c", script, f"{folder}/graph.npz", f"{folder}/vectors.npy", *map(str, told)],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        ).stdout
         return float(seconds.split()[-1]), np.load(f"{folder}/vectors.npy")
 
 
@@ -76,9 +87,25 @@ def line(program: str, graph: Graph) -> Result:
         rows = np.column_stack([arcs.row, arcs.col, arcs.data])
         np.savetxt(f"{folder}/edges.txt", rows, fmt=["%d", "%d", "%g"])
         for order in (1, 2):
-            subprocess.run([program, "-train", f"{folder}/edges.txt", "-output", f"{folder}/vectors.txt", "-size",
-                            str(embedder.dim // 2), "-order", str(order), "-negative", str(embedder.negatives),
-                            "-samples", str(millions)], stdout=subprocess.DEVNULL, check=True)
+            subprocess.run(
+                [
+                    program,
+                    "-train",
+                    f"{folder}/edges.txt",
+                    "-output",
+                    f"{folder}/vectors.txt",
+                    "-size",
+                    str(embedder.dim // 2),
+                    "-order",
+                    str(order),
+                    "-negative",
+                    str(embedder.negatives),
+                    "-samples",
+                    str(millions),
+                ],
+                stdout=subprocess.DEVNULL,
+                check=True,
+            )
             found = np.loadtxt(f"{folder}/vectors.txt", skiprows=1)
             vectors = np.zeros((graph.num_nodes, embedder.dim // 2))
             vectors[found[:, 0].astype(int)] = found[:, 1:]

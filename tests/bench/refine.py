@@ -42,8 +42,12 @@ PASSES = [0]
 
 def measure(name: str, num_subgraphs: int, sections: dict[str, dict[str, int]]) -> None:
     root = Path(tempfile.mkdtemp(prefix="graphseam-bench-"))
-    config = make_config({"edges": str(SHARED / "data" / name / "edges.parquet")}, root,
-                         partition={"num_subgraphs": num_subgraphs}, **sections)
+    config = make_config(
+        {"edges": str(SHARED / "data" / name / "edges.parquet")},
+        root,
+        partition={"num_subgraphs": num_subgraphs},
+        **sections,
+    )
     spark = build_session("refine bench", local=True)
     run = run_steps(spark, config, "bench", last="partition")
     run.tables.write("fused_embeddings", drawn_start(run))
@@ -58,8 +62,11 @@ def measure(name: str, num_subgraphs: int, sections: dict[str, dict[str, int]]) 
             PASSES[0], started = 0, time.monotonic()
             details = refine(run)
             seconds = time.monotonic() - started
-            print(f"{name}: refine {seconds:.1f} s, {details['rounds']} rounds in {details['blocks']} blocks; "
-                  f"{told(peak)}", flush=True)
+            print(
+                f"{name}: refine {seconds:.1f} s, {details['rounds']} rounds in {details['blocks']} blocks; "
+                f"{told(peak)}",
+                flush=True,
+            )
             if sections.get("run"):
                 break  # a large graph shows it once
     passes = PASSES[0]
@@ -67,20 +74,24 @@ def measure(name: str, num_subgraphs: int, sections: dict[str, dict[str, int]]) 
     spark.stop()
     shutil.rmtree(root)
     product_s = scipy_product_s(edges["src"].to_numpy(), edges["dst"].to_numpy())
-    print(f"{name}: scipy's product {product_s:.2f} s, {passes} of them {passes * product_s:.1f} s; "
-          f"the step / the products: {seconds / (passes * product_s):.2f}")
+    print(
+        f"{name}: scipy's product {product_s:.2f} s, {passes} of them {passes * product_s:.1f} s; "
+        f"the step / the products: {seconds / (passes * product_s):.2f}"
+    )
 
 
 def drawn_start(run):
     def draw(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             vectors = _noise(batch["node_id"].to_numpy(), DIM, 1).astype(np.float32)
-            yield pa.RecordBatch.from_arrays([*batch.columns, vector_column(vectors, kind)],
-                                             names=[*batch.schema.names, "vector"])
+            yield pa.RecordBatch.from_arrays(
+                [*batch.columns, vector_column(vectors, kind)], names=[*batch.schema.names, "vector"]
+            )
 
     kind = pa.list_(pa.field("element", pa.float32()))
-    homes = run.tables.read("assignments").where("level = 1").select("node_id", "subgraph_id",
-                                                                     F.lit(1.0).alias("degree"))
+    homes = (
+        run.tables.read("assignments").where("level = 1").select("node_id", "subgraph_id", F.lit(1.0).alias("degree"))
+    )
     return homes.mapInArrow(draw, "node_id LONG, subgraph_id INT, degree DOUBLE, vector ARRAY<FLOAT>")
 
 
@@ -126,8 +137,9 @@ def main() -> None:
     if chosen.what == "rounds":
         measure(chosen.graph or "dblp_2010", chosen.blocks, {"refine": {"num_blocks": chosen.blocks, **refine_section}})
     else:
-        measure(chosen.graph or "debian_files", 64,
-                {"run": {"task_memory_mb": LARGE_TASK_MB}, "refine": refine_section})
+        measure(
+            chosen.graph or "debian_files", 64, {"run": {"task_memory_mb": LARGE_TASK_MB}, "refine": refine_section}
+        )
 
 
 if __name__ == "__main__":

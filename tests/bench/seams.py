@@ -70,14 +70,21 @@ def core(graph: Graph, max_edges: int) -> Graph:
     ends = np.diff(graph.adjacency.indptr)
     rank = np.argsort(-np.minimum(ends[entries.row[once]], ends[entries.col[once]]), kind="stable")[:max_edges]
     chosen = once[rank]
-    return Graph.from_edges(graph.node_ids[entries.row[chosen]], graph.node_ids[entries.col[chosen]],
-                            entries.data[chosen])
+    return Graph.from_edges(
+        graph.node_ids[entries.row[chosen]], graph.node_ids[entries.col[chosen]], entries.data[chosen]
+    )
 
 
 def embedded(levels: list[list[Graph]], seed: int) -> list[list[tuple[Graph, np.ndarray]]]:
     embedder, numbers = ProneEmbedder(dim=DIM), itertools.count()
-    return [[(graph, embedder.embed(graph, derive_seed(seed, "embed", next(numbers)), "cpu")) for graph in level
-             if graph.num_edges] for level in levels]
+    return [
+        [
+            (graph, embedder.embed(graph, derive_seed(seed, "embed", next(numbers)), "cpu"))
+            for graph in level
+            if graph.num_edges
+        ]
+        for level in levels
+    ]
 
 
 def fused(levels: list[list[tuple[Graph, np.ndarray]]], num_nodes: int) -> np.ndarray:
@@ -152,10 +159,20 @@ def score(kit, name: str, counts: list[int], seeds: list[int], variants: list[st
                 for count in counts:
                     for variant, (vectors, seconds) in vectors_of(numbered(graph), count, seed, variants).items():
                         kit.write_emb(str(output), graph.node_ids, vectors)
-                        figures = link_figures(kit, split, output) if task == "links" else \
-                            label_figures(kit, data, output)
-                        print(name, task, count, seed, variant, f"{seconds:.1f}",
-                              *[f"{100 * figure:.2f}" for figure in figures], sep="\t", flush=True)
+                        figures = (
+                            link_figures(kit, split, output) if task == "links" else label_figures(kit, data, output)
+                        )
+                        print(
+                            name,
+                            task,
+                            count,
+                            seed,
+                            variant,
+                            f"{seconds:.1f}",
+                            *[f"{100 * figure:.2f}" for figure in figures],
+                            sep="\t",
+                            flush=True,
+                        )
 
 
 def link_figures(kit, split: Path, vectors: Path) -> list[float]:

@@ -14,16 +14,7 @@ from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
 
 from graphseam import folders
-from graphseam.blocks.packets import (
-    ARROW_SCHEMA,
-    PACKED,
-    PART_BITS,
-    SCHEMA,
-    Inbox,
-    Packet,
-    inbox_of,
-    packet_batches,
-)
+from graphseam.blocks.packets import ARROW_SCHEMA, PACKED, PART_BITS, SCHEMA, Inbox, Packet, inbox_of, packet_batches
 from graphseam.spark_line import keys_of_partitions, local_checkpoint, map_group_pairs, map_groups
 
 Step = Callable[[int, Inbox], Iterable[Packet]]
@@ -47,14 +38,17 @@ class SparkEngine:
 
     def pack(self, rows: DataFrame, function: Packer) -> DataFrame:
         """Packets made of a table's rows, where they lie. function: the columns of a task's batches -> packets."""
+
         def pack_columns(batches: Iterator[pa.RecordBatch]) -> Iterable[Packet]:
-            return function({name: batch[name].to_numpy(zero_copy_only=False) for name in batch.schema.names}
-                            for batch in batches)
+            return function(
+                {name: batch[name].to_numpy(zero_copy_only=False) for name in batch.schema.names} for batch in batches
+            )
 
         return self.pack_batches(rows, pack_columns)
 
-    def pack_batches(self, rows: DataFrame,
-                     function: Callable[[Iterator[pa.RecordBatch]], Iterable[Packet]]) -> DataFrame:
+    def pack_batches(
+        self, rows: DataFrame, function: Callable[[Iterator[pa.RecordBatch]], Iterable[Packet]]
+    ) -> DataFrame:
         """`pack` for columns that numpy has no type for."""
         keys = self._keys
 
@@ -103,8 +97,11 @@ class SparkEngine:
 
     def _keep(self, packets: DataFrame, static: bool, eager: bool) -> DataFrame:
         placed = packets.repartition(self.num_blocks, "key") if static else packets
-        kept = self._checkpoints.keep(placed) if self._checkpoints else \
-            local_checkpoint(placed, eager, StorageLevel.DISK_ONLY)  # the heap is for what is being worked on
+        kept = (
+            self._checkpoints.keep(placed)
+            if self._checkpoints
+            else local_checkpoint(placed, eager, StorageLevel.DISK_ONLY)
+        )  # the heap is for what is being worked on
         self._kept.append(kept)
         return kept
 
@@ -168,8 +165,9 @@ class LocalEngine:
     def pack(self, rows: dict[str, np.ndarray], function: Packer) -> list[tuple[int, Packet]]:
         return [(PACKED, packet) for packet in function(iter([rows]))]
 
-    def step(self, function: Step, *moving: list[tuple[int, Packet]],
-             static: list[tuple[int, Packet]] | None = None) -> list[tuple[int, Packet]]:
+    def step(
+        self, function: Step, *moving: list[tuple[int, Packet]], static: list[tuple[int, Packet]] | None = None
+    ) -> list[tuple[int, Packet]]:
         inboxes: dict[int, list[tuple[str, int, int, Any]]] = {}
         for packets in (static or [], *moving):
             for number, (source, packet) in enumerate(packets):
@@ -180,8 +178,9 @@ class LocalEngine:
     def keep(self, packets: list[tuple[int, Packet]], static: bool = False) -> list[tuple[int, Packet]]:
         return packets
 
-    def keep_and_sum(self, packets: list[tuple[int, Packet]], name: str,
-                     static: bool = False) -> tuple[list[tuple[int, Packet]], np.ndarray]:
+    def keep_and_sum(
+        self, packets: list[tuple[int, Packet]], name: str, static: bool = False
+    ) -> tuple[list[tuple[int, Packet]], np.ndarray]:
         return packets, np.sum([packet.values for _, packet in packets if packet.name == name], axis=0)
 
     def only(self, packets: list[tuple[int, Packet]], *names: str) -> list[tuple[int, Packet]]:

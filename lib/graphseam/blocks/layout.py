@@ -94,11 +94,17 @@ class Block:
         peer_of_halo = np.searchsorted(peers, halo >> ROW_BITS)
         send_rows, send_starts = rows_to_send(matrix, num_rows, peer_of_halo, len(peers))
         return Block(
-            index=index, indptr=matrix.indptr.astype(np.int64), neighbours=matrix.indices.astype(np.int32),
+            index=index,
+            indptr=matrix.indptr.astype(np.int64),
+            neighbours=matrix.indices.astype(np.int32),
             weights=matrix.data if weighted else np.zeros(0, np.int64),
             node_weights=np.diff(matrix.indptr).astype(np.int64) if node_weights is None else node_weights,
-            halo=halo, peers=peers.astype(np.int64), halo_starts=np.append(first, len(halo)).astype(np.int64),
-            send_rows=send_rows, send_starts=send_starts)
+            halo=halo,
+            peers=peers.astype(np.int64),
+            halo_starts=np.append(first, len(halo)).astype(np.int64),
+            send_rows=send_rows,
+            send_starts=send_starts,
+        )
 
     def packets(self) -> Iterator[Packet]:
         """The block as packets to itself, as `Block.of` reads it."""
@@ -112,17 +118,26 @@ class Block:
     def tell_halo(self, name: str, values: np.ndarray) -> Iterator[Packet]:
         """`values` of the rows that other blocks see, to those blocks. values: [m], or [m, width] for vectors."""
         for place, peer in enumerate(self.peers.tolist()):
-            rows = self.send_rows[self.send_starts[place]:self.send_starts[place + 1]]
+            rows = self.send_rows[self.send_starts[place] : self.send_starts[place + 1]]
             yield Packet(peer, name, values[rows])
 
 
-_FIELDS = (("indptr", np.int64), ("neighbours", np.int32), ("weights", np.int64), ("node_weights", np.int64),
-           ("halo", np.int64), ("peers", np.int64), ("halo_starts", np.int64), ("send_rows", np.int32),
-           ("send_starts", np.int64))
+_FIELDS = (
+    ("indptr", np.int64),
+    ("neighbours", np.int32),
+    ("weights", np.int64),
+    ("node_weights", np.int64),
+    ("halo", np.int64),
+    ("peers", np.int64),
+    ("halo_starts", np.int64),
+    ("send_rows", np.int32),
+    ("send_starts", np.int64),
+)
 
 
-def rows_to_send(matrix: sp.csr_matrix, num_rows: int, peer_of_halo: np.ndarray,
-                 num_peers: int) -> tuple[np.ndarray, np.ndarray]:
+def rows_to_send(
+    matrix: sp.csr_matrix, num_rows: int, peer_of_halo: np.ndarray, num_peers: int
+) -> tuple[np.ndarray, np.ndarray]:
     """For each peer the rows with a neighbour there, ascending: the very order of the peer's halo.
 
     matrix: [num_rows, num_rows + halo]. peer_of_halo: int64, a place in the list of peers.

@@ -10,13 +10,21 @@ import numpy as np
 import pyarrow as pa
 
 SCHEMA = "key INT, target INT, source INT, name STRING, place LONG, payload BINARY"
-ARROW_SCHEMA = pa.schema([("key", pa.int32()), ("target", pa.int32()), ("source", pa.int32()), ("name", pa.string()),
-                          ("place", pa.int64()), ("payload", pa.binary())])
+ARROW_SCHEMA = pa.schema(
+    [
+        ("key", pa.int32()),
+        ("target", pa.int32()),
+        ("source", pa.int32()),
+        ("name", pa.string()),
+        ("place", pa.int64()),
+        ("payload", pa.binary()),
+    ]
+)
 ROW_BYTES = 4 << 20  # of one row of payload: Spark copies rows whole, and a few at a time must fit the heap
-PART_BITS = 20       # a row's place: (number of the packet at its source << 20) | number of the part
+PART_BITS = 20  # a row's place: (number of the packet at its source << 20) | number of the part
 
 
-PACKED = -1          # the source of what `pack` made: no block
+PACKED = -1  # the source of what `pack` made: no block
 
 
 @dataclass(frozen=True)
@@ -40,8 +48,10 @@ class Inbox:
         for number, (name, source, place, payload) in enumerate(rows):
             packet = (source, place >> PART_BITS if source != PACKED else number)
             parts.setdefault(name, {}).setdefault(packet, []).append((place, payload))
-        self._packets = {name: [(packet[0], _whole(packets[packet])) for packet in sorted(packets)]
-                         for name, packets in parts.items()}
+        self._packets = {
+            name: [(packet[0], _whole(packets[packet])) for packet in sorted(packets)]
+            for name, packets in parts.items()
+        }
 
     def __contains__(self, name: str) -> bool:
         return name in self._packets
@@ -54,8 +64,9 @@ class Inbox:
         """The only array of that name. KeyError where there is none or are several."""
         found = self.all(name, dtype)
         if len(found) != 1:
-            raise KeyError(f"{len(found)} packets named {name!r} where one was expected; "
-                           f"there are {sorted(self._packets)}")
+            raise KeyError(
+                f"{len(found)} packets named {name!r} where one was expected; there are {sorted(self._packets)}"
+            )
         return found[0][1]
 
     def joined(self, name: str, dtype: Any) -> np.ndarray:
@@ -90,11 +101,16 @@ def packet_batches(packets: Iterable[Packet], source: int, keys: np.ndarray) -> 
         values = np.ascontiguousarray(packet.values).reshape(-1)
         step = max(1, ROW_BYTES // values.itemsize)
         for part, start in enumerate(range(0, max(1, len(values)), step)):
-            payload = pa.py_buffer(values[start:start + step])
+            payload = pa.py_buffer(values[start : start + step])
             offsets = pa.py_buffer(np.array([0, payload.size], np.int32))
-            yield pa.RecordBatch.from_arrays([
-                pa.array([int(keys[packet.target])], pa.int32()), pa.array([packet.target], pa.int32()),
-                pa.array([source], pa.int32()), pa.array([packet.name]),
-                pa.array([(number << PART_BITS) | part], pa.int64()),
-                pa.Array.from_buffers(pa.binary(), 1, [None, offsets, payload]),
-            ], schema=ARROW_SCHEMA)
+            yield pa.RecordBatch.from_arrays(
+                [
+                    pa.array([int(keys[packet.target])], pa.int32()),
+                    pa.array([packet.target], pa.int32()),
+                    pa.array([source], pa.int32()),
+                    pa.array([packet.name]),
+                    pa.array([(number << PART_BITS) | part], pa.int64()),
+                    pa.Array.from_buffers(pa.binary(), 1, [None, offsets, payload]),
+                ],
+                schema=ARROW_SCHEMA,
+            )

@@ -17,8 +17,8 @@ from pyspark.sql import functions as F
 
 from graphseam.spark_line import map_groups
 
-MOST_SUMS = 64      # arrays that the driver adds up itself
-TASKS_A_CORE = 2    # several small blocks share a task: a task costs more than a small block
+MOST_SUMS = 64  # arrays that the driver adds up itself
+TASKS_A_CORE = 2  # several small blocks share a task: a task costs more than a small block
 SUMS = "block INT, sums BINARY"
 ARROW_SUMS = pa.schema([("block", pa.int32()), ("sums", pa.binary())])
 
@@ -37,6 +37,7 @@ class SparkStages:
 
         Cost: one stage; above 64 blocks the arrays are added up by 64 tasks before the driver sees them.
         """
+
         def run_blocks(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             for batch in batches:
                 for block in batch["id"].to_pylist():

@@ -140,5 +140,6 @@ def _opened(folder: str) -> tuple[Any, str]:
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"refinement keeps its blocks' vectors under {folder!r}, which pyarrow cannot open ({error}); set "
-            "spark.checkpoint.dir to a folder all executors reach: a shared mount, s3, gs, abfs or hdfs") from None
+            "spark.checkpoint.dir to a folder all executors reach: a shared mount, s3, gs, abfs or hdfs"
+        ) from None
     return system, path

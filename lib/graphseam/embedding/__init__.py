@@ -85,8 +85,9 @@ def forecast_of_a_subgraph(run: Run) -> Callable[[int, int], int]:
     to the GPU's: a subgraph of which the GPU would be full then fills the task too.
     """
     limits, task_mb = _limits(run), run.task_memory_mb()
-    return lambda nodes, edges: max(math.ceil(limit.forecast(nodes, edges) * task_mb / limit.most_mb)
-                                    for limit in limits)
+    return lambda nodes, edges: max(
+        math.ceil(limit.forecast(nodes, edges) * task_mb / limit.most_mb) for limit in limits
+    )
 
 
 def _limits(run: Run, num_tasks: int = MANY_TASKS) -> list[Limit]:
@@ -102,8 +103,9 @@ def _gpu_memory_mb(run: Run) -> int:
     return run.config.embed.gpu_memory_mb if on_gpus else 0
 
 
-def _batches(run: Run, sizes: dict[int, tuple[int, int]],
-             starts: DataFrame | None) -> Iterator[tuple[DataFrame | None, dict[int, tuple[int, int]]]]:
+def _batches(
+    run: Run, sizes: dict[int, tuple[int, int]], starts: DataFrame | None
+) -> Iterator[tuple[DataFrame | None, dict[int, tuple[int, int]]]]:
     """(vectors to begin from, sizes): all at once, or the deepest first and then the others, from its vectors."""
     others = sizes
     if sizes and run.config.embed.warm_start == BORDER:
@@ -116,18 +118,30 @@ def _batches(run: Run, sizes: dict[int, tuple[int, int]],
 
 
 def _stage(run: Run, embedder: Embedder, sizes: dict[int, tuple[int, int]], gpus: float, started: bool) -> Stage:
-    return Stage(embedder, run.config.run.seed, sizes, cores_of_a_task(run.spark, len(sizes)),
-                 run.tables.schema("subgraph_embeddings"), run.tables.arrow_schema("subgraph_embeddings"),
-                 directed=run.config.input.directed, started=started, on_cpu=run.config.embed.device == "cpu",
-                 profile=task_profile(run.spark, gpus), gathered=gathered(run.spark))
+    return Stage(
+        embedder,
+        run.config.run.seed,
+        sizes,
+        cores_of_a_task(run.spark, len(sizes)),
+        run.tables.schema("subgraph_embeddings"),
+        run.tables.arrow_schema("subgraph_embeddings"),
+        directed=run.config.input.directed,
+        started=started,
+        on_cpu=run.config.embed.device == "cpu",
+        profile=task_profile(run.spark, gpus),
+        gathered=gathered(run.spark),
+    )
 
 
 def _embed_stage(run: Run, stage: Stage, start: DataFrame | None) -> int:
     """Write the stage's vectors beside those of the stages before it."""
     edges = run.tables.read("subgraph_edges")
     if start is not None:
-        start = run.tables.read("assignments").join(start, on="node_id", how="inner") \
+        start = (
+            run.tables.read("assignments")
+            .join(start, on="node_id", how="inner")
             .select("subgraph_id", "node_id", "vector")
+        )
     return run.tables.append("subgraph_embeddings", embed_subgraphs(edges, stage, start))
 
 
@@ -140,8 +154,10 @@ def _starts(run: Run) -> DataFrame | None:
     widths = {row["width"] for row in found.select(F.size("vector").alias("width")).distinct().collect()}
     if widths != {settings.dim}:
         came = f"its vectors have {sorted(widths)} numbers" if widths else "it has no embeddings under this root"
-        raise RunError(f"embed.warm_start names the run {settings.warm_start!r}, and {came}; give a published run of "
-                       f"dim {settings.dim}, \"border\", or \"\" to begin at random")
+        raise RunError(
+            f"embed.warm_start names the run {settings.warm_start!r}, and {came}; give a published run of "
+            f'dim {settings.dim}, "border", or "" to begin at random'
+        )
     return found.select("node_id", "vector")
 
 
@@ -154,8 +170,11 @@ def _peaks(records: list[dict[str, Any]]) -> dict[str, Any]:
     """What the summary tells of memory and of the time of one subgraph."""
     if not records:
         return {}
-    return {"threads": records[0]["threads"], "devices": sorted({record["device"] for record in records}),
-            "predicted_mb": round(max(record["predicted_mb"] for record in records), 1),
-            "peak_mb": round(max(record["peak_mb"] for record in records), 1),
-            "worker_mb": round(max(record["worker_mb"] for record in records), 1),
-            "longest_s": round(max(record["seconds"] for record in records), 2)}
+    return {
+        "threads": records[0]["threads"],
+        "devices": sorted({record["device"] for record in records}),
+        "predicted_mb": round(max(record["predicted_mb"] for record in records), 1),
+        "peak_mb": round(max(record["peak_mb"] for record in records), 1),
+        "worker_mb": round(max(record["worker_mb"] for record in records), 1),
+        "longest_s": round(max(record["seconds"] for record in records), 2),
+    }

@@ -22,15 +22,21 @@ class PairTrainer:
     Source: the pool, as in Lerer et al., PyTorch-BigGraph, MLSys 2019.
     """
 
-    negatives: int = 5         # a pair's share of the pool's pull
-    pool: int = 256            # negatives drawn a batch
-    alpha: float = 0.025       # learning rate a pair, falling in a straight line
-    max_batch: int = 1 << 16   # pairs of a step, where the graph is large enough for it
-    repeats: float = 8.0       # pairs that may move one row with their full rate in a step; more share it
+    negatives: int = 5  # a pair's share of the pool's pull
+    pool: int = 256  # negatives drawn a batch
+    alpha: float = 0.025  # learning rate a pair, falling in a straight line
+    max_batch: int = 1 << 16  # pairs of a step, where the graph is large enough for it
+    repeats: float = 8.0  # pairs that may move one row with their full rate in a step; more share it
     mixed: bool = False
 
-    def train(self, vectors: torch.Tensor, contexts: torch.Tensor, weights: np.ndarray, seed: int,
-              chunks: Iterable[tuple[float, torch.Tensor, torch.Tensor]]) -> None:
+    def train(
+        self,
+        vectors: torch.Tensor,
+        contexts: torch.Tensor,
+        weights: np.ndarray,
+        seed: int,
+        chunks: Iterable[tuple[float, torch.Tensor, torch.Tensor]],
+    ) -> None:
         """Train float32[n, dim] vectors and contexts (which may be the same) in place.
 
         weights: float64[n], what negatives are drawn by. chunks: (share done, rows, targets), int64 on the device.
@@ -57,8 +63,15 @@ class PairTrainer:
         step = self.batch_size(num_nodes) * (9 * dim + 3 * self.pool) * 4 + 16 * num_nodes
         return 2 * num_nodes * dim * 4 + pairs_of_a_chunk * PAIR_BYTES + step
 
-    def _step(self, vectors: torch.Tensor, contexts: torch.Tensor, rows: torch.Tensor, targets: torch.Tensor,
-              pool: torch.Tensor, alpha: float) -> None:
+    def _step(
+        self,
+        vectors: torch.Tensor,
+        contexts: torch.Tensor,
+        rows: torch.Tensor,
+        targets: torch.Tensor,
+        pool: torch.Tensor,
+        alpha: float,
+    ) -> None:
         import torch
 
         left, right, away = vectors[rows], contexts[targets], contexts[pool]

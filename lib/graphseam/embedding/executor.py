@@ -97,19 +97,30 @@ def embed_subgraphs(subgraph_edges: DataFrame, stage: Stage, starts: DataFrame |
     SUBGRAPH_EMBEDDINGS. Cost: one shuffle of the edges (and starts); one task a subgraph, largest first, so that the
     last task does not hold up the stage. Errors: EmbeddingError names the subgraph.
     """
-    order = {subgraph: place for place, subgraph in
-             enumerate(sorted(stage.sizes, key=lambda subgraph: (-stage.sizes[subgraph][1], subgraph)))}
+    order = {
+        subgraph: place
+        for place, subgraph in enumerate(
+            sorted(stage.sizes, key=lambda subgraph: (-stage.sizes[subgraph][1], subgraph))
+        )
+    }
     session = subgraph_edges.sparkSession
     places = session.createDataFrame(list(order.items()), "subgraph_id INT, place INT")
     rows = subgraph_edges.select(*COLUMNS)
     if starts is not None:
-        begin = starts.select(F.lit(0).alias("level"), F.col("subgraph_id"), F.col("node_id").alias("src"),
-                              F.lit(-1).cast("long").alias("dst"), F.lit(0.0).alias("weight"), F.col("vector"))
+        begin = starts.select(
+            F.lit(0).alias("level"),
+            F.col("subgraph_id"),
+            F.col("node_id").alias("src"),
+            F.lit(-1).cast("long").alias("dst"),
+            F.lit(0.0).alias("weight"),
+            F.col("vector"),
+        )
         rows = rows.withColumn("vector", empty_list("float")).unionByName(begin)
     placed = rows.join(F.broadcast(places), on="subgraph_id", how="inner")
     sorted_rows = repartition_by_number(placed, len(order), "place").sortWithinPartitions("subgraph_id")
-    return map_in_arrow(sorted_rows.drop("place"), _embed_stream(replace(stage, profile=None)), stage.schema,
-                        stage.profile)
+    return map_in_arrow(
+        sorted_rows.drop("place"), _embed_stream(replace(stage, profile=None)), stage.schema, stage.profile
+    )
 
 
 def _embed_stream(stage: Stage) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
@@ -127,7 +138,8 @@ def _embed_stream(stage: Stage) -> Callable[[Iterator[pa.RecordBatch]], Iterator
                 vectors = stage.embedder.embed(graph, derive_seed(stage.seed, "embed", subgraph_id), device, start)
             except Exception as error:
                 raise EmbeddingError(
-                    f"subgraph {subgraph_id} ({graph.num_nodes} nodes, {graph.num_edges} edges): {error}") from error
+                    f"subgraph {subgraph_id} ({graph.num_nodes} nodes, {graph.num_edges} edges): {error}"
+                ) from error
             if not np.isfinite(vectors).all():
                 raise EmbeddingError(f"subgraph {subgraph_id}: the vectors hold NaN or infinite numbers")
             yield from _rows(level, subgraph_id, graph, vectors, stage.arrow_schema)
@@ -151,8 +163,9 @@ def _graph_and_start(rows: pa.Table, stage: Stage) -> tuple[Graph, np.ndarray | 
     return graph, start
 
 
-def _rows(level: int, subgraph_id: int, graph: Graph, vectors: np.ndarray,
-          schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+def _rows(
+    level: int, subgraph_id: int, graph: Graph, vectors: np.ndarray, schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
     degrees = graph.degrees
     for part in slices(graph.num_nodes, vectors.shape[1] * 4):
         count = part.stop - part.start
@@ -163,23 +176,34 @@ def _rows(level: int, subgraph_id: int, graph: Graph, vectors: np.ndarray,
             "degree": degrees[part],
             "vector": vector_column(vectors[part], schema.field("vector").type),
         }
-        yield pa.RecordBatch.from_arrays([pa.array(columns[name]) if name != "vector" else columns[name]
-                                          for name in schema.names], schema=schema)
+        yield pa.RecordBatch.from_arrays(
+            [pa.array(columns[name]) if name != "vector" else columns[name] for name in schema.names], schema=schema
+        )
 
 
-def _record(stage: Stage, level: int, subgraph_id: int, graph: Graph, device: str, started: datetime,
-            peak: PeakMemory) -> dict[str, Any]:
+def _record(
+    stage: Stage, level: int, subgraph_id: int, graph: Graph, device: str, started: datetime, peak: PeakMemory
+) -> dict[str, Any]:
     """A row of SUBGRAPH_STATS."""
     used, resident = peak.peak_bytes()
     on_gpu = gpu_peak_bytes(device)
     gpu_predicted = None if on_gpu is None else gpu_bytes(stage.embedder, graph.num_nodes, graph.num_edges)
     finished = datetime.now(timezone.utc)
     return {
-        "level": level, "subgraph_id": subgraph_id, "num_nodes": graph.num_nodes, "num_edges": graph.num_edges,
-        "device": device, "gpu": ",".join(task_gpus()) or None, "threads": stage.threads,
+        "level": level,
+        "subgraph_id": subgraph_id,
+        "num_nodes": graph.num_nodes,
+        "num_edges": graph.num_edges,
+        "device": device,
+        "gpu": ",".join(task_gpus()) or None,
+        "threads": stage.threads,
         "predicted_mb": subgraph_bytes(stage.embedder, graph.num_nodes, graph.num_edges, stage.started) / 2**20,
-        "peak_mb": used / 2**20, "worker_mb": resident / 2**20, "started_at": started,
+        "peak_mb": used / 2**20,
+        "worker_mb": resident / 2**20,
+        "started_at": started,
         "gpu_predicted_mb": None if gpu_predicted is None else gpu_predicted / 2**20,
         "gpu_peak_mb": None if on_gpu is None else on_gpu / 2**20,
-        "seconds": (finished - started).total_seconds(), "host": socket.gethostname(), "process": os.getpid(),
+        "seconds": (finished - started).total_seconds(),
+        "host": socket.gethostname(),
+        "process": os.getpid(),
     }

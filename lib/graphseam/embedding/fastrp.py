@@ -22,7 +22,7 @@ class FastrpEmbedder:
 
     dim: int = 128
     weights: tuple[float, ...] = (1.0, 1.0, 7.81, 45.28)  # of the first power of the walk, the second, ...
-    degree_power: float = -0.628                          # what a node's degree scales its random row by
+    degree_power: float = -0.628  # what a node's degree scales its random row by
 
     warm = False
 

@@ -15,8 +15,12 @@ def to_torch(matrix: sp.csr_matrix, device: torch.device) -> torch.Tensor:
     with warnings.catch_warnings(), torch.sparse.check_sparse_tensor_invariants(enable=False):
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
         return torch.sparse_csr_tensor(
-            torch.from_numpy(matrix.indptr.astype(np.int64)), torch.from_numpy(matrix.indices.astype(np.int64)),
-            torch.from_numpy(matrix.data.astype(np.float32)), size=matrix.shape, device=device)
+            torch.from_numpy(matrix.indptr.astype(np.int64)),
+            torch.from_numpy(matrix.indices.astype(np.int64)),
+            torch.from_numpy(matrix.data.astype(np.float32)),
+            size=matrix.shape,
+            device=device,
+        )
 
 
 def gaussian(rows: int, columns: int, seed: int, device: torch.device) -> torch.Tensor:
@@ -57,8 +61,9 @@ def fix_signs(vectors: torch.Tensor) -> torch.Tensor:
     return vectors * torch.where(largest < 0, -1.0, 1.0).to(vectors.dtype)
 
 
-def randomized_svd(matrix: torch.Tensor, transposed: torch.Tensor, rank: int, rounds: int, seed: int,
-                   start: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+def randomized_svd(
+    matrix: torch.Tensor, transposed: torch.Tensor, rank: int, rounds: int, seed: int, start: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """(U, s) of the `rank` largest singular values of a sparse or dense matrix, approximately.
 
     start: float32[n, k], vectors that are thought to span the answer; they take the place of as many random ones.
@@ -68,7 +73,7 @@ def randomized_svd(matrix: torch.Tensor, transposed: torch.Tensor, rank: int, ro
     first = gaussian(matrix.shape[1], width, seed, matrix.device)
     if start is not None:
         known = orthonormal(start[:, :width])
-        first[:, :known.shape[1]] = known * first.norm(dim=0).mean()
+        first[:, : known.shape[1]] = known * first.norm(dim=0).mean()
     basis = orthonormal(matrix @ first)
     for _ in range(rounds):
         basis = orthonormal(matrix @ orthonormal(transposed @ basis))

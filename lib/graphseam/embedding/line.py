@@ -32,10 +32,10 @@ class LineEmbedder:
 
     dim: int = 128
     precision: str = "auto"
-    samples: int = 100    # of an arc on the mean, for each order; an edge is an arc each way
+    samples: int = 100  # of an arc on the mean, for each order; an edge is an arc each way
     negatives: int = 5
     alpha: float = 0.025  # learning rate, falling in a straight line
-    power: float = 0.75   # of the degree a negative is drawn by
+    power: float = 0.75  # of the degree a negative is drawn by
 
     warm = True
 
@@ -54,16 +54,24 @@ class LineEmbedder:
         joined[graph.degrees == 0] = 0
         return joined
 
-    def _train_on_cpu(self, arcs: sp.csr_matrix, vectors: np.ndarray, order: int, seed: int,
-                      device: str) -> np.ndarray:
+    def _train_on_cpu(self, arcs: sp.csr_matrix, vectors: np.ndarray, order: int, seed: int, device: str) -> np.ndarray:
         contexts = vectors if order == 1 else np.zeros_like(vectors)
         negatives = alias_table(visits_of(arcs) ** self.power)
-        _train(_sources(arcs), arcs.indices.astype(np.int32, copy=False), alias_table(arcs.data.astype(np.float64)),
-               negatives, vectors, contexts, (self.samples * arcs.nnz, self.negatives, self.alpha), generator(seed))
+        _train(
+            _sources(arcs),
+            arcs.indices.astype(np.int32, copy=False),
+            alias_table(arcs.data.astype(np.float64)),
+            negatives,
+            vectors,
+            contexts,
+            (self.samples * arcs.nnz, self.negatives, self.alpha),
+            generator(seed),
+        )
         return vectors
 
-    def train_in_batches(self, arcs: sp.csr_matrix, vectors: np.ndarray, order: int, seed: int,
-                          device: str) -> np.ndarray:
+    def train_in_batches(
+        self, arcs: sp.csr_matrix, vectors: np.ndarray, order: int, seed: int, device: str
+    ) -> np.ndarray:
         """The same training in torch, in batches, on any device; what a GPU does."""
         import torch
 
@@ -71,11 +79,13 @@ class LineEmbedder:
         trained = torch.from_numpy(vectors).to(place)
         contexts = trained if order == 1 else torch.zeros_like(trained)
         batches.batch_trainer(self.negatives, self.alpha, place, self.precision).train(
-            trained, contexts, visits_of(arcs) ** self.power, seed, self._sampled_arcs(arcs, seed, place))
+            trained, contexts, visits_of(arcs) ** self.power, seed, self._sampled_arcs(arcs, seed, place)
+        )
         return trained.cpu().numpy()
 
-    def _sampled_arcs(self, arcs: sp.csr_matrix, seed: int,
-                      place: torch.device) -> Iterator[tuple[float, torch.Tensor, torch.Tensor]]:
+    def _sampled_arcs(
+        self, arcs: sp.csr_matrix, seed: int, place: torch.device
+    ) -> Iterator[tuple[float, torch.Tensor, torch.Tensor]]:
         import torch
 
         sources, targets = torch.from_numpy(_sources(arcs)), torch.from_numpy(arcs.indices)
@@ -102,8 +112,9 @@ def _sources(arcs: sp.csr_matrix) -> np.ndarray:
 
 
 @compiled_fast
-def _train(sources: Any, targets: Any, arcs: Any, negatives: Any, vectors: Any, contexts: Any, settings: Any,
-           state: Any) -> None:
+def _train(
+    sources: Any, targets: Any, arcs: Any, negatives: Any, vectors: Any, contexts: Any, settings: Any, state: Any
+) -> None:
     num_samples, num_negatives, alpha = settings
     chosen, error = np.empty(num_negatives + 1, np.int32), np.empty(vectors.shape[1], np.float32)
     for done in range(num_samples):

@@ -21,11 +21,11 @@ from graphseam.graph import Graph
 if TYPE_CHECKING:
     from graphseam.embedding.executor import Embedder
 
-ARROW_BYTES_AN_EDGE = 80   # five columns as Spark's batches hold them, and once more as they are put together
+ARROW_BYTES_AN_EDGE = 80  # five columns as Spark's batches hold them, and once more as they are put together
 BUILD_BYTES_AN_EDGE = 130  # while rows become a matrix: ids, their order, both ends' places, the matrix each way
 BUILD_BYTES_A_NODE = 48
-START_COPIES = 4           # of vectors to begin from: rows as they come, put together, chosen, in order of the nodes
-FIXED_BYTES = 48 << 20     # buffers of batches and of the allocators, whatever the subgraph
+START_COPIES = 4  # of vectors to begin from: rows as they come, put together, chosen, in order of the nodes
+FIXED_BYTES = 48 << 20  # buffers of batches and of the allocators, whatever the subgraph
 # Arrays below 32 MB leave holes in glibc's heap: the same subgraph took up to half more in one run than in another.
 # Mapping each alone would spare the holes, and made ProNE 1.4 times slower on 20,000 nodes.
 MAX_HOLES_BYTES = 6 * 32 << 20
@@ -114,8 +114,9 @@ class PeakMemory:
         peak = self._process.memory_info().rss
         status = Path("/proc/self/status")
         if status.exists():
-            marks = [line.split() for line in status.read_text(encoding="ascii").splitlines()
-                     if line.startswith("VmHWM:")]
+            marks = [
+                line.split() for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM:")
+            ]
             peak = max([peak, *(int(mark[1]) << 10 for mark in marks)])
         return max(0, peak - self._before), peak
 
@@ -125,13 +126,16 @@ class Limit(NamedTuple):
 
     most_mb: int
     forecast: Callable[[int, int], int]  # bytes, of (nodes, edges)
-    words: tuple[str, str, str]          # who holds it, the key that says how much, who may have more
+    words: tuple[str, str, str]  # who holds it, the key that says how much, who may have more
 
 
 def task_limit(embedder: Embedder, most_mb: int, started: bool) -> Limit:
     """The memory of a task. started: vectors to begin from come in too."""
-    return Limit(most_mb, partial(subgraph_bytes, embedder, started=started),
-                 ("a task may hold", "run.task_memory_mb", "executors have"))
+    return Limit(
+        most_mb,
+        partial(subgraph_bytes, embedder, started=started),
+        ("a task may hold", "run.task_memory_mb", "executors have"),
+    )
 
 
 def gpu_limit(embedder: Embedder, most_mb: int) -> Limit:
@@ -150,4 +154,5 @@ def check_memory(method: str, sizes: dict[int, tuple[int, int]], limits: list[Li
                     f"subgraph {subgraph} ({num_nodes:,} nodes, {num_edges:,} edges) is predicted to need "
                     f"{needed_mb:,} MB in embed.method {method!r}, and {holds} {limit.most_mb:,} ({key}); lower "
                     "partition.max_subgraph_edges and repeat the partition, or raise the limit if the "
-                    f"{have} that much")
+                    f"{have} that much"
+                )

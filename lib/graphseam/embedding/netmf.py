@@ -39,8 +39,9 @@ class NetmfEmbedder:
             return np.zeros((graph.num_nodes, self.dim), np.float32)
         proximity = self.log_proximity(graph, device)
         begin = None if start is None else torch.from_numpy(start).to(proximity.device)
-        left, singular = linalg.randomized_svd(proximity, proximity, min(self.dim, graph.num_nodes), self.svd_rounds,
-                                               seed, begin)
+        left, singular = linalg.randomized_svd(
+            proximity, proximity, min(self.dim, graph.num_nodes), self.svd_rounds, seed, begin
+        )
         vectors = linalg.pad_columns(left * singular.sqrt(), self.dim)
         vectors[torch.from_numpy(graph.degrees == 0).to(vectors.device)] = 0
         return vectors.cpu().numpy()

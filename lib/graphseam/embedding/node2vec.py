@@ -50,21 +50,28 @@ class DeepWalkEmbedder:
     def settings(self) -> SkipGram:
         return SkipGram(self.num_walks, self.walk_length, self.window)
 
-    def _train_on_cpu(self, walks: WalkGraph, visits: np.ndarray, vectors: np.ndarray, seed: int,
-                      device: str) -> np.ndarray:
+    def _train_on_cpu(
+        self, walks: WalkGraph, visits: np.ndarray, vectors: np.ndarray, seed: int, device: str
+    ) -> np.ndarray:
         skipgram.train_on_cpu(self.settings, walks, visits, vectors, seed)
         return vectors
 
-    def train_in_batches(self, walks: WalkGraph, visits: np.ndarray, vectors: np.ndarray, seed: int,
-                         device: str) -> np.ndarray:
+    def train_in_batches(
+        self, walks: WalkGraph, visits: np.ndarray, vectors: np.ndarray, seed: int, device: str
+    ) -> np.ndarray:
         """The same training in torch, in batches, on any device; what a GPU does."""
         import torch
 
         place, settings = torch.device(device), self.settings
         trained = torch.from_numpy(vectors).to(place)
         trainer = batches.batch_trainer(settings.negatives, settings.alpha, place, self.precision)
-        trainer.train(trained, torch.zeros_like(trained), visits ** settings.power, seed,
-                      skipgram.pair_chunks(settings, walks, visits, seed, place))
+        trainer.train(
+            trained,
+            torch.zeros_like(trained),
+            visits**settings.power,
+            seed,
+            skipgram.pair_chunks(settings, walks, visits, seed, place),
+        )
         return trained.cpu().numpy()
 
     def predict_bytes(self, num_nodes: int, num_edges: int) -> int:

@@ -24,11 +24,11 @@ class ProneEmbedder:
     """
 
     dim: int = 128
-    order: int = 10       # terms of the Chebyshev expansion
-    mu: float = 0.2       # centre of the spectral filter
-    theta: float = 0.5    # its width
-    power: float = 0.75   # of the context distribution for negative samples
-    svd_rounds: int = 5   # power iterations of the randomised SVD; 2 cost 1 to 2 points of F1 on wikipedia_pos
+    order: int = 10  # terms of the Chebyshev expansion
+    mu: float = 0.2  # centre of the spectral filter
+    theta: float = 0.5  # its width
+    power: float = 0.75  # of the context distribution for negative samples
+    svd_rounds: int = 5  # power iterations of the randomised SVD; 2 cost 1 to 2 points of F1 on wikipedia_pos
 
     warm = True
 
@@ -44,8 +44,13 @@ class ProneEmbedder:
         proximity = log_proximity(graph, self.power)
         begin = None if start is None else torch.from_numpy(start).to(place)
         left, singular = linalg.randomized_svd(
-            linalg.to_torch(proximity, place), linalg.to_torch(proximity.T.tocsr(), place),
-            min(self.dim, graph.num_nodes), self.svd_rounds, seed, begin)
+            linalg.to_torch(proximity, place),
+            linalg.to_torch(proximity.T.tocsr(), place),
+            min(self.dim, graph.num_nodes),
+            self.svd_rounds,
+            seed,
+            begin,
+        )
         enhanced = self._propagate(graph, linalg.unit_rows(left * singular.sqrt()))
         left, singular = linalg.thin_svd(enhanced, self.dim)
         vectors = linalg.pad_columns(linalg.unit_rows(left * singular.sqrt()), self.dim)

@@ -30,8 +30,8 @@ class SkipGram(NamedTuple):
     walk_length: int = 80
     window: int = 10
     negatives: int = 5
-    alpha: float = 0.025     # learning rate, falling in a straight line
-    power: float = 0.75      # of the visits a negative is drawn by
+    alpha: float = 0.025  # learning rate, falling in a straight line
+    power: float = 0.75  # of the visits a negative is drawn by
     subsample: float = 1e-3  # a node with a larger share of all visits is now and then left out of a walk
 
     @property
@@ -63,7 +63,7 @@ def train_on_cpu(settings: SkipGram, walks: WalkGraph, visits: np.ndarray, vecto
     """
     shuffle, state = np.random.default_rng(seed), generator(seed)
     contexts = np.zeros_like(vectors)
-    negatives, keep = alias_table(visits ** settings.power), keep_chances(visits, settings.subsample)
+    negatives, keep = alias_table(visits**settings.power), keep_chances(visits, settings.subsample)
     starts = np.flatnonzero(visits > 0)
     for number in range(settings.num_walks):
         rate = settings.alpha * (1 - number / settings.num_walks), settings.alpha / settings.num_walks
@@ -71,8 +71,17 @@ def train_on_cpu(settings: SkipGram, walks: WalkGraph, visits: np.ndarray, vecto
 
 
 @compiled_fast
-def _train_pass(graph: Any, starts: Any, vectors: Any, contexts: Any, negatives: Any, keep: Any, settings: Any,
-                rate: Any, state: Any) -> None:
+def _train_pass(
+    graph: Any,
+    starts: Any,
+    vectors: Any,
+    contexts: Any,
+    negatives: Any,
+    keep: Any,
+    settings: Any,
+    rate: Any,
+    state: Any,
+) -> None:
     """A walk from each start, trained as soon as it is made; the rate falls from rate[0] by rate[1]."""
     walk, kept = np.empty(settings.walk_length, np.int32), np.empty(settings.walk_length, np.int32)
     targets, error = np.empty(settings.negatives + 1, np.int32), np.empty(vectors.shape[1], np.float32)
@@ -111,8 +120,9 @@ def train_pair(row: Any, targets: Any, contexts: Any, alpha: Any, error: Any) ->
         row[column] += error[column]
 
 
-def pair_chunks(settings: SkipGram, walks: WalkGraph, visits: np.ndarray, seed: int,
-                device: torch.device) -> Iterator[tuple[float, torch.Tensor, torch.Tensor]]:
+def pair_chunks(
+    settings: SkipGram, walks: WalkGraph, visits: np.ndarray, seed: int, device: torch.device
+) -> Iterator[tuple[float, torch.Tensor, torch.Tensor]]:
     """(share of the work that is done, rows int64[b], targets int64[b]) of some walks at a time, on the device.
 
     Walks and draws are made on the CPU: the pairs are the same on every device.
@@ -124,7 +134,7 @@ def pair_chunks(settings: SkipGram, walks: WalkGraph, visits: np.ndarray, seed: 
     starts = np.concatenate([shuffle.permutation(np.flatnonzero(visits > 0)) for _ in range(settings.num_walks)])
     step = walks_of_a_chunk(settings)
     for first in range(0, len(starts), step):
-        nodes = torch.from_numpy(walks_from(walks, starts[first:first + step], settings.walk_length, state))
+        nodes = torch.from_numpy(walks_from(walks, starts[first : first + step], settings.walk_length, state))
         kept = (nodes >= 0) & (torch.rand(nodes.shape, generator=draws) < keep[nodes.clamp_min(0).long()])
         order = torch.argsort((~kept).to(torch.int8), dim=1, stable=True)  # what is kept moves together, as in a walk
         nodes = torch.where(kept, nodes, -1).gather(1, order).to(device)

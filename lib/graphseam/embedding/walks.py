@@ -17,10 +17,10 @@ class WalkGraph(NamedTuple):
     Tables cost 8 bytes an entry. return_bias: 1 / p; far_bias: 1 / q, of node2vec; both 1 for a first-order walk.
     """
 
-    indptr: np.ndarray   # int64[n + 1]
+    indptr: np.ndarray  # int64[n + 1]
     indices: np.ndarray  # int32[m]
-    chance: np.ndarray   # float32[m] or [0]
-    other: np.ndarray    # int32[m] or [0]
+    chance: np.ndarray  # float32[m] or [0]
+    other: np.ndarray  # int32[m] or [0]
     return_bias: float
     far_bias: float
 
@@ -28,8 +28,11 @@ class WalkGraph(NamedTuple):
     def of(arcs: sp.csr_matrix, p: float, q: float) -> WalkGraph:
         indptr = arcs.indptr.astype(np.int64)
         even = arcs.nnz == 0 or bool((arcs.data == arcs.data[0]).all())
-        chance, other = (np.empty(0, np.float32), np.empty(0, np.int32)) if even \
+        chance, other = (
+            (np.empty(0, np.float32), np.empty(0, np.int32))
+            if even
             else row_alias_tables(indptr, arcs.data.astype(np.float64))
+        )
         return WalkGraph(indptr, arcs.indices.astype(np.int32, copy=False), chance, other, 1.0 / p, 1.0 / q)
 
 
@@ -68,7 +71,7 @@ def _bias(graph: Any, before: int, there: int) -> float:
     """node2vec's bias of a step to `there` by one that came from `before`: back, to a neighbour of it, or away."""
     if there == before:
         return graph.return_bias
-    row = graph.indices[graph.indptr[before]:graph.indptr[before + 1]]
+    row = graph.indices[graph.indptr[before] : graph.indptr[before + 1]]
     place = np.searchsorted(row, there)
     return 1.0 if place < len(row) and row[place] == there else graph.far_bias
 

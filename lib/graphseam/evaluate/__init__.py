@@ -52,14 +52,16 @@ def draw_pairs(run: Run, num_nodes: int, dense: bool, bipartite: bool = False) -
     with persisted(facing(sample, nodes) if bipartite else sample) as positives:
         num_positives = positives.count()
         pools = pools_of(positives, num_positives, nodes, bipartite, num_nodes if dense else None)
-        pairs = positives.select(F.lit(POSITIVE).alias("kind"), "query", "src", "dst") \
-            .union(draw_negatives(positives, pools, edges.union(held), settings.max_ranked, seed))
+        pairs = positives.select(F.lit(POSITIVE).alias("kind"), "query", "src", "dst").union(
+            draw_negatives(positives, pools, edges.union(held), settings.max_ranked, seed)
+        )
         run.tables.write("evaluation_pairs", with_degrees(pairs, edges))
     return {"evaluation_pairs": _count_pairs(run, min(settings.max_ranked, num_positives))}
 
 
-def pools_of(positives: DataFrame, num_positives: int, nodes: DataFrame, bipartite: bool,
-             num_dense: int | None = None) -> list[Pool]:
+def pools_of(
+    positives: DataFrame, num_positives: int, nodes: DataFrame, bipartite: bool, num_dense: int | None = None
+) -> list[Pool]:
     """Where far ends come from: any node or, in a bipartite graph, any of the second kind; the ends of positives.
 
     num_dense: how many nodes there are where their numbers have no gap, which saves numbering them.
@@ -68,8 +70,11 @@ def pools_of(positives: DataFrame, num_positives: int, nodes: DataFrame, biparti
         second = nodes.where(F.col("side") == "dst").select("node_id")
         ends = positives.select(F.col("dst").alias("node_id"), "src", "dst")
         return [Pool(UNIFORM, second.count(), numbered(second)), Pool(HARD, num_positives, numbered(ends))]
-    whole = Pool(UNIFORM, nodes.count(), numbered(nodes.select("node_id"))) if num_dense is None else \
-        Pool(UNIFORM, num_dense, None)
+    whole = (
+        Pool(UNIFORM, nodes.count(), numbered(nodes.select("node_id")))
+        if num_dense is None
+        else Pool(UNIFORM, num_dense, None)
+    )
     return [whole, Pool(HARD, 2 * num_positives, numbered(ends_of(positives)))]
 
 
@@ -99,8 +104,10 @@ def evaluate(run: Run) -> dict[str, Any]:
     if not parts:
         run.tables.drop_run("metrics")
         return {"metrics": {}}
-    metrics = reduce(DataFrame.unionByName, [part if "stratum" in part.columns else
-                                             part.withColumn("stratum", F.lit(WHOLE)) for part in parts])
+    metrics = reduce(
+        DataFrame.unionByName,
+        [part if "stratum" in part.columns else part.withColumn("stratum", F.lit(WHOLE)) for part in parts],
+    )
     run.tables.write("metrics", metrics)
     rows = run.tables.read("metrics").where(F.col("stratum") == WHOLE).collect()  # about a hundred rows
     return {"metrics": {f"{row['metric']}/{row['variant']}/{row['scorer']}": row["value"] for row in sorted(rows)}}

@@ -13,12 +13,16 @@ def label_hits(predictions: DataFrame, labels: DataFrame) -> DataFrame:
     rank); labels: (node_id, label), no row twice. Cost: two shuffles of both.
     """
     wanted = labels.groupBy("node_id").agg(F.count("*").alias("num_labels"))
-    given = predictions.join(wanted, on="node_id", how="inner").where("rank <= num_labels") \
+    given = (
+        predictions.join(wanted, on="node_id", how="inner")
+        .where("rank <= num_labels")
         .select("node_id", "label", F.lit(1).alias("given"))
+    )
     both = labels.select("node_id", "label", F.lit(1).alias("true")).join(given, on=["node_id", "label"], how="full")
     hit = F.coalesce(F.col("true") * F.col("given"), F.lit(0))
-    return both.groupBy("label").agg(F.sum(hit).alias("hits"), F.count("true").alias("true"),
-                                     F.count("given").alias("given"))
+    return both.groupBy("label").agg(
+        F.sum(hit).alias("hits"), F.count("true").alias("true"), F.count("given").alias("given")
+    )
 
 
 def label_metrics(predictions: DataFrame, labels: DataFrame) -> DataFrame:
@@ -30,11 +34,21 @@ def label_metrics(predictions: DataFrame, labels: DataFrame) -> DataFrame:
     f1 = 2 * F.col("hits") / (F.col("true") + F.col("given"))
     micro = 2 * F.sum("hits") / (F.sum("true") + F.sum("given"))
     total = label_hits(predictions, labels).agg(
-        micro.alias("micro_f1"), F.round(F.avg(F.when(F.col("true") > 0, f1)), 12).alias("macro_f1"),
-        F.sum("true").alias("support"))
-    rows = [total.select(F.lit("node_classification").alias("task"), F.lit(name).alias("metric"),
-                         F.lit("trained on 50 %").alias("variant"), F.lit("logistic_regression").alias("scorer"),
-                         F.col(name).cast("double").alias("value"), "support") for name in ("micro_f1", "macro_f1")]
+        micro.alias("micro_f1"),
+        F.round(F.avg(F.when(F.col("true") > 0, f1)), 12).alias("macro_f1"),
+        F.sum("true").alias("support"),
+    )
+    rows = [
+        total.select(
+            F.lit("node_classification").alias("task"),
+            F.lit(name).alias("metric"),
+            F.lit("trained on 50 %").alias("variant"),
+            F.lit("logistic_regression").alias("scorer"),
+            F.col(name).cast("double").alias("value"),
+            "support",
+        )
+        for name in ("micro_f1", "macro_f1")
+    ]
     return rows[0].union(rows[1]).where("value IS NOT NULL")
 
 
@@ -46,5 +60,6 @@ def label_rates(predictions: DataFrame, labels: DataFrame, top_labels: int) -> D
     true = labels.select("node_id", "label", F.lit(1.0).alias("true"))
     shown = predictions.where(F.col("rank") <= top_labels).join(true, on=["node_id", "label"], how="left")
     exact = F.sum(F.col("probability").cast("decimal(18,12)")).cast("double") / F.count("*")
-    return shown.groupBy("label").agg(exact.alias("mean_probability"),
-                                      (F.count("true") / F.count("*")).alias("observed_rate"))
+    return shown.groupBy("label").agg(
+        exact.alias("mean_probability"), (F.count("true") / F.count("*")).alias("observed_rate")
+    )

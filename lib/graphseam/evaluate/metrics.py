@@ -13,15 +13,29 @@ from pyspark.sql import DataFrame
 from graphseam.evaluate.pairs import HARD, POSITIVE, RANKED_AMONG, RANKING, UNIFORM
 from graphseam.session import in_one_task
 
-METRIC_SCHEMA = "task STRING, metric STRING, variant STRING, scorer STRING, stratum STRING, value DOUBLE, " \
-    "support BIGINT"
-ARROW_METRICS = pa.schema([("task", pa.string()), ("metric", pa.string()), ("variant", pa.string()),
-                           ("scorer", pa.string()), ("stratum", pa.string()), ("value", pa.float64()),
-                           ("support", pa.int64())])
+METRIC_SCHEMA = (
+    "task STRING, metric STRING, variant STRING, scorer STRING, stratum STRING, value DOUBLE, support BIGINT"
+)
+ARROW_METRICS = pa.schema(
+    [
+        ("task", pa.string()),
+        ("metric", pa.string()),
+        ("variant", pa.string()),
+        ("scorer", pa.string()),
+        ("stratum", pa.string()),
+        ("value", pa.float64()),
+        ("support", pa.int64()),
+    ]
+)
 WHOLE = "all"
-STRATA = {"degree 0": (0, 0), "degree 1 to 2": (1, 2), "degree 3 to 7": (3, 7), "degree 8 to 31": (8, 31),
-          "degree 32 or more": (32, np.inf)}  # fixed, so that runs can be compared; both bounds are in it
-OF = f"of_{RANKED_AMONG + 1}"     # the positive and its negatives
+STRATA = {
+    "degree 0": (0, 0),
+    "degree 1 to 2": (1, 2),
+    "degree 3 to 7": (3, 7),
+    "degree 8 to 31": (8, 31),
+    "degree 32 or more": (32, np.inf),
+}  # fixed, so that runs can be compared; both bounds are in it
+OF = f"of_{RANKED_AMONG + 1}"  # the positive and its negatives
 HITS, OGB_HITS = (1, 10, 50, 100), (50, 100)
 
 
@@ -29,19 +43,25 @@ HITS, OGB_HITS = (1, 10, 50, 100), (50, 100)
 class Scored:
     """What one scorer says of the positives and of one kind of negatives; queries are rows of the positives."""
 
-    positives: np.ndarray       # float64[n]
-    negatives: np.ndarray       # float64[m], one a positive
+    positives: np.ndarray  # float64[n]
+    negatives: np.ndarray  # float64[m], one a positive
     negative_queries: np.ndarray
-    ranked: np.ndarray          # bool[n], the positives that are ranked
-    rivals: np.ndarray          # float64[r], the negatives they are ranked among
+    ranked: np.ndarray  # bool[n], the positives that are ranked
+    rivals: np.ndarray  # float64[r], the negatives they are ranked among
     rival_queries: np.ndarray
 
     def of(self, chosen: np.ndarray) -> Scored:
         """The same for a part of the positives (bool[n]) and their own negatives."""
         own, owned = chosen[self.negative_queries], chosen[self.rival_queries]
         place = np.cumsum(chosen) - 1
-        return Scored(self.positives[chosen], self.negatives[own], place[self.negative_queries[own]],
-                      self.ranked[chosen], self.rivals[owned], place[self.rival_queries[owned]])
+        return Scored(
+            self.positives[chosen],
+            self.negatives[own],
+            place[self.negative_queries[own]],
+            self.ranked[chosen],
+            self.rivals[owned],
+            place[self.rival_queries[owned]],
+        )
 
 
 def link_metrics(scored: DataFrame, scorers: Sequence[str], max_ranked: int) -> DataFrame:
@@ -73,20 +93,34 @@ def _link_metrics(pairs: pa.Table, scorers: Sequence[str], max_ranked: int) -> p
         if not positives.num_rows or not negatives.num_rows:
             continue  # a complete graph has no negatives
         for scorer in scorers:
-            scored = Scored(positives[scorer].to_numpy(), negatives[scorer].to_numpy(),
-                            np.searchsorted(numbers, negatives["query"].to_numpy()), numbers < max_ranked,
-                            rivals[scorer].to_numpy(), np.searchsorted(numbers, rivals["query"].to_numpy()))
-            measures = [(metric, WHOLE, value, support) for metric, value, support in
-                        (*_area_metrics(scored), *_pool_metrics(scored), *_rank_metrics(scored))]
+            scored = Scored(
+                positives[scorer].to_numpy(),
+                negatives[scorer].to_numpy(),
+                np.searchsorted(numbers, negatives["query"].to_numpy()),
+                numbers < max_ranked,
+                rivals[scorer].to_numpy(),
+                np.searchsorted(numbers, rivals["query"].to_numpy()),
+            )
+            measures = [
+                (metric, WHOLE, value, support)
+                for metric, value, support in (*_area_metrics(scored), *_pool_metrics(scored), *_rank_metrics(scored))
+            ]
             for stratum, (low, high) in STRATA.items():
                 part = scored.of((degrees >= low) & (degrees <= high))
-                measures += [(metric, stratum, value, support) for metric, value, support in
-                             (*_area_metrics(part), *_rank_metrics(part)) if metric in ("auc", f"mrr_{OF}")]
-            rows += [("link_prediction", metric, variant, scorer, stratum, float(value), int(support))
-                     for metric, stratum, value, support in measures]
+                measures += [
+                    (metric, stratum, value, support)
+                    for metric, value, support in (*_area_metrics(part), *_rank_metrics(part))
+                    if metric in ("auc", f"mrr_{OF}")
+                ]
+            rows += [
+                ("link_prediction", metric, variant, scorer, stratum, float(value), int(support))
+                for metric, stratum, value, support in measures
+            ]
     columns = zip(*rows, strict=True) if rows else [()] * len(ARROW_METRICS)
-    return pa.table([pa.array(list(column), field.type) for column, field in zip(columns, ARROW_METRICS, strict=True)],
-                    schema=ARROW_METRICS)
+    return pa.table(
+        [pa.array(list(column), field.type) for column, field in zip(columns, ARROW_METRICS, strict=True)],
+        schema=ARROW_METRICS,
+    )
 
 
 def _area_metrics(scored: Scored) -> Iterator[tuple[str, float, int]]:

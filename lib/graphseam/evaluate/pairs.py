@@ -11,9 +11,9 @@ from pyspark.sql import functions as F
 from graphseam.seeds import uniform
 from graphseam.spark_line import with_row_numbers
 
-ATTEMPTS = 8          # far ends drawn for one negative; a node joined to nearly all others may still get none
-RANKED_AMONG = 100    # negatives of each kind that a positive is ranked among
-RANK_ATTEMPTS = 150   # far ends drawn for them; a node joined to a third of the others may get fewer
+ATTEMPTS = 8  # far ends drawn for one negative; a node joined to nearly all others may still get none
+RANKED_AMONG = 100  # negatives of each kind that a positive is ranked among
+RANK_ATTEMPTS = 150  # far ends drawn for them; a node joined to a third of the others may get fewer
 POSITIVE, UNIFORM, HARD = "positive", "uniform", "hard"
 RANKING = {UNIFORM: "rank_uniform", HARD: "rank_hard"}
 
@@ -22,8 +22,8 @@ RANKING = {UNIFORM: "rank_uniform", HARD: "rank_hard"}
 class Pool:
     """Where the far ends of one kind of negatives come from."""
 
-    kind: str                # uniform or hard
-    size: int                # places, from 0
+    kind: str  # uniform or hard
+    size: int  # places, from 0
     nodes: DataFrame | None  # (place, node_id); None where each place is the number of its node
 
 
@@ -35,9 +35,15 @@ def sample_edges(edges: DataFrame, max_pairs: int, seed: int) -> DataFrame:
     """
     draw = uniform(seed, F.lit("pair"), "src", "dst")
     turned = uniform(seed, F.lit("turn"), "src", "dst") < 0.5
-    chosen = edges.select("src", "dst", draw.alias("draw")).sort("draw", "src", "dst").limit(max_pairs).select(
-        F.when(turned, F.col("dst")).otherwise(F.col("src")).alias("src"),
-        F.when(turned, F.col("src")).otherwise(F.col("dst")).alias("dst"))
+    chosen = (
+        edges.select("src", "dst", draw.alias("draw"))
+        .sort("draw", "src", "dst")
+        .limit(max_pairs)
+        .select(
+            F.when(turned, F.col("dst")).otherwise(F.col("src")).alias("src"),
+            F.when(turned, F.col("src")).otherwise(F.col("dst")).alias("dst"),
+        )
+    )
     return with_row_numbers(chosen, "query").select("query", "src", "dst")
 
 
@@ -48,8 +54,10 @@ def facing(positives: DataFrame, nodes: DataFrame) -> DataFrame:
     """
     sides = nodes.select(F.col("node_id").alias("src"), (F.col("side") == "dst").alias("turn"))
     return positives.join(sides, on="src", how="inner").select(
-        "query", F.when(F.col("turn"), F.col("dst")).otherwise(F.col("src")).alias("src"),
-        F.when(F.col("turn"), F.col("src")).otherwise(F.col("dst")).alias("dst"))
+        "query",
+        F.when(F.col("turn"), F.col("dst")).otherwise(F.col("src")).alias("src"),
+        F.when(F.col("turn"), F.col("src")).otherwise(F.col("dst")).alias("dst"),
+    )
 
 
 def pairs_of(edges: DataFrame, directed: bool) -> DataFrame:
@@ -67,6 +75,7 @@ def draw_negatives(positives: DataFrame, pools: list[Pool], known: DataFrame, ma
     150, which may repeat, as draws from a pool do. Cost: rows of draws, joined with the pools and with the neighbours
     of the positives' src, which one pass over the edges finds.
     """
+
     def far_ends(pool: Pool) -> DataFrame:
         one = _attempts(positives, pool.kind, ATTEMPTS)
         many = _attempts(positives.where(F.col("query") < max_ranked), RANKING[pool.kind], RANK_ATTEMPTS)
@@ -81,20 +90,33 @@ def draw_negatives(positives: DataFrame, pools: list[Pool], known: DataFrame, ma
     free = drawn.join(_neighbours(positives, known), on=["src", "far"], how="left_anti")
     wanted = F.when(F.col("kind").isin(*RANKING.values()), RANKED_AMONG).otherwise(1)
     order = Window.partitionBy("kind", "query").orderBy("attempt")
-    return free.withColumn("place", F.row_number().over(order)).where(F.col("place") <= wanted) \
+    return (
+        free.withColumn("place", F.row_number().over(order))
+        .where(F.col("place") <= wanted)
         .select("kind", "query", "src", F.col("far").alias("dst"))
+    )
 
 
 def _attempts(positives: DataFrame, kind: str, count: int) -> DataFrame:
-    return positives.select(F.lit(kind).alias("kind"), "query", "src", "dst",
-                            F.explode(F.sequence(F.lit(0), F.lit(count - 1))).alias("attempt"))
+    return positives.select(
+        F.lit(kind).alias("kind"),
+        "query",
+        "src",
+        "dst",
+        F.explode(F.sequence(F.lit(0), F.lit(count - 1))).alias("attempt"),
+    )
 
 
 def _neighbours(positives: DataFrame, known: DataFrame) -> DataFrame:
     """(src, far): the edges at a positive's src, from it; at most evaluate.max_pairs numbers are broadcast."""
-    ends = known.select(F.explode(F.array(
-        F.struct("src", F.col("dst").alias("far")),
-        F.struct(F.col("dst").alias("src"), F.col("src").alias("far")))).alias("end")).select("end.src", "end.far")
+    ends = known.select(
+        F.explode(
+            F.array(
+                F.struct("src", F.col("dst").alias("far")),
+                F.struct(F.col("dst").alias("src"), F.col("src").alias("far")),
+            )
+        ).alias("end")
+    ).select("end.src", "end.far")
     return ends.join(F.broadcast(positives.select("src").distinct()), on="src", how="left_semi")
 
 
@@ -113,8 +135,11 @@ def with_degrees(pairs: DataFrame, edges: DataFrame) -> DataFrame:
 
     Cost: one aggregation of the edges, two joins of the pairs.
     """
-    degrees = edges.select(F.explode(F.array("src", "dst")).alias("node_id")) \
-        .groupBy("node_id").agg(F.count("*").alias("degree"))
+    degrees = (
+        edges.select(F.explode(F.array("src", "dst")).alias("node_id"))
+        .groupBy("node_id")
+        .agg(F.count("*").alias("degree"))
+    )
 
     def degree_of(end: str) -> Column:
         return F.coalesce(F.col(f"{end}_degree"), F.lit(0))
@@ -124,5 +149,6 @@ def with_degrees(pairs: DataFrame, edges: DataFrame) -> DataFrame:
         of_end = degrees.select(F.col("node_id").alias(end), F.col("degree").alias(f"{end}_degree"))
         joined = joined.join(of_end, on=end, how="left")
     product = degree_of("src").cast("double") * degree_of("dst").cast("double")
-    return joined.select(*pairs.columns, F.least(degree_of("src"), degree_of("dst")).alias("min_degree"),
-                         product.alias("degree_product"))
+    return joined.select(
+        *pairs.columns, F.least(degree_of("src"), degree_of("dst")).alias("min_degree"), product.alias("degree_product")
+    )

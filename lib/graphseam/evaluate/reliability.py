@@ -21,8 +21,11 @@ def judged_links(predictions: DataFrame) -> DataFrame:
 def judged_labels(predictions: DataFrame, labels: DataFrame) -> DataFrame:
     """(task, probability, true) of each label predicted by a model that had not seen the node. Cost: one join."""
     seen = labels.select("node_id", "label", F.lit(True).alias("given")).distinct()
-    return predictions.where("fold IS NOT NULL").join(seen, on=["node_id", "label"], how="left") \
+    return (
+        predictions.where("fold IS NOT NULL")
+        .join(seen, on=["node_id", "label"], how="left")
         .select(F.lit("node_classification").alias("task"), "probability", F.col("given").isNotNull().alias("true"))
+    )
 
 
 def reliability(judged: DataFrame) -> DataFrame:
@@ -32,12 +35,23 @@ def reliability(judged: DataFrame) -> DataFrame:
     Cost: one aggregation to ten rows a task. Source: Niculescu-Mizil and Caruana, Predicting good probabilities, 2005.
     """
     place = reduce(Column.__add__, [(F.col("probability") > float(edge)).cast("int") for edge in EDGES[1:-1]])
-    bins = judged.withColumn("bin", place).groupBy("task", "bin").agg(
-        F.round(F.avg("probability"), DIGITS).alias("mean_probability"),
-        F.avg(F.col("true").cast("double")).alias("observed_rate"), F.count("*").alias("support"))
-    return bins.select("task", F.round(F.col("bin") / NUM_BINS, 1).alias("bin_low"),
-                       F.round((F.col("bin") + 1) / NUM_BINS, 1).alias("bin_high"),
-                       "mean_probability", "observed_rate", "support")
+    bins = (
+        judged.withColumn("bin", place)
+        .groupBy("task", "bin")
+        .agg(
+            F.round(F.avg("probability"), DIGITS).alias("mean_probability"),
+            F.avg(F.col("true").cast("double")).alias("observed_rate"),
+            F.count("*").alias("support"),
+        )
+    )
+    return bins.select(
+        "task",
+        F.round(F.col("bin") / NUM_BINS, 1).alias("bin_low"),
+        F.round((F.col("bin") + 1) / NUM_BINS, 1).alias("bin_high"),
+        "mean_probability",
+        "observed_rate",
+        "support",
+    )
 
 
 def calibration_errors(bins: DataFrame) -> DataFrame:
@@ -46,11 +60,16 @@ def calibration_errors(bins: DataFrame) -> DataFrame:
     bins: RELIABILITY. Source: Naeini, Cooper and Hauskrecht, Obtaining well calibrated probabilities, AAAI 2015.
     """
     distance = F.abs(F.col("mean_probability") - F.col("observed_rate"))
-    errors = bins.groupBy("task").agg((F.sum(distance * F.col("support")) / F.sum("support")).alias("value"),
-                                      F.sum("support").alias("support"))
+    errors = bins.groupBy("task").agg(
+        (F.sum(distance * F.col("support")) / F.sum("support")).alias("value"), F.sum("support").alias("support")
+    )
     of_links = F.col("task") == "link_prediction"
     return errors.select(
-        "task", F.lit("ece").alias("metric"),
+        "task",
+        F.lit("ece").alias("metric"),
         F.when(of_links, "predicted").otherwise("trained on 50 %").alias("variant"),
         F.when(of_links, "probability").otherwise("logistic_regression").alias("scorer"),
-        F.lit("all").alias("stratum"), F.round("value", DIGITS).alias("value"), "support")
+        F.lit("all").alias("stratum"),
+        F.round("value", DIGITS).alias("value"),
+        "support",
+    )

@@ -13,7 +13,7 @@ from graphseam.spark_line import map_group_pairs
 
 SCORES = "cosine DOUBLE, dot_product DOUBLE"
 BLOCK_BYTES = 128 << 20  # of float32 vectors that a task of the scores holds
-CHUNK_BYTES = 32 << 20   # of float64 rows that are multiplied at once
+CHUNK_BYTES = 32 << 20  # of float64 rows that are multiplied at once
 
 
 def num_score_blocks(num_pairs: int, num_nodes: int, dim: int) -> int:
@@ -46,8 +46,11 @@ def _score_block(pairs: pa.Table, vectors: pa.Table) -> pa.Table:
         one, other = (matrix[places[rows]].astype(np.float64) for places in (left, right))
         dot[rows] = np.einsum("ij,ij->i", one, other)
         cosine[rows] = np.einsum("ij,ij->i", _unit(one), _unit(other))
-    return pairs.drop_columns(["block"]).append_column("cosine", pa.array(cosine)) \
+    return (
+        pairs.drop_columns(["block"])
+        .append_column("cosine", pa.array(cosine))
         .append_column("dot_product", pa.array(dot))
+    )
 
 
 def _places(nodes: np.ndarray, node_ids: np.ndarray) -> np.ndarray:

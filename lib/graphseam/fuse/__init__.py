@@ -61,16 +61,19 @@ def _name_frame(alignments: list[dict[str, Any]]) -> None:
     """The deepest level's largest subgraph is the frame itself, not one that failed to be aligned."""
     if alignments:
         deepest = max(row["level"] for row in alignments)
-        frame = max((row for row in alignments if row["level"] == deepest),
-                    key=lambda row: (row["nodes"], -row["subgraph_id"]))
+        frame = max(
+            (row for row in alignments if row["level"] == deepest), key=lambda row: (row["nodes"], -row["subgraph_id"])
+        )
         frame["status"] = "frame"
 
 
 def _told(alignments: list[dict[str, Any]]) -> dict[str, Any]:
     """What the summary tells: subgraphs by how they came into the frame, and how well the aligned ones fit."""
     errors = [row["fit_error"] for row in alignments if row["status"] == "aligned"]
-    return {"alignments": dict(sorted(Counter(row["status"] for row in alignments).items())),
-            "mean_fit_error": fmean(errors) if errors else 0.0}
+    return {
+        "alignments": dict(sorted(Counter(row["status"] for row in alignments).items())),
+        "mean_fit_error": fmean(errors) if errors else 0.0,
+    }
 
 
 def fuse_by_concat(run: Run, levels: list[int]) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def align(source: np.ndarray, target: np.ndarray, weights: np.ndarray) -> Alignm
         return Alignment(np.eye(dim), 0, 0.0, "unaligned")
     rotation = left @ right
     misfit = np.sqrt((weights * ((x @ rotation - y) ** 2).sum(axis=1)).sum())
-    size = np.sqrt((weights * (y ** 2).sum(axis=1)).sum())
+    size = np.sqrt((weights * (y**2).sum(axis=1)).sum())
     return Alignment(rotation, rank, float(misfit / size) if size else 0.0, "aligned" if rank == dim else "degenerate")
 
 
@@ -102,19 +102,36 @@ def _place_subgraph(placing: Placing) -> Callable[[pa.Table], pa.Table]:
         own_part = np.divide(degrees, total, out=np.ones_like(total), where=total > 0)[shared, None]
         rotated[shared] = own_part * rotated[shared] + (1 - own_part) * frame_vectors
         if placing.gathered is not None:
-            placing.gathered.add({subgraph_id: {
-                "level": placing.level, "subgraph_id": subgraph_id, "shared_nodes": int(shared.sum()),
-                "rank": found.rank, "fit_error": found.fit_error, "status": found.status, "nodes": len(own)}})
+            placing.gathered.add(
+                {
+                    subgraph_id: {
+                        "level": placing.level,
+                        "subgraph_id": subgraph_id,
+                        "shared_nodes": int(shared.sum()),
+                        "rank": found.rank,
+                        "fit_error": found.fit_error,
+                        "status": found.status,
+                        "nodes": len(own),
+                    }
+                }
+            )
         placed = vector_column(rotated.astype(np.float32), schema.field("vector").type)
-        return pa.concat_tables([
-            _fused_rows(schema, subgraph_id, own["node_id"], pa.array(total), placed),
-            _fused_rows(schema, subgraph_id, left["node_id"], left["degree"], left["vector"])])
+        return pa.concat_tables(
+            [
+                _fused_rows(schema, subgraph_id, own["node_id"], pa.array(total), placed),
+                _fused_rows(schema, subgraph_id, left["node_id"], left["degree"], left["vector"]),
+            ]
+        )
 
     return place_subgraph
 
 
 def _fused_rows(schema: pa.Schema, subgraph_id: int, node_ids: Any, degrees: Any, vectors: Any) -> pa.Table:
     """Rows of FUSED of one subgraph."""
-    columns = {"node_id": node_ids, "degree": degrees, "vector": vectors,
-               "subgraph_id": pa.array(np.full(len(node_ids), subgraph_id, np.int32))}
+    columns = {
+        "node_id": node_ids,
+        "degree": degrees,
+        "vector": vectors,
+        "subgraph_id": pa.array(np.full(len(node_ids), subgraph_id, np.int32)),
+    }
     return pa.table([columns[name] for name in schema.names], names=schema.names).cast(schema)

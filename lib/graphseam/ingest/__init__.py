@@ -32,14 +32,18 @@ def ingest(run: Run) -> dict[str, Any]:
     Errors: InputError where no row of the edges can be used and no node is given.
     """
     size_shuffles(run.spark, _guess_rows(run))
-    raw = {name: read_rows(run.spark, name, path, columns, run.config.input)
-           for name, path, columns in inputs(run.config.input)}
+    raw = {
+        name: read_rows(run.spark, name, path, columns, run.config.input)
+        for name, path, columns in inputs(run.config.input)
+    }
     if run.config.input.labels and run.config.input.labels == run.config.input.nodes:
         raw["labels"] = raw["labels"].where("label IS NOT NULL")  # a node without a label is no bad row
     id_type = id_type_of(raw["edges"], ID_COLUMNS["edges"], run.config.input.id_type)
     weight = "weight" if run.config.input.weight else None
-    checked = {name: with_reason(rows, ID_COLUMNS[name], weight if name == "edges" else None, id_type)
-               for name, rows in raw.items()}
+    checked = {
+        name: with_reason(rows, ID_COLUMNS[name], weight if name == "edges" else None, id_type)
+        for name, rows in raw.items()
+    }
     if "labels" in checked:
         missing = F.when(F.coalesce(F.trim(F.col("label").cast("string")), F.lit("")) == "", "label is missing")
         checked["labels"] = checked["labels"].withColumn("reason", F.coalesce("reason", missing))
@@ -52,8 +56,10 @@ def ingest(run: Run) -> dict[str, Any]:
         nodes = run.tables.read("nodes").select("node_id", F.col("id").cast(KEY_TYPES[id_type]).alias("id"))
         if details["nodes"] == 0:
             worst = max(details["rejected"], key=details["rejected"].get, default="no row at all")
-            raise InputError(f"no row of {run.config.input.edges!r} can be used ({details['rows']:,} read; most often: "
-                             f"{worst}); see the table {run.tables.location('rejected_rows')}")
+            raise InputError(
+                f"no row of {run.config.input.edges!r} can be used ({details['rows']:,} read; most often: "
+                f"{worst}); see the table {run.tables.location('rejected_rows')}"
+            )
         details["bipartite"] = _is_bipartite(run)
         details |= _write_edges(run, checked["edges"].where("reason IS NULL"), nodes)
     details["twins"] = details.pop("usable") - details["loops"] - details["edges"] - details["holdout_edges"]
@@ -79,15 +85,18 @@ def _guess_rows(run: Run) -> int:
 def _count_rows(edges: DataFrame) -> dict[str, int]:
     """How many rows there are, can be used, and are loops."""
     usable = F.col("reason").isNull()
-    rows, kept, loops = edges.agg(F.count("*"), F.count_if(usable), F.count_if(usable & F.expr("src = dst"))).first() \
-        or (0, 0, 0)
+    rows, kept, loops = edges.agg(
+        F.count("*"), F.count_if(usable), F.count_if(usable & F.expr("src = dst"))
+    ).first() or (0, 0, 0)
     return {"rows": rows, "usable": kept, "loops": loops}
 
 
 def _reject(run: Run, checked: dict[str, DataFrame]) -> dict[str, Any]:
     """Write the unusable rows of all inputs; returns their number by input and reason."""
-    parts = [rows.where("reason IS NOT NULL").select(F.lit(name).alias("source"), "reason", "file", "content")
-             for name, rows in checked.items()]
+    parts = [
+        rows.where("reason IS NOT NULL").select(F.lit(name).alias("source"), "reason", "file", "content")
+        for name, rows in checked.items()
+    ]
     rejected = parts[0]
     for part in parts[1:]:
         rejected = rejected.union(part)
@@ -101,10 +110,17 @@ def _write_nodes(run: Run, checked: dict[str, DataFrame], id_type: str) -> tuple
     """Number every id of the edges and the nodes; returns how many, and whether their numbers have no gap."""
     edges = checked["edges"].where("reason IS NULL")
     others = checked["nodes"].where("reason IS NULL") if "nodes" in checked else None
-    published = run.tables.all_runs("runs").where(F.col("run_id") != run.run_id) \
-        .where(F.col("id_type") == id_type).select("run_id", F.struct("published_at", "run_id").alias("age"))
-    earlier = run.tables.all_runs("nodes").join(published, on="run_id", how="inner") \
+    published = (
+        run.tables.all_runs("runs")
+        .where(F.col("run_id") != run.run_id)
+        .where(F.col("id_type") == id_type)
+        .select("run_id", F.struct("published_at", "run_id").alias("age"))
+    )
+    earlier = (
+        run.tables.all_runs("nodes")
+        .join(published, on="run_id", how="inner")
         .select(F.col("id").cast(KEY_TYPES[id_type]).alias("id"), "node_id", "age")
+    )
     highest = earlier.agg(F.max("node_id")).head()
     first_free = 0 if highest is None or highest[0] is None else highest[0] + 1
     numbered_ids = number_ids(with_sides(edges, others), newest_numbers(earlier), first_free)
@@ -136,8 +152,10 @@ def _write_edges(run: Run, rows: DataFrame, nodes: DataFrame) -> dict[str, Any]:
     with persisted(mark_free(edges, seed)) as marked:
         num_edges, num_free = marked.agg(F.count("*"), F.count_if("free")).first() or (0, 0)
         split = hold_out(marked, config.evaluate.holdout, num_edges, num_free, seed)
-        return {"edges": run.tables.write("edges", split.where("NOT held").drop("held")),
-                "holdout_edges": run.tables.write("holdout_edges", split.where("held").drop("held"))}
+        return {
+            "edges": run.tables.write("edges", split.where("NOT held").drop("held")),
+            "holdout_edges": run.tables.write("holdout_edges", split.where("held").drop("held")),
+        }
 
 
 def _write_given_split(run: Run, rows: DataFrame, nodes: DataFrame) -> dict[str, Any]:
@@ -145,10 +163,13 @@ def _write_given_split(run: Run, rows: DataFrame, nodes: DataFrame) -> dict[str,
     config = run.config.input
     check_split(rows, run.config)
     with persisted(settle(connect(rows.select("src", "dst", "weight", "held"), nodes))) as settled:
-        embedded, held = (merge(settled.where(chosen), config.directed, bool(config.weight))
-                          for chosen in ("NOT held", "held"))
-        counts = {"edges": run.tables.write("edges", embedded),
-                  "holdout_edges": run.tables.write("holdout_edges", held)}
+        embedded, held = (
+            merge(settled.where(chosen), config.directed, bool(config.weight)) for chosen in ("NOT held", "held")
+        )
+        counts = {
+            "edges": run.tables.write("edges", embedded),
+            "holdout_edges": run.tables.write("holdout_edges", held),
+        }
     return {**counts, "nodes_held_out": stranded(run.tables.read("edges"), run.tables.read("holdout_edges"))}
 
 
@@ -159,5 +180,9 @@ def _write_labels(run: Run, rows: DataFrame, nodes: DataFrame) -> dict[str, Any]
     strangers = labels.join(nodes, on="id", how="left_anti").count()
     kept = run.tables.read("labels").agg(F.count("*"), F.countDistinct("node_id"), F.countDistinct("label")).head()
     assert kept is not None  # an aggregate without groups has one row
-    return {"label_rows": kept[0], "labelled_nodes": kept[1], "label_classes": kept[2],
-            "labels_of_unknown_nodes": strangers}
+    return {
+        "label_rows": kept[0],
+        "labelled_nodes": kept[1],
+        "label_classes": kept[2],
+        "labels_of_unknown_nodes": strangers,
+    }

@@ -29,8 +29,11 @@ def number_ids(ids: DataFrame, known: DataFrame, first_free: int) -> DataFrame:
     if first_free == 0:
         return with_row_numbers(ids.sort("id"), "node_id").select("node_id", *ids.columns)
     new = with_row_numbers(ids.join(known, on="id", how="left_anti").sort("id"), "place")
-    return ids.join(known, on="id", how="inner").select("node_id", *ids.columns) \
+    return (
+        ids.join(known, on="id", how="inner")
+        .select("node_id", *ids.columns)
         .union(new.select((F.col("place") + F.lit(first_free)).alias("node_id"), *ids.columns))
+    )
 
 
 def with_sides(edges: DataFrame, others: DataFrame | None) -> DataFrame:
@@ -41,15 +44,23 @@ def with_sides(edges: DataFrame, others: DataFrame | None) -> DataFrame:
     """
     typed = others is not None and "node_type" in others.columns
     nothing = F.lit(None).cast("string")
-    ends = edges.select(F.explode(F.array(F.struct(F.col("src").alias("id"), F.lit(1).alias("bit")),
-                                          F.struct(F.col("dst").alias("id"), F.lit(2).alias("bit")))).alias("end")) \
-        .select("end.id", "end.bit", nothing.alias("type"))
+    ends = edges.select(
+        F.explode(
+            F.array(
+                F.struct(F.col("src").alias("id"), F.lit(1).alias("bit")),
+                F.struct(F.col("dst").alias("id"), F.lit(2).alias("bit")),
+            )
+        ).alias("end")
+    ).select("end.id", "end.bit", nothing.alias("type"))
     if others is not None:
         kind = F.col("node_type").cast("string") if typed else nothing
         ends = ends.union(others.select(F.col("node").alias("id"), F.lit(0).alias("bit"), kind.alias("type")))
     names = F.array(nothing, F.lit("src"), F.lit("dst"), F.lit("both"))
-    return ends.groupBy("id").agg(F.min("type").alias("type"), F.bit_or("bit").alias("bits")) \
+    return (
+        ends.groupBy("id")
+        .agg(F.min("type").alias("type"), F.bit_or("bit").alias("bits"))
         .select("id", "type", F.get(names, F.col("bits")).alias("side"))
+    )
 
 
 def connect(rows: DataFrame, nodes: DataFrame) -> DataFrame:
@@ -58,6 +69,7 @@ def connect(rows: DataFrame, nodes: DataFrame) -> DataFrame:
     rows: (src, dst, …) of ids. nodes: (node_id, id). Returns (src BIGINT, dst BIGINT, …).
     Cost: two joins of `rows`.
     """
+
     def numbered(end: str) -> DataFrame:
         return nodes.select(F.col("node_id").alias(f"{end}_id"), F.col("id").alias(end))
 
@@ -96,8 +108,12 @@ def mark_free(edges: DataFrame, seed: int) -> DataFrame:
         return best.select(F.col("node").alias(end), F.col("best").alias(f"{end}_best"))
 
     joined = drawn.join(best_of("src"), on="src", how="inner").join(best_of("dst"), on="dst", how="inner")
-    return joined.select("src", "dst", "weight",
-                         ((F.col("draw") < F.col("src_best")) & (F.col("draw") < F.col("dst_best"))).alias("free"))
+    return joined.select(
+        "src",
+        "dst",
+        "weight",
+        ((F.col("draw") < F.col("src_best")) & (F.col("draw") < F.col("dst_best"))).alias("free"),
+    )
 
 
 def hold_out(marked: DataFrame, share: float, num_edges: int, num_free: int, seed: int) -> DataFrame:

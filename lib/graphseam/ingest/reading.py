@@ -4,16 +4,7 @@ from __future__ import annotations
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import (
-    ByteType,
-    DecimalType,
-    DoubleType,
-    FloatType,
-    IntegerType,
-    LongType,
-    ShortType,
-    StringType,
-)
+from pyspark.sql.types import ByteType, DecimalType, DoubleType, FloatType, IntegerType, LongType, ShortType, StringType
 from pyspark.sql.utils import AnalysisException
 
 from graphseam.errors import InputError
@@ -51,13 +42,15 @@ def read_rows(spark: SparkSession, name: str, path: str, columns: dict[str, str]
         rows = reader.load(source.path)
         _check_types(rows, source, found)
     except AnalysisException as error:
-        raise InputError(f"{path!r} (input.{name}) cannot be read as {source.format}: "
-                         f"{str(error).splitlines()[0]}") from None
+        raise InputError(
+            f"{path!r} (input.{name}) cannot be read as {source.format}: {str(error).splitlines()[0]}"
+        ) from None
     return rows.select(
         *[F.col(f"`{column}`").alias(key) for key, column in found.items()],
         F.lit(source.path).alias("file"),
-        F.substring(F.to_json(F.struct(*[f"`{column}`" for column in dict.fromkeys(found.values())])), 1, 1000)
-        .alias("content"),
+        F.substring(F.to_json(F.struct(*[f"`{column}`" for column in dict.fromkeys(found.values())])), 1, 1000).alias(
+            "content"
+        ),
         F.lit(False).alias("blank"),
     )
 
@@ -67,12 +60,15 @@ def _check_types(rows: DataFrame, source: Source, columns: dict[str, str]) -> No
     for key, column in columns.items():
         kind = rows.schema[column].dataType
         if key not in ("label", "split", "node_type") and not isinstance(kind, READABLE):
-            raise InputError(f"{source.path} has {kind.simpleString()} in column {column!r} (input.{key}); "
-                             "give a column of numbers or text")
+            raise InputError(
+                f"{source.path} has {kind.simpleString()} in column {column!r} (input.{key}); "
+                "give a column of numbers or text"
+            )
 
 
-def _inspect_with_spark(spark: SparkSession, name: str, path: str, columns: dict[str, str],
-                        config: InputConfig) -> Source:
+def _inspect_with_spark(
+    spark: SparkSession, name: str, path: str, columns: dict[str, str], config: InputConfig
+) -> Source:
     """The source at an address that only Spark can open, or a Delta table."""
     key = f"input.{name}"
     kind = config.format if name == "edges" and config.format != "auto" else "auto"
@@ -103,8 +99,11 @@ def _is_comment(marks: str) -> Column:
 
 
 def _text_rows(spark: SparkSession, source: Source, columns: dict[str, str], comment: str) -> DataFrame:
-    lines = spark.read.option("recursiveFileLookup", True).text(source.path).select(
-        F.regexp_replace("value", "^\ufeff", "").alias("value"), F.col("_metadata.file_path").alias("file"))
+    lines = (
+        spark.read.option("recursiveFileLookup", True)
+        .text(source.path)
+        .select(F.regexp_replace("value", "^\ufeff", "").alias("value"), F.col("_metadata.file_path").alias("file"))
+    )
     lines = lines.where(~_is_comment(comment))
     if source.header is not None:
         lines = lines.where(F.col("value") != source.header)
@@ -114,8 +113,12 @@ def _text_rows(spark: SparkSession, source: Source, columns: dict[str, str], com
         cells = {column: F.get(fields, F.lit(at)) for column, at in place.items()}
     else:
         schema = ", ".join(f"c{at} STRING" for at in range(len(source.columns)))
-        options = {"sep": source.delimiter, "escape": '"',  # a quote in quotes is doubled, as RFC 4180 has it
-                   "ignoreLeadingWhiteSpace": "true", "ignoreTrailingWhiteSpace": "true"}
+        options = {
+            "sep": source.delimiter,
+            "escape": '"',  # a quote in quotes is doubled, as RFC 4180 has it
+            "ignoreLeadingWhiteSpace": "true",
+            "ignoreTrailingWhiteSpace": "true",
+        }
         record = F.from_csv("value", schema, options)
         cells = {column: record.getField(f"c{at}") for column, at in place.items()}
     return lines.select(
@@ -136,9 +139,16 @@ def id_type_of(rows: DataFrame, keys: list[str], wanted: str) -> str:
         return wanted
     if all(isinstance(rows.schema[key].dataType, INTEGERS) for key in keys):
         return "integer"
-    counts = rows.select(*[column for key in keys for column in (
-        F.count(_present(rows, key)).alias(f"{key}_present"), F.count(as_integer(rows, key)).alias(f"{key}_integer"),
-    )]).head()
+    counts = rows.select(
+        *[
+            column
+            for key in keys
+            for column in (
+                F.count(_present(rows, key)).alias(f"{key}_present"),
+                F.count(as_integer(rows, key)).alias(f"{key}_integer"),
+            )
+        ]
+    ).head()
     assert counts is not None  # an aggregate without groups has one row
     present, integers = (sum(counts[f"{key}_{kind}"] for key in keys) for kind in ("present", "integer"))
     return "integer" if present and integers >= INTEGER_SHARE * present else "string"
@@ -172,10 +182,13 @@ def with_reason(rows: DataFrame, ids: list[str], weight: str | None, id_type: st
     value = F.lit(1.0)
     if weight is not None:
         value = F.expr(f"try_cast({weight} AS DOUBLE)")
-        reason = reason.when(_present(rows, weight).isNull(), "weight is missing") \
-            .when(value.isNull(), "weight is not a number") \
-            .when(F.isnan(value) | (F.abs(value) == float("inf")), "weight is NaN or infinite") \
-            .when(value < 0, "weight is negative").when(value == 0, "weight is zero")
+        reason = (
+            reason.when(_present(rows, weight).isNull(), "weight is missing")
+            .when(value.isNull(), "weight is not a number")
+            .when(F.isnan(value) | (F.abs(value) == float("inf")), "weight is NaN or infinite")
+            .when(value < 0, "weight is negative")
+            .when(value == 0, "weight is zero")
+        )
     typed = [(as_integer(rows, key) if id_type == "integer" else _present(rows, key)).alias(key) for key in ids]
     kept = [column for column in rows.columns if column not in (*ids, "weight")]
     return rows.select(*typed, value.alias("weight"), reason.alias("reason"), *kept)

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from graphseam.errors import InputError, nearest
 from graphseam.sections import InputConfig
 
-WHITESPACE = r"\s+"         # as a delimiter: any run of blanks and tabs
+WHITESPACE = r"\s+"  # as a delimiter: any run of blanks and tabs
 OPENERS: dict[str, Callable[..., IO[str]]] = {".gz": gzip.open, ".bz2": bz2.open}  # what Spark opens too
 
 
@@ -27,11 +27,11 @@ OPENERS: dict[str, Callable[..., IO[str]]] = {".gz": gzip.open, ".bz2": bz2.open
 class Source:
     """One input, looked at: what Spark needs in order to read it."""
 
-    name: str                # edges, nodes, labels or pairs
+    name: str  # edges, nodes, labels or pairs
     path: str
-    format: str              # parquet, csv or delta
+    format: str  # parquet, csv or delta
     columns: tuple[str, ...]  # of a csv: the header's names, or "0", "1", … where there is none
-    delimiter: str = ""      # of a csv; WHITESPACE or one character
+    delimiter: str = ""  # of a csv; WHITESPACE or one character
     header: str | None = None  # the header line itself
 
     def column(self, wanted: str, key: str) -> str:
@@ -70,8 +70,12 @@ def _local_files(path: str, key: str) -> list[Path]:
         beside = [entry.name for entry in Path(plain).parent.glob("*")] if Path(plain).parent.is_dir() else []
         hint = nearest(Path(plain).name, beside[:1000]).split(" Known:")[0]
         raise InputError(f"there is no file or directory {path!r} ({key}).{hint}")
-    files = [file for place in found for file in (sorted(place.rglob("*")) if place.is_dir() else [place])
-             if file.is_file() and not any(part.startswith(("_", ".")) for part in file.relative_to(place).parts)]
+    files = [
+        file
+        for place in found
+        for file in (sorted(place.rglob("*")) if place.is_dir() else [place])
+        if file.is_file() and not any(part.startswith(("_", ".")) for part in file.relative_to(place).parts)
+    ]
     if not files:
         raise InputError(f"the directory {path!r} ({key}) holds no data file")
     if all(file.stat().st_size == 0 for file in files):

@@ -31,17 +31,23 @@ def check_split(rows: DataFrame, config: Config) -> None:
     rows: (split, held), usable ones. Cost: one aggregation; of one row a value when it fails, the 10 most frequent.
     """
     wanted = config.evaluate.held_out_values
-    counts = {row["value"]: row["count"] for row in rows.groupBy(F.when(F.col("held"), _value()).alias("value"))
-              .count().collect()}  # a row a value of evaluate.held_out, and one for all others
+    counts = {
+        row["value"]: row["count"]
+        for row in rows.groupBy(F.when(F.col("held"), _value()).alias("value")).count().collect()
+    }  # a row a value of evaluate.held_out, and one for all others
     missing = [value for value in wanted if value not in counts]
     column = f"column {config.input.split!r} of {config.input.edges!r} (input.split)"
     if missing:
         most = rows.groupBy(_value().alias("value")).count().sort(F.desc("count"), "value").limit(NUM_SHOWN).collect()
-        raise InputError(f"no row has {missing[0]!r} (evaluate.held_out) in {column}; most frequent there: "
-                         + ", ".join(f"{row['value']!r} ({row['count']:,} rows)" for row in most))
+        raise InputError(
+            f"no row has {missing[0]!r} (evaluate.held_out) in {column}; most frequent there: "
+            + ", ".join(f"{row['value']!r} ({row['count']:,} rows)" for row in most)
+        )
     if None not in counts:
-        raise InputError(f"every row has {' or '.join(map(repr, wanted))} (evaluate.held_out) in {column}, so that "
-                         "none is left to embed; name the values of the held-out edges alone")
+        raise InputError(
+            f"every row has {' or '.join(map(repr, wanted))} (evaluate.held_out) in {column}, so that "
+            "none is left to embed; name the values of the held-out edges alone"
+        )
 
 
 def settle(rows: DataFrame) -> DataFrame:
@@ -56,6 +62,7 @@ def settle(rows: DataFrame) -> DataFrame:
 
 def stranded(edges: DataFrame, held: DataFrame) -> int:
     """How many nodes have held-out edges only: they stay nodes, with a zero vector. Cost: one join of their ends."""
+
     def ends(rows: DataFrame) -> DataFrame:
         return rows.select(F.explode(F.array("src", "dst")).alias("node_id"))
 

@@ -80,15 +80,25 @@ def partition(run: Run) -> dict[str, Any]:
     run.tables.write_rows("partition_levels", list(_rows(levels, num_nodes, num_edges)))
     plan_blocks(run)  # where no blocks would fit refinement's tasks, it is said before anything is embedded
     captured = sum(level.captured for level in levels)
-    return {"levels": len(levels), "subgraphs": sum(level.num_subgraphs for level in levels),
-            "captured_edges": captured, "left_over_edges": num_edges - captured}
+    return {
+        "levels": len(levels),
+        "subgraphs": sum(level.num_subgraphs for level in levels),
+        "captured_edges": captured,
+        "left_over_edges": num_edges - captured,
+    }
 
 
 def _budget(run: Run, num_edges: int) -> Budget:
     settings = run.config.partition
-    return Budget.of(settings.num_subgraphs, settings.max_subgraph_edges, num_edges,
-                     max_bytes=run.task_memory_mb() << 20, lone_bytes=run.task_memory_mb(num_tasks=1) << 20,
-                     bytes_of=forecast_of_a_subgraph(run), imbalance=settings.imbalance)
+    return Budget.of(
+        settings.num_subgraphs,
+        settings.max_subgraph_edges,
+        num_edges,
+        max_bytes=run.task_memory_mb() << 20,
+        lone_bytes=run.task_memory_mb(num_tasks=1) << 20,
+        bytes_of=forecast_of_a_subgraph(run),
+        imbalance=settings.imbalance,
+    )
 
 
 def _level(run: Run, budget: Budget, before: list[Level], num_nodes: int, num_edges: int) -> Level:
@@ -111,8 +121,10 @@ def _level(run: Run, budget: Budget, before: list[Level], num_nodes: int, num_ed
             better = budget.better_cut(cut, list(done.sizes.values()))
             if better is None:
                 break
-            cut, done = better, _cut_level(run, replace(level, num_subgraphs=better.num_subgraphs), better, edges,
-                                           first_id)
+            cut, done = (
+                better,
+                _cut_level(run, replace(level, num_subgraphs=better.num_subgraphs), better, edges, first_id),
+            )
     return replace(done, seconds=time.monotonic() - started)
 
 
@@ -120,12 +132,23 @@ def _whole_level(run: Run, level: Level, edges: DataFrame, subgraph_id: int) -> 
     """Every edge given in one subgraph; no task has to hold them all here."""
     place = [F.lit(level.level).alias("level"), F.lit(subgraph_id).alias("subgraph_id")]
     captured = run.tables.write("subgraph_edges", edges.select(*place, "src", "dst", "weight"), level.level)
-    nodes = run.tables.read("nodes").select("node_id") if level.level == 1 else \
-        run.tables.read("subgraph_edges", level=level.level) \
-        .select(F.explode(F.array("src", "dst")).alias("node_id")).distinct()
+    nodes = (
+        run.tables.read("nodes").select("node_id")
+        if level.level == 1
+        else run.tables.read("subgraph_edges", level=level.level)
+        .select(F.explode(F.array("src", "dst")).alias("node_id"))
+        .distinct()
+    )
     num_nodes = run.tables.write("assignments", nodes.select(*place, "node_id"), level.level)
-    return replace(level, method="none", num_subgraphs=1, num_nodes=num_nodes, captured=captured,
-                   border=level.num_edges - captured, largest=captured)
+    return replace(
+        level,
+        method="none",
+        num_subgraphs=1,
+        num_nodes=num_nodes,
+        captured=captured,
+        border=level.num_edges - captured,
+        largest=captured,
+    )
 
 
 def _cut_level(run: Run, level: Level, cut: Cut, edges: DataFrame, first_id: int) -> Level:
@@ -142,13 +165,23 @@ def _cut_level(run: Run, level: Level, cut: Cut, edges: DataFrame, first_id: int
     border_nodes = cut_edges.select(F.explode(F.array("src", "dst")).alias("node_id")).distinct().count()
     inside = sum(edges_inside for _, edges_inside in sizes.values())
     if inside + border != level.num_edges:
-        raise RunError(f"level {level.level} had {level.num_edges:,} edges to place, and {inside:,} + {border:,} came "
-                       "out: the tables of this run do not belong together; start it again under another run id")
+        raise RunError(
+            f"level {level.level} had {level.num_edges:,} edges to place, and {inside:,} + {border:,} came "
+            "out: the tables of this run do not belong together; start it again under another run id"
+        )
     weights = {subgraph: ends + cut.node_cost * nodes_of[subgraph] for subgraph, (ends, _) in sizes.items()}
     captured = {subgraph: (nodes_of[subgraph], edges_inside) for subgraph, (_, edges_inside) in sizes.items()}
-    return replace(level, method=method, num_nodes=num_nodes, border=border, border_nodes=border_nodes, sizes=captured,
-                   captured=inside, largest=max((edges_inside for _, edges_inside in captured.values()), default=0),
-                   imbalance=max(weights.values()) * level.num_subgraphs / sum(weights.values()) if weights else 1.0)
+    return replace(
+        level,
+        method=method,
+        num_nodes=num_nodes,
+        border=border,
+        border_nodes=border_nodes,
+        sizes=captured,
+        captured=inside,
+        largest=max((edges_inside for _, edges_inside in captured.values()), default=0),
+        imbalance=max(weights.values()) * level.num_subgraphs / sum(weights.values()) if weights else 1.0,
+    )
 
 
 @contextmanager
@@ -161,14 +194,18 @@ def _assigned(run: Run, level: Level, cut: Cut, edges: DataFrame, first_id: int)
     method = settings.method
     coarsest = settings.coarsest_edges or (memory_mb << 20) // METIS_BYTES_AN_EDGE
     metis = MetisPartitioner(imbalance=settings.imbalance, node_cost=cut.node_cost)
-    if method == "multilevel" and level.num_edges <= coarsest \
-            and metis.predict_bytes(level.num_nodes, level.num_edges) >> 20 <= memory_mb:
+    if (
+        method == "multilevel"
+        and level.num_edges <= coarsest
+        and metis.predict_bytes(level.num_nodes, level.num_edges) >> 20 <= memory_mb
+    ):
         method = "metis"
     if method == "multilevel":
         block_edges = min(settings.block_edges, (run.task_memory_mb() << 20) // BLOCK_BYTES_AN_EDGE)
         partitioner = MultilevelPartitioner(settings.imbalance, cut.node_cost, block_edges, coarsest)
-        with assigned_by_blocks(edges, nodes, partitioner, wanted, run.task_memory_mb(),
-                                run.checkpoint_dir()) as assignments:
+        with assigned_by_blocks(
+            edges, nodes, partitioner, wanted, run.task_memory_mb(), run.checkpoint_dir()
+        ) as assignments:
             yield method, assignments
         return
     if method == "graphframes_lpa":
@@ -188,11 +225,19 @@ def _rows(levels: list[Level], num_nodes: int, num_edges: int) -> Iterator[dict[
         placed, captured = placed + level.num_nodes, captured + level.captured
         subgraphs += level.num_subgraphs
         yield {
-            "level": level.level, "kind": level.kind, "method": level.method, "num_subgraphs": level.num_subgraphs,
-            "num_nodes": level.num_nodes, "num_edges": level.num_edges, "captured_edges": level.captured,
-            "largest_edges": level.largest, "imbalance": level.imbalance, "seconds": level.seconds,
+            "level": level.level,
+            "kind": level.kind,
+            "method": level.method,
+            "num_subgraphs": level.num_subgraphs,
+            "num_nodes": level.num_nodes,
+            "num_edges": level.num_edges,
+            "captured_edges": level.captured,
+            "largest_edges": level.largest,
+            "imbalance": level.imbalance,
+            "seconds": level.seconds,
             "cut_share": level.border / level.num_edges if level.num_edges else 0.0,
             "border_share": level.border_nodes / level.num_nodes if level.num_nodes else 0.0,
             "replication": placed / num_nodes if num_nodes else 0.0,
-            "total_subgraphs": subgraphs, "total_captured": captured / num_edges if num_edges else 1.0,
+            "total_subgraphs": subgraphs,
+            "total_captured": captured / num_edges if num_edges else 1.0,
         }

@@ -11,7 +11,7 @@ import numpy as np
 from graphseam.errors import MemoryBudgetError
 
 DEFAULT_MAX_EDGES = 5_000_000  # of a subgraph, where memory would allow more: there is work for many tasks then
-EDGES_BIND = 1.5               # times as many subgraphs for the edges' sake as for the bytes': edges are balanced
+EDGES_BIND = 1.5  # times as many subgraphs for the edges' sake as for the bytes': edges are balanced
 TRIES = 3
 
 
@@ -32,16 +32,23 @@ class Budget:
     """
 
     num_subgraphs: int  # of level 1; 0: as few as fit
-    max_edges: int      # of one subgraph
-    border_edges: int   # of one subgraph of a later level
+    max_edges: int  # of one subgraph
+    border_edges: int  # of one subgraph of a later level
     max_bytes: int
     lone_bytes: int
     bytes_of: Callable[[int, int], int]
     imbalance: float = 0.05
 
     @staticmethod
-    def of(num_subgraphs: int, max_subgraph_edges: int, num_edges: int, max_bytes: int, lone_bytes: int,
-           bytes_of: Callable[[int, int], int], imbalance: float) -> Budget:
+    def of(
+        num_subgraphs: int,
+        max_subgraph_edges: int,
+        num_edges: int,
+        max_bytes: int,
+        lone_bytes: int,
+        bytes_of: Callable[[int, int], int],
+        imbalance: float,
+    ) -> Budget:
         """With `num_subgraphs` given, later levels make no subgraph larger than the mean of the first."""
         most = max_subgraph_edges or DEFAULT_MAX_EDGES
         later = most if num_subgraphs == 0 else min(most, max(1, -(-num_edges // num_subgraphs)))
@@ -55,8 +62,11 @@ class Budget:
         if level == 1:
             by_edges = max(by_edges, self.num_subgraphs)
         alone = level == 1 and by_edges == 1
-        by_bytes = 1 if needed <= (self.lone_bytes if alone else self.max_bytes) \
+        by_bytes = (
+            1
+            if needed <= (self.lone_bytes if alone else self.max_bytes)
             else self._fewest_that_fit(num_nodes, num_edges)
+        )
         count = max(by_edges, by_bytes)
         bytes_bind = by_bytes > 1 and by_edges < EDGES_BIND * by_bytes
         return Cut(count, self.node_cost(num_nodes // count, num_edges // count) if bytes_bind else 0)
@@ -70,7 +80,8 @@ class Budget:
             raise MemoryBudgetError(
                 f"a task may hold {self.max_bytes >> 20:,} MB, and a subgraph of one edge is predicted to need "
                 f"{self.bytes_of(2, 1) >> 20:,}; raise run.task_memory_mb (on a GPU embed.gpu_memory_mb), or lower "
-                "embed.dim")
+                "embed.dim"
+            )
 
         def fits(count: int) -> bool:
             slack = (1 + self.imbalance) / count

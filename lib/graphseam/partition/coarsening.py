@@ -34,8 +34,18 @@ def cluster(block: int, inbox: Inbox, superstep: int, last: bool, max_weight: in
     refused = np.full(graph.num_rows, NO_LABEL, np.int32)
     order = np.argsort(np.diff(graph.indptr), kind="stable")
     drawn = _hashes(graph.addresses, seed + superstep // 2)[order] & np.uint64(1)
-    cluster_sweep(graph.indptr, graph.neighbours, graph.weights, graph.node_weights, labels, weights,
-                  _hashes(known, seed), order[drawn == superstep % 2], max_weight, refused)
+    cluster_sweep(
+        graph.indptr,
+        graph.neighbours,
+        graph.weights,
+        graph.node_weights,
+        labels,
+        weights,
+        _hashes(known, seed),
+        order[drawn == superstep % 2],
+        max_weight,
+        refused,
+    )
     if last:
         _join_refused(graph, labels, weights, known, refused, max_weight)
         yield from _claims(block, known, labels[: graph.num_rows], graph.node_weights)
@@ -50,8 +60,9 @@ def _hashes(numbers: np.ndarray, seed: int) -> np.ndarray:
     return hashes
 
 
-def _join_refused(graph: Block, labels: np.ndarray, weights: np.ndarray, known: np.ndarray, refused: np.ndarray,
-                  max_weight: int) -> None:
+def _join_refused(
+    graph: Block, labels: np.ndarray, weights: np.ndarray, known: np.ndarray, refused: np.ndarray, max_weight: int
+) -> None:
     """Nodes left alone because the same cluster was full are clustered with each other, as the leaves of a star.
 
     Source: two-hop matching of LaSalle et al., Improving graph partitioning for modern graphs, IA3 2015.
@@ -100,7 +111,7 @@ def number_clusters(block: int, inbox: Inbox, max_weight: int) -> Packets:
     yield Packet(block, "coarse_weights", label_weights(row, weights, row.max() + 1))
     start = 0
     for asker, values in claims:
-        rows = row[start:start + len(values)].astype(np.int64)
+        rows = row[start : start + len(values)].astype(np.int64)
         start += len(values)
         yield Packet(asker, "ids", (np.int64(block) << ROW_BITS) | rows)
         yield Packet(block, "plans", np.concatenate([[asker], rows]))
@@ -161,8 +172,17 @@ def refine(block: int, inbox: Inbox, room: np.ndarray, excess: np.ndarray, upwar
     """One refinement superstep; room and excess are this block's share of what each part may gain and must lose."""
     graph = Block.of(block, inbox)
     parts = np.concatenate([inbox.one("parts", np.int32), inbox.joined("halo", np.int32)])
-    moved = refine_sweep(graph.indptr, graph.neighbours, graph.weights, graph.node_weights, parts, room.copy(),
-                         excess.copy(), np.argsort(np.diff(graph.indptr), kind="stable"), upwards)
+    moved = refine_sweep(
+        graph.indptr,
+        graph.neighbours,
+        graph.weights,
+        graph.node_weights,
+        parts,
+        room.copy(),
+        excess.copy(),
+        np.argsort(np.diff(graph.indptr), kind="stable"),
+        upwards,
+    )
     yield from _told(graph, parts[: graph.num_rows], len(room), moved)
 
 

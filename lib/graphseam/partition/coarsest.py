@@ -11,8 +11,9 @@ from graphseam.partition.sweeps import label_weights, refine_sweep
 METIS_LARGEST_SUM = 1 << 30
 
 
-def split(adjacency: sp.csr_matrix, node_weights: np.ndarray, num_parts: int, imbalance: float,
-          seed: int) -> np.ndarray:
+def split(
+    adjacency: sp.csr_matrix, node_weights: np.ndarray, num_parts: int, imbalance: float, seed: int
+) -> np.ndarray:
     """int32[n] in [0, num_parts): METIS' k-way cut, no part heavier than (1 + imbalance) * mean where nodes allow it.
 
     adjacency: CSR of whole-number weights, symmetric, no diagonal. node_weights: int64[n]. A component of at most
@@ -35,8 +36,9 @@ def split(adjacency: sp.csr_matrix, node_weights: np.ndarray, num_parts: int, im
         share /= 4
 
 
-def contracted(adjacency: sp.csr_matrix, node_weights: np.ndarray,
-               groups: np.ndarray) -> tuple[sp.csr_matrix, np.ndarray]:
+def contracted(
+    adjacency: sp.csr_matrix, node_weights: np.ndarray, groups: np.ndarray
+) -> tuple[sp.csr_matrix, np.ndarray]:
     """The graph of the groups: entries between them added up, none inside. groups: int[n], numbered from 0."""
     num_groups = int(groups.max()) + 1
     if num_groups == len(groups):
@@ -67,8 +69,9 @@ def _pack_components(component: np.ndarray, node_weights: np.ndarray, max_weight
     return np.unique(groups, return_inverse=True)[1]
 
 
-def _metis(adjacency: sp.csr_matrix, node_weights: np.ndarray, num_parts: int, imbalance: float,
-           seed: int) -> np.ndarray:
+def _metis(
+    adjacency: sp.csr_matrix, node_weights: np.ndarray, num_parts: int, imbalance: float, seed: int
+) -> np.ndarray:
     import pymetis  # only tasks that partition need it
 
     num_nodes = len(node_weights)
@@ -77,9 +80,13 @@ def _metis(adjacency: sp.csr_matrix, node_weights: np.ndarray, num_parts: int, i
     options = pymetis.Options(seed=seed % (1 << 31), ufactor=max(1, int(1000 * imbalance)), numbering=0)
     uniform = adjacency.data.min() == adjacency.data.max()
     _, parts = pymetis.part_graph(
-        num_parts, adjacency=pymetis.CSRAdjacency(adjacency.indptr, adjacency.indices),
-        vweights=_in_32_bits(node_weights), eweights=None if uniform else _in_32_bits(adjacency.data),
-        recursive=False, options=options)
+        num_parts,
+        adjacency=pymetis.CSRAdjacency(adjacency.indptr, adjacency.indices),
+        vweights=_in_32_bits(node_weights),
+        eweights=None if uniform else _in_32_bits(adjacency.data),
+        recursive=False,
+        options=options,
+    )
     return np.asarray(parts, np.int32)
 
 
@@ -88,8 +95,9 @@ def _in_32_bits(weights: np.ndarray) -> np.ndarray:
     return np.maximum(weights // (weights.sum() // METIS_LARGEST_SUM + 1), 1)
 
 
-def _rebalance(adjacency: sp.csr_matrix, node_weights: np.ndarray, parts: np.ndarray, num_parts: int,
-               limit: float) -> np.ndarray:
+def _rebalance(
+    adjacency: sp.csr_matrix, node_weights: np.ndarray, parts: np.ndarray, num_parts: int, limit: float
+) -> np.ndarray:
     """Move nodes out of parts heavier than `limit`: first those tied to nothing, then at the least loss."""
     loads = label_weights(parts, node_weights, num_parts)
     if loads.max() <= limit:
@@ -102,15 +110,25 @@ def _rebalance(adjacency: sp.csr_matrix, node_weights: np.ndarray, parts: np.nda
         room, excess = np.maximum(0, int(limit) - loads), np.maximum(0, loads - int(limit))
         if not excess.any():
             return parts
-        refine_sweep(adjacency.indptr.astype(np.int64), adjacency.indices.astype(np.int32), weights, node_weights,
-                     parts, room, excess, order, sweep % 2 == 0)
+        refine_sweep(
+            adjacency.indptr.astype(np.int64),
+            adjacency.indices.astype(np.int32),
+            weights,
+            node_weights,
+            parts,
+            room,
+            excess,
+            order,
+            sweep % 2 == 0,
+        )
         loads = label_weights(parts, node_weights, num_parts)
     _move_to_lightest(order, node_weights, parts, loads, limit)
     return parts
 
 
-def _move_to_lightest(nodes: np.ndarray, node_weights: np.ndarray, parts: np.ndarray, loads: np.ndarray,
-                      limit: float) -> None:
+def _move_to_lightest(
+    nodes: np.ndarray, node_weights: np.ndarray, parts: np.ndarray, loads: np.ndarray, limit: float
+) -> None:
     """Nodes of overfull parts, the heaviest first among equals, to the lightest part while that helps. In place."""
     for node in nodes[np.argsort(-node_weights[nodes], kind="stable")].tolist():
         own, weight = parts[node], node_weights[node]

@@ -50,8 +50,9 @@ class LpaPartitioner:
         adjacency = sp.csr_matrix(half + half.T)
         adjacency.sort_indices()
         limits = end_limits(int(ends.sum()), num_subgraphs, self.imbalance)
-        most = max_ends_of_a_node(limits, np.array([np.minimum(largest, limit).sum() for limit in limits]),
-                                  num_subgraphs, self.imbalance)
+        most = max_ends_of_a_node(
+            limits, np.array([np.minimum(largest, limit).sum() for limit in limits]), num_subgraphs, self.imbalance
+        )
         lone = counts == 1  # only a node can be a hub; of a community every end counts
         sizes = np.where(lone, balanced_weights(ends, 0, most), ends) + self.node_cost * counts
         return split(adjacency, sizes.astype(np.int64), num_subgraphs, self.imbalance, seed)
@@ -61,20 +62,29 @@ class LpaPartitioner:
 
 
 @contextmanager
-def assigned_by_communities(edges: DataFrame, nodes: DataFrame | None, partitioner: LpaPartitioner, wanted: Wanted,
-                            task_memory_mb: int, checkpoint_dir: str | None) -> Iterator[DataFrame]:
+def assigned_by_communities(
+    edges: DataFrame,
+    nodes: DataFrame | None,
+    partitioner: LpaPartitioner,
+    wanted: Wanted,
+    task_memory_mb: int,
+    checkpoint_dir: str | None,
+) -> Iterator[DataFrame]:
     """Put every node of the level in a subgraph; the rows live as long as the `with` block.
 
     edges: EDGES of the level. nodes: (node_id), those that may have no edge, or None. Yields ASSIGNMENTS.
     Errors: ConfigError without GraphFrames' jar; MemoryBudgetError where the contracted graph does not fit one task.
     """
     require_graphframes(edges.sparkSession, 'partition.method = "graphframes_lpa"')
-    with label_propagation(edges, wanted.seed, checkpoint_dir) as labels, \
-            connected_components(edges, checkpoint_dir) as components, \
-            persisted(_grouped(edges, labels, components, wanted.num_subgraphs)) as grouped, \
-            persisted(_between(edges, grouped)) as contracted:
-        sizes = grouped.groupBy("group").agg(F.sum("ends").alias("ends"), F.count("*").alias("num_nodes"),
-                                             F.max("ends").alias("largest"))
+    with (
+        label_propagation(edges, wanted.seed, checkpoint_dir) as labels,
+        connected_components(edges, checkpoint_dir) as components,
+        persisted(_grouped(edges, labels, components, wanted.num_subgraphs)) as grouped,
+        persisted(_between(edges, grouped)) as contracted,
+    ):
+        sizes = grouped.groupBy("group").agg(
+            F.sum("ends").alias("ends"), F.count("*").alias("num_nodes"), F.max("ends").alias("largest")
+        )
         _check_memory(partitioner, sizes.count(), contracted.count(), task_memory_mb)
         parts = _parts(contracted, sizes, partitioner, wanted)
         placed = grouped.join(parts, on="group", how="inner").select("node_id", "part")
@@ -82,8 +92,9 @@ def assigned_by_communities(edges: DataFrame, nodes: DataFrame | None, partition
             alone = nodes.join(placed, on="node_id", how="left_anti")
             placed = placed.union(alone.select("node_id", F.pmod("node_id", F.lit(wanted.num_subgraphs))))
         subgraph = (F.col("part") + wanted.first_id).alias("subgraph_id")
-        yield placed.select(F.lit(wanted.level).alias("level"), subgraph, "node_id") \
-            .select(*[F.col(field.name).cast(field.dataType) for field in wanted.schema.fields])
+        yield placed.select(F.lit(wanted.level).alias("level"), subgraph, "node_id").select(
+            *[F.col(field.name).cast(field.dataType) for field in wanted.schema.fields]
+        )
 
 
 def _grouped(edges: DataFrame, labels: DataFrame, components: DataFrame, num_subgraphs: int) -> DataFrame:
@@ -92,8 +103,11 @@ def _grouped(edges: DataFrame, labels: DataFrame, components: DataFrame, num_sub
     A component that fits half a subgraph stays whole, else a community that does; of others each node stands alone.
     Groups are numbered so that the three kinds never meet: three times a node's number, and the kind.
     """
-    ends = edges.select(F.explode(F.array("src", "dst")).alias("node_id")) \
-        .groupBy("node_id").agg(F.count("*").alias("ends"))
+    ends = (
+        edges.select(F.explode(F.array("src", "dst")).alias("node_id"))
+        .groupBy("node_id")
+        .agg(F.count("*").alias("ends"))
+    )
     placed = ends.join(labels, on="node_id", how="inner").join(components, on="node_id", how="inner")
     total = placed.agg(F.sum("ends")).head()
     room = (total[0] or 0) / num_subgraphs / 2 if total is not None else 0
@@ -104,10 +118,16 @@ def _grouped(edges: DataFrame, labels: DataFrame, components: DataFrame, num_sub
     def number(column: str, kind: int) -> Column:
         return F.col(column) * 3 + kind
 
-    group = F.when(F.col("component_fits"), number("component", 0)) \
-        .when(F.col("label_fits"), number("label", 1)).otherwise(number("node_id", 2))
-    return placed.join(fits("component"), on="component", how="inner").join(fits("label"), on="label", how="inner") \
+    group = (
+        F.when(F.col("component_fits"), number("component", 0))
+        .when(F.col("label_fits"), number("label", 1))
+        .otherwise(number("node_id", 2))
+    )
+    return (
+        placed.join(fits("component"), on="component", how="inner")
+        .join(fits("label"), on="label", how="inner")
         .select("node_id", "ends", group.alias("group"))
+    )
 
 
 def _between(edges: DataFrame, grouped: DataFrame) -> DataFrame:
@@ -125,13 +145,19 @@ def _between(edges: DataFrame, grouped: DataFrame) -> DataFrame:
 
 def _parts(contracted: DataFrame, sizes: DataFrame, partitioner: LpaPartitioner, wanted: Wanted) -> DataFrame:
     """(group, part), in one task."""
+
     def cut(pairs: pa.Table, groups: pa.Table) -> pa.Table:
         pairs, groups = pairs.sort_by([("src", "ascending"), ("dst", "ascending")]), groups.sort_by("group")
         parts = partitioner.cut(pairs, groups, wanted.num_subgraphs, wanted.seed)
         return pa.table({"group": groups["group"], "part": pa.array(parts, pa.int32())})
 
-    return map_group_pairs(contracted.withColumn("task", F.lit(0)), sizes.withColumn("task", F.lit(0)),
-                           ("task", "task"), cut, "group LONG, part INT")
+    return map_group_pairs(
+        contracted.withColumn("task", F.lit(0)),
+        sizes.withColumn("task", F.lit(0)),
+        ("task", "task"),
+        cut,
+        "group LONG, part INT",
+    )
 
 
 def _check_memory(partitioner: LpaPartitioner, num_groups: int, num_edges: int, task_memory_mb: int) -> None:
@@ -140,4 +166,5 @@ def _check_memory(partitioner: LpaPartitioner, num_groups: int, num_edges: int, 
         raise MemoryBudgetError(
             f"label propagation leaves {num_groups:,} groups and {num_edges:,} edges between them, about "
             f"{needed_mb:,} MB in one task, and run.task_memory_mb is {task_memory_mb:,}; raise it if the executors "
-            'have that much, or use partition.method = "multilevel", which needs no such task')
+            'have that much, or use partition.method = "multilevel", which needs no such task'
+        )

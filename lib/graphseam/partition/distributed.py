@@ -23,8 +23,14 @@ MOST_BUCKETS = 1 << 20
 
 
 @contextmanager
-def assigned_by_blocks(edges: DataFrame, nodes: DataFrame | None, partitioner: MultilevelPartitioner, wanted: Wanted,
-                       task_memory_mb: int, checkpoint_dir: str | None = None) -> Iterator[DataFrame]:
+def assigned_by_blocks(
+    edges: DataFrame,
+    nodes: DataFrame | None,
+    partitioner: MultilevelPartitioner,
+    wanted: Wanted,
+    task_memory_mb: int,
+    checkpoint_dir: str | None = None,
+) -> Iterator[DataFrame]:
     """Put every node of the level in a subgraph, block by block; the rows live as long as the `with` block.
 
     edges: EDGES of the level. nodes: (node_id), those that may have no edge, or None. Yields ASSIGNMENTS.
@@ -38,7 +44,8 @@ def assigned_by_blocks(edges: DataFrame, nodes: DataFrame | None, partitioner: M
         raise MemoryBudgetError(
             f"partitioning needs a block of {largest_block:,} edges, about {needed_mb:,} MB, and a task may hold "
             f"{task_memory_mb:,} (run.task_memory_mb); lower partition.block_edges, now {partitioner.block_edges:,}, "
-            "unless one node has that many neighbours; else raise run.task_memory_mb if the executors have that much")
+            "unless one node has that many neighbours; else raise run.task_memory_mb if the executors have that much"
+        )
     engine = SparkEngine(edges.sparkSession, job.ranges.num_blocks, checkpoint_dir)
     try:
         entries = engine.pack(edges.select("src", "dst", "weight"), partial(pack_edges, job=job))
@@ -48,8 +55,9 @@ def assigned_by_blocks(edges: DataFrame, nodes: DataFrame | None, partitioner: M
         members = partitioner.cut(engine, job, entries, named)
         rows = members.where("name = 'members'").select("payload").mapInArrow(_rows, "node_id LONG, part LONG")
         part = (F.col("part") + wanted.first_id).alias("subgraph_id")
-        yield rows.select(F.lit(wanted.level).alias("level"), part, "node_id") \
-            .select(*[F.col(field.name).cast(field.dataType) for field in wanted.schema.fields])
+        yield rows.select(F.lit(wanted.level).alias("level"), part, "node_id").select(
+            *[F.col(field.name).cast(field.dataType) for field in wanted.schema.fields]
+        )
     finally:
         engine.release()
 
@@ -82,6 +90,7 @@ def plan(edges: DataFrame, nodes: DataFrame | None, block_edges: int, wanted: Wa
 
 def _bucket_counts(edges: DataFrame, width: int, num_buckets: int) -> np.ndarray:
     """int64[num_buckets]: edge ends by id // width."""
+
     def count(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         total = np.zeros(num_buckets, np.int64)
         for batch in batches:
@@ -90,10 +99,14 @@ def _bucket_counts(edges: DataFrame, width: int, num_buckets: int) -> np.ndarray
         used = np.flatnonzero(total)
         yield pa.record_batch({"bucket": used, "ends": total[used]})
 
-    rows = edges.select("src", "dst").mapInArrow(count, "bucket LONG, ends LONG") \
-        .groupBy("bucket").agg(F.sum("ends").alias("ends")).collect()  # at most num_buckets rows
+    rows = (
+        edges.select("src", "dst")
+        .mapInArrow(count, "bucket LONG, ends LONG")
+        .groupBy("bucket")
+        .agg(F.sum("ends").alias("ends"))
+        .collect()
+    )  # at most num_buckets rows
     counts = np.zeros(num_buckets, np.int64)
     for row in rows:
         counts[row["bucket"]] = row["ends"]
     return counts
-

@@ -38,13 +38,15 @@ class Wanted:
     schema: StructType
 
 
-def assign_in_one_task(edges: DataFrame, nodes: DataFrame | None, partitioner: Partitioner,
-                       wanted: Wanted) -> DataFrame:
+def assign_in_one_task(
+    edges: DataFrame, nodes: DataFrame | None, partitioner: Partitioner, wanted: Wanted
+) -> DataFrame:
     """Put every node of the level in a subgraph, in one task.
 
     edges: EDGES of the level. nodes: (node_id), those that may have no edge, or None. Returns ASSIGNMENTS.
     Cost: the edges move to one task, once.
     """
+
     def assign_all(edge_rows: pa.Table, node_rows: pa.Table) -> pa.Table:
         graph = Graph.from_arrow(edge_rows, node_rows)
         labels = partitioner.partition(graph, wanted.num_subgraphs, wanted.seed)
@@ -65,11 +67,13 @@ def check_memory(partitioner: Partitioner, method: str, num_nodes: int, num_edge
         raise MemoryBudgetError(
             f"partition.method {method!r} would hold {num_nodes:,} nodes and {num_edges:,} edges in one task, about "
             f"{needed_mb:,} MB, and run.task_memory_mb is {task_memory_mb:,}; raise it to {needed_mb:,} if the "
-            "executors have that much")
+            "executors have that much"
+        )
 
 
 def placed_edges(edges: DataFrame, assignments: DataFrame) -> DataFrame:
     """`edges` with the subgraph of each end: src_subgraph, dst_subgraph. Cost: two joins of `edges`."""
+
     def subgraph_of(end: str) -> DataFrame:
         return assignments.select(F.col("node_id").alias(end), F.col("subgraph_id").alias(f"{end}_subgraph"))
 
@@ -78,8 +82,9 @@ def placed_edges(edges: DataFrame, assignments: DataFrame) -> DataFrame:
 
 def captured_edges(placed: DataFrame, level: int) -> DataFrame:
     """SUBGRAPH_EDGES: the edges with both ends in one subgraph."""
-    return placed.where("src_subgraph = dst_subgraph") \
-        .select(F.lit(level).alias("level"), F.col("src_subgraph").alias("subgraph_id"), "src", "dst", "weight")
+    return placed.where("src_subgraph = dst_subgraph").select(
+        F.lit(level).alias("level"), F.col("src_subgraph").alias("subgraph_id"), "src", "dst", "weight"
+    )
 
 
 def border_edges(placed: DataFrame, level: int) -> DataFrame:
@@ -87,8 +92,9 @@ def border_edges(placed: DataFrame, level: int) -> DataFrame:
 
     Source: Lin, Large-Scale Network Embedding in Apache Spark, KDD 2021, arXiv:2106.10620.
     """
-    return placed.where("src_subgraph <> dst_subgraph") \
-        .select(F.lit(level).alias("level"), "src", "dst", "weight", "src_subgraph", "dst_subgraph")
+    return placed.where("src_subgraph <> dst_subgraph").select(
+        F.lit(level).alias("level"), "src", "dst", "weight", "src_subgraph", "dst_subgraph"
+    )
 
 
 def core_edges(edges: DataFrame, max_edges: int, seed: int) -> DataFrame:
@@ -104,8 +110,11 @@ def core_edges(edges: DataFrame, max_edges: int, seed: int) -> DataFrame:
     def degree_of(end: str) -> DataFrame:
         return degrees.select(F.col("node_id").alias(end), F.col("degree").alias(f"{end}_degree"))
 
-    ranked = edges.join(degree_of("src"), on="src", how="inner").join(degree_of("dst"), on="dst", how="inner") \
+    ranked = (
+        edges.join(degree_of("src"), on="src", how="inner")
+        .join(degree_of("dst"), on="dst", how="inner")
         .withColumn("step", F.floor(8 * F.log2(F.least("src_degree", "dst_degree"))))
+    )
     kept, threshold, chance = 0, 1 << 30, 0.0
     for row in sorted(ranked.groupBy("step").count().collect(), reverse=True):  # at most 520 rows
         threshold, chance = row["step"], min(1.0, CORE_MARGIN * (max_edges - kept) / row["count"])
@@ -113,15 +122,22 @@ def core_edges(edges: DataFrame, max_edges: int, seed: int) -> DataFrame:
         if kept >= max_edges:
             break
     drawn = uniform(seed, F.lit("core"), "src", "dst") < F.lit(chance)
-    return ranked.where((F.col("step") > threshold) | ((F.col("step") == threshold) & drawn)) \
-        .select("src", "dst", "weight")
+    return ranked.where((F.col("step") > threshold) | ((F.col("step") == threshold) & drawn)).select(
+        "src", "dst", "weight"
+    )
 
 
 def level_sizes(placed: DataFrame) -> dict[int, tuple[int, int]]:
     """{subgraph: (edge ends, edges captured)}. One row a subgraph reaches the driver."""
     inside = (F.col("src_subgraph") == F.col("dst_subgraph")).cast("long")
-    ends = [F.struct(F.col("src_subgraph").alias("subgraph"), inside.alias("captured")),
-            F.struct(F.col("dst_subgraph").alias("subgraph"), F.lit(0).cast("long").alias("captured"))]
-    rows = placed.select(F.explode(F.array(*ends)).alias("end")).groupBy("end.subgraph") \
-        .agg(F.count("*").alias("ends"), F.sum("end.captured").alias("captured")).collect()
+    ends = [
+        F.struct(F.col("src_subgraph").alias("subgraph"), inside.alias("captured")),
+        F.struct(F.col("dst_subgraph").alias("subgraph"), F.lit(0).cast("long").alias("captured")),
+    ]
+    rows = (
+        placed.select(F.explode(F.array(*ends)).alias("end"))
+        .groupBy("end.subgraph")
+        .agg(F.count("*").alias("ends"), F.sum("end.captured").alias("captured"))
+        .collect()
+    )
     return {row["subgraph"]: (row["ends"], row["captured"]) for row in rows}  # at most num_subgraphs rows

@@ -33,8 +33,13 @@ class MetisPartitioner:
         limits = end_limits(adjacency.nnz, num_subgraphs, self.imbalance)
         bounded = np.array([np.minimum(neighbours, limit).sum() for limit in limits])
         most = max_ends_of_a_node(limits, bounded, num_subgraphs, self.imbalance)
-        parts = split(sp.csr_matrix((whole, adjacency.indices, adjacency.indptr), shape=adjacency.shape),
-                      balanced_weights(neighbours, self.node_cost, most), num_subgraphs, self.imbalance, seed)
+        parts = split(
+            sp.csr_matrix((whole, adjacency.indices, adjacency.indptr), shape=adjacency.shape),
+            balanced_weights(neighbours, self.node_cost, most),
+            num_subgraphs,
+            self.imbalance,
+            seed,
+        )
         alone = np.flatnonzero(neighbours == 0)  # they weigh nothing and tie to nothing: spread
         parts[alone] = np.arange(len(alone)) % num_subgraphs
         return parts

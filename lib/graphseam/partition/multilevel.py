@@ -23,12 +23,12 @@ from graphseam.partition.budget import balanced_weights, end_limits, max_ends_of
 from graphseam.partition.coarsest import split
 from graphseam.partition.metis import scaled, weight_scale
 
-CLUSTER_SUPERSTEPS = 6    # each visits half the nodes
-REFINE_SUPERSTEPS = 6     # at most; each moves nodes one way only
-STALLED = 0.85            # a level that keeps more of the edges than this is the last
-CHUNK = 1 << 20           # edges packed at once
+CLUSTER_SUPERSTEPS = 6  # each visits half the nodes
+REFINE_SUPERSTEPS = 6  # at most; each moves nodes one way only
+STALLED = 0.85  # a level that keeps more of the edges than this is the last
+CHUNK = 1 << 20  # edges packed at once
 BLOCK_BYTES_AN_EDGE = 500  # of a block, where every edge brings two nodes of its own
-SETTLED = 2e-4            # refinement ends when less than this share of the weight moves
+SETTLED = 2e-4  # refinement ends when less than this share of the weight moves
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,9 @@ class MultilevelPartitioner:
         limit, num_parts = (1 + self.imbalance) * total / job.num_parts, job.num_parts
         levels: list[tuple[Any, Any]] = []
         while num_entries > 2 * self.coarsest_edges:
-            coarser = self._coarsen(engine, graph, max(1, int(self.imbalance * total / num_parts)),
-                                    job.seed + len(levels))
+            coarser = self._coarsen(
+                engine, graph, max(1, int(self.imbalance * total / num_parts)), job.seed + len(levels)
+            )
             levels.append((graph, coarser.plans))
             graph, before, num_entries = coarser.graph, num_entries, coarser.num_entries
             if num_entries > STALLED * before:
@@ -96,34 +97,44 @@ class MultilevelPartitioner:
         if totals[2] == totals[1] and not self.node_cost:  # no node is above any limit, and ends are what is balanced
             return graph, int(totals[1]), int(totals[1])
         weighed, (_, num_entries, total) = engine.keep_and_sum(
-            engine.step(partial(weigh, node_cost=self.node_cost, max_ends=most), static=graph), "totals", static=True)
+            engine.step(partial(weigh, node_cost=self.node_cost, max_ends=most), static=graph), "totals", static=True
+        )
         engine.release(graph)
         return weighed, int(num_entries), int(total)
 
     def _coarsen(self, engine: Any, graph: Any, max_weight: int, seed: int) -> _Coarser:
         told: tuple[Any, ...] = ()
         for superstep in range(CLUSTER_SUPERSTEPS):
-            step = partial(coarsening.cluster, superstep=superstep, last=superstep == CLUSTER_SUPERSTEPS - 1,
-                           max_weight=max_weight, seed=seed)
+            step = partial(
+                coarsening.cluster,
+                superstep=superstep,
+                last=superstep == CLUSTER_SUPERSTEPS - 1,
+                max_weight=max_weight,
+                seed=seed,
+            )
             told = (engine.step(step, *told, static=graph),)
         plans = engine.keep(engine.step(partial(coarsening.number_clusters, max_weight=max_weight), *told))
         named = engine.step(coarsening.name_clusters, engine.only(plans, "slots", "ids"), static=graph)
         entries = engine.step(coarsening.contract, named, static=graph)
         coarser, (_, num_entries, _) = engine.keep_and_sum(
-            engine.step(coarsening.build, entries, engine.only(plans, "coarse_weights")), "totals", static=True)
+            engine.step(coarsening.build, entries, engine.only(plans, "coarse_weights")), "totals", static=True
+        )
         return _Coarser(coarser, plans, int(num_entries))
 
     def _refine(self, engine: Any, graph: Any, plans: Any, coarse_parts: Any, num_parts: int, limit: float) -> Any:
         carried = engine.step(coarsening.carry_down, engine.only(plans, "plans"), engine.only(coarse_parts, "parts"))
         take = partial(coarsening.take_parts, num_parts=num_parts)
         parts, measures = engine.keep_and_sum(
-            engine.step(take, carried, engine.only(plans, "slots"), static=graph), "measures")
+            engine.step(take, carried, engine.only(plans, "slots"), static=graph), "measures"
+        )
         for superstep in range(REFINE_SUPERSTEPS):
             spare = (int(limit) - measures[:-1]) // engine.num_blocks
-            step = partial(coarsening.refine, room=np.maximum(0, spare), excess=np.maximum(0, -spare),
-                           upwards=superstep % 2 == 0)
+            step = partial(
+                coarsening.refine, room=np.maximum(0, spare), excess=np.maximum(0, -spare), upwards=superstep % 2 == 0
+            )
             refined, measures = engine.keep_and_sum(
-                engine.step(step, engine.only(parts, "parts", "halo"), static=graph), "measures")
+                engine.step(step, engine.only(parts, "parts", "halo"), static=graph), "measures"
+            )
             engine.release(parts)
             parts = refined
             if superstep and measures[-1] < SETTLED * measures[:-1].sum():
@@ -237,7 +248,7 @@ def solve_coarsest(block: int, inbox: Inbox, num_parts: int, imbalance: float, s
     adjacency.sort_indices()
     parts = split(adjacency, np.concatenate([values for _, values in weights]), num_parts, imbalance, seed)
     for index, values in weights:
-        yield Packet(index, "parts", parts[starts[index]:starts[index] + len(values)])
+        yield Packet(index, "parts", parts[starts[index] : starts[index] + len(values)])
 
 
 def name_members(block: int, inbox: Inbox, job: Job) -> Iterator[Packet]:

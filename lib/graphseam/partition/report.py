@@ -19,8 +19,14 @@ CUTS_WELL, CUTS_FAIRLY = 0.8, 0.5  # share of the edges that the first level cap
 def read_levels(tables: Tables, run_id: str | None) -> tuple[str, list[Any]]:
     """(run, its rows of partition_levels by level). RunError where there is no such run, or none was partitioned."""
     rows = tables.all_runs("partition_levels")
-    done = tables.all_runs("run_steps").where("step = 'partition' AND status = 'finished'") \
-        .groupBy("run_id").agg(F.max("started_at").alias("started_at")).sort("started_at").collect()  # one row a run
+    done = (
+        tables.all_runs("run_steps")
+        .where("step = 'partition' AND status = 'finished'")
+        .groupBy("run_id")
+        .agg(F.max("started_at").alias("started_at"))
+        .sort("started_at")
+        .collect()
+    )  # one row a run
     runs = [row["run_id"] for row in done]
     if not runs:
         raise RunError("no run has been partitioned here yet; `graphseam run` or jobs/partition.py does it")
@@ -33,14 +39,36 @@ def read_levels(tables: Tables, run_id: str | None) -> tuple[str, list[Any]]:
 def print_levels(levels: list[Any], console: Console) -> None:
     """The levels as a table, and what they say about the graph."""
     table = Table(title="Partition", title_justify="left")
-    for name in ("level", "kind", "by", "subgraphs", "nodes", "edges", "captured", "cut", "border", "balance",
-                 "in all", "seconds"):
+    for name in (
+        "level",
+        "kind",
+        "by",
+        "subgraphs",
+        "nodes",
+        "edges",
+        "captured",
+        "cut",
+        "border",
+        "balance",
+        "in all",
+        "seconds",
+    ):
         table.add_column(name, justify="left" if name in ("kind", "by") else "right")
     for row in levels:
-        table.add_row(str(row["level"]), row["kind"], row["method"], f"{row['num_subgraphs']:,}",
-                      f"{row['num_nodes']:,}", f"{row['num_edges']:,}", f"{row['captured_edges']:,}",
-                      f"{row['cut_share']:.1%}", f"{row['border_share']:.1%}", f"{row['imbalance']:.2f}",
-                      f"{row['total_captured']:.1%}", f"{row['seconds']:.1f}")
+        table.add_row(
+            str(row["level"]),
+            row["kind"],
+            row["method"],
+            f"{row['num_subgraphs']:,}",
+            f"{row['num_nodes']:,}",
+            f"{row['num_edges']:,}",
+            f"{row['captured_edges']:,}",
+            f"{row['cut_share']:.1%}",
+            f"{row['border_share']:.1%}",
+            f"{row['imbalance']:.2f}",
+            f"{row['total_captured']:.1%}",
+            f"{row['seconds']:.1f}",
+        )
     console.print(table)
     console.print(f"[bold]Cut[/bold]    {verdict(levels)}", soft_wrap=True)
 
@@ -56,10 +84,16 @@ def components_told(tables: Tables, run_id: str, num_nodes: int) -> str:
     assert told is not None  # an aggregate without groups has one row
     number, largest, joined, small = (value or 0 for value in told)
     alone = num_nodes - joined
-    text = f"{number:,} connected components with an edge; the largest has {largest:,} of {num_nodes:,} nodes" \
-        if number else "no component has an edge"
-    return text + (f", {small:,} have at most {SMALL}" if small else "") + \
-        (f"; {alone:,} nodes have no edge" if alone else "")
+    text = (
+        f"{number:,} connected components with an edge; the largest has {largest:,} of {num_nodes:,} nodes"
+        if number
+        else "no component has an edge"
+    )
+    return (
+        text
+        + (f", {small:,} have at most {SMALL}" if small else "")
+        + (f"; {alone:,} nodes have no edge" if alone else "")
+    )
 
 
 def verdict(levels: list[Any]) -> str:
@@ -71,9 +105,11 @@ def verdict(levels: list[Any]) -> str:
         return "nothing had to be cut: the graph fits one subgraph"
     captured = 1 - first["cut_share"]
     how = "well" if captured >= CUTS_WELL else "fairly" if captured >= CUTS_FAIRLY else "badly"
-    text = (f"the graph cuts {how}: {captured:.0%} of its edges lie inside the {first['num_subgraphs']:,} subgraphs of "
-            f"level 1, {last['total_captured']:.0%} in all {last['total_subgraphs']:,}; a node is embedded "
-            f"{last['replication']:.2f} times on the mean")
+    text = (
+        f"the graph cuts {how}: {captured:.0%} of its edges lie inside the {first['num_subgraphs']:,} subgraphs of "
+        f"level 1, {last['total_captured']:.0%} in all {last['total_subgraphs']:,}; a node is embedded "
+        f"{last['replication']:.2f} times on the mean"
+    )
     left = round(first["num_edges"] * (1 - last["total_captured"]))
     if last["kind"] == "core":
         text += f"; level {last['level']} was split by edges, as cutting its nodes would capture too little"

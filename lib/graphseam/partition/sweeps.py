@@ -20,8 +20,15 @@ def label_weights(labels: np.ndarray, weights: np.ndarray, num_labels: int) -> n
 
 
 @compiled
-def _count_ties(row: int, indptr: np.ndarray, neighbours: np.ndarray, weights: np.ndarray, labels: np.ndarray,
-                tie: np.ndarray, touched: np.ndarray) -> int:
+def _count_ties(
+    row: int,
+    indptr: np.ndarray,
+    neighbours: np.ndarray,
+    weights: np.ndarray,
+    labels: np.ndarray,
+    tie: np.ndarray,
+    touched: np.ndarray,
+) -> int:
     """Add the row's entries to `tie` by their label; `touched` lists those labels. Returns how many there are."""
     num_touched = 0
     for entry in range(indptr[row], indptr[row + 1]):
@@ -34,9 +41,18 @@ def _count_ties(row: int, indptr: np.ndarray, neighbours: np.ndarray, weights: n
 
 
 @compiled
-def cluster_sweep(indptr: np.ndarray, neighbours: np.ndarray, weights: np.ndarray, node_weights: np.ndarray,
-                  labels: np.ndarray, label_weights: np.ndarray, label_hashes: np.ndarray, order: np.ndarray,
-                  max_weight: int, refused: np.ndarray) -> int:
+def cluster_sweep(
+    indptr: np.ndarray,
+    neighbours: np.ndarray,
+    weights: np.ndarray,
+    node_weights: np.ndarray,
+    labels: np.ndarray,
+    label_weights: np.ndarray,
+    label_hashes: np.ndarray,
+    order: np.ndarray,
+    max_weight: int,
+    refused: np.ndarray,
+) -> int:
     """Size-constrained label propagation: each row takes the label it is tied to most, where that has room.
 
     labels: int32[m + h], changed in place below m. label_weights: int64[labels], the weight of each label in this
@@ -74,8 +90,17 @@ def cluster_sweep(indptr: np.ndarray, neighbours: np.ndarray, weights: np.ndarra
 
 
 @compiled
-def refine_sweep(indptr: np.ndarray, neighbours: np.ndarray, weights: np.ndarray, node_weights: np.ndarray,
-                 parts: np.ndarray, room: np.ndarray, excess: np.ndarray, order: np.ndarray, upwards: bool) -> int:
+def refine_sweep(
+    indptr: np.ndarray,
+    neighbours: np.ndarray,
+    weights: np.ndarray,
+    node_weights: np.ndarray,
+    parts: np.ndarray,
+    room: np.ndarray,
+    excess: np.ndarray,
+    order: np.ndarray,
+    upwards: bool,
+) -> int:
     """Move rows to the part they are tied to most, within what each part may still take from this block.
 
     parts: int32[m + h], changed in place below m. room: int64[parts], the weight a part may gain here, counted down.

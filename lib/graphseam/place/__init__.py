@@ -59,11 +59,15 @@ def place(spark: SparkSession, config: Config, run_id: str | None = None, batch:
     with persisted(_checked_rows(spark, config, id_type)) as rows:
         details = {"run_id": run.run_id, "batch": batch, **_count_rows(run, rows, batch)}
         size_shuffles(spark, details["rows"])
-        usable = rows.where("reason IS NULL").select(*[F.col(end).cast("string").alias(end) for end in ("src", "dst")],
-                                                     "weight")
-        with lineage_cut(_nodes_of(run, usable), run.checkpoint_dir()) as nodes, \
-                lineage_cut(merge(connect(usable, nodes.select("node_id", "id")), False, weighted),
-                            run.checkpoint_dir()) as edges:
+        usable = rows.where("reason IS NULL").select(
+            *[F.col(end).cast("string").alias(end) for end in ("src", "dst")], "weight"
+        )
+        with (
+            lineage_cut(_nodes_of(run, usable), run.checkpoint_dir()) as nodes,
+            lineage_cut(
+                merge(connect(usable, nodes.select("node_id", "id")), False, weighted), run.checkpoint_dir()
+            ) as edges,
+        ):
             num_edges = edges.count()
             details |= _place_ends(run, batch, nodes, edges, config.place)
     details["twins"] = details.pop("usable") - details["loops"] - num_edges
@@ -85,8 +89,12 @@ def _place_ends(run: Run, batch: str, nodes: DataFrame, edges: DataFrame, settin
     with lineage_cut(arcs_of(edges, opened), run.checkpoint_dir()) as arcs:
         with vectors_by_rounds(arcs, known, widths, settings.max_hops, run.checkpoint_dir()) as found:
             written = write_batch(run, "placed_nodes", _placed_rows(opened, arcs, found, dim), batch)
-        details = {"nodes": written, "share_of_run": written / max(1, run.details("ingest")["nodes"]),
-                   **_count_statuses(run, batch), **_predict(run, batch, arcs, settings.top_links)}
+        details = {
+            "nodes": written,
+            "share_of_run": written / max(1, run.details("ingest")["nodes"]),
+            **_count_statuses(run, batch),
+            **_predict(run, batch, arcs, settings.top_links),
+        }
     ends = {end: known.select(F.col("node_id").alias(end)) for end in ("src", "dst")}
     between = edges.join(ends["src"], on="src", how="left_semi").join(ends["dst"], on="dst", how="left_semi")
     return {**details, "edges_between_known_nodes": between.count()}
@@ -112,17 +120,23 @@ def _has_views(config: Config) -> bool:
 def _count_rows(run: Run, rows: DataFrame, batch: str) -> dict[str, Any]:
     """Numbers of rows; the unusable ones are kept in rejected_rows under the batch's name."""
     usable = F.col("reason").isNull()
-    num_rows, num_usable, loops = rows.agg(F.count("*"), F.count_if(usable), F.count_if(usable & F.expr("src = dst"))) \
-        .first() or (0, 0, 0)
+    num_rows, num_usable, loops = rows.agg(
+        F.count("*"), F.count_if(usable), F.count_if(usable & F.expr("src = dst"))
+    ).first() or (0, 0, 0)
     rejected = rows.where("reason IS NOT NULL")
     source = f"batch {batch}"
-    run.tables.write("rejected_rows", rejected.select(F.lit(source).alias("source"), "reason", "file", "content"),
-                     part=f"source = '{source}'")
+    run.tables.write(
+        "rejected_rows",
+        rejected.select(F.lit(source).alias("source"), "reason", "file", "content"),
+        part=f"source = '{source}'",
+    )
     reasons = {row["reason"]: row["count"] for row in sorted(rejected.groupBy("reason").count().collect())}  # a reason
     if not num_usable:
         worst = max(reasons, key=reasons.__getitem__, default="no row at all")
-        raise InputError(f"no row of the new edges can be used ({num_rows:,} read; most often: {worst}); see the table "
-                         f"{run.tables.location('rejected_rows')}")
+        raise InputError(
+            f"no row of the new edges can be used ({num_rows:,} read; most often: {worst}); see the table "
+            f"{run.tables.location('rejected_rows')}"
+        )
     return {"rows": num_rows, "usable": num_usable, "rejected": reasons, "loops": loops}
 
 
@@ -135,24 +149,34 @@ def _nodes_of(run: Run, rows: DataFrame) -> DataFrame:
     ids = rows.select(F.explode(F.array("src", "dst")).alias("id")).distinct()
     embeddings = run.tables.read("embeddings").select("node_id", "id", "vector")
     few = ids.limit(BROADCAST_IDS + 1).count() <= BROADCAST_IDS
-    known = embeddings.join(F.broadcast(ids) if few else ids, on="id", how="inner") \
-        .withColumn("vector", F.when(F.exists("vector", lambda number: number != 0), F.col("vector")))
+    known = embeddings.join(F.broadcast(ids) if few else ids, on="id", how="inner").withColumn(
+        "vector", F.when(F.exists("vector", lambda number: number != 0), F.col("vector"))
+    )
     earlier = run.tables.read("placed_nodes").groupBy("id").agg(F.min("node_id").alias("node_id"))
     highest = run.tables.read("nodes").select("node_id").union(earlier.select("node_id")).agg(F.max("node_id")).head()
     new = ids.join(known.select("id"), on="id", how="left_anti")
     numbered = number_ids(new, earlier, highest[0] + 1 if highest is not None and highest[0] is not None else 0)
-    return known.select("node_id", "id", "vector") \
-        .union(numbered.select("node_id", "id", F.lit(None).cast("array<float>")))
+    return known.select("node_id", "id", "vector").union(
+        numbered.select("node_id", "id", F.lit(None).cast("array<float>"))
+    )
 
 
 def _placed_rows(opened: DataFrame, arcs: DataFrame, found: DataFrame, dim: int) -> DataFrame:
     """Rows of placed_nodes less batch: every new node, those that no vector reaches with zeros."""
     counts = arcs.groupBy("node_id").agg(F.count("*").alias("num_neighbours"))
     zeros = F.array_repeat(F.lit(0.0).cast("float"), dim)
-    return opened.join(counts, on="node_id", how="left").join(found, on="node_id", how="left").select(
-        "node_id", "id", "hops", F.coalesce("vector", zeros).alias("vector"),
-        F.coalesce("num_neighbours", F.lit(0)).alias("num_neighbours"),
-        F.when(F.col("hops").isNull(), UNREACHABLE).otherwise(PLACED).alias("status"))
+    return (
+        opened.join(counts, on="node_id", how="left")
+        .join(found, on="node_id", how="left")
+        .select(
+            "node_id",
+            "id",
+            "hops",
+            F.coalesce("vector", zeros).alias("vector"),
+            F.coalesce("num_neighbours", F.lit(0)).alias("num_neighbours"),
+            F.when(F.col("hops").isNull(), UNREACHABLE).otherwise(PLACED).alias("status"),
+        )
+    )
 
 
 def _count_statuses(run: Run, batch: str) -> dict[str, int]:

@@ -38,8 +38,12 @@ def placed_links(run: Run, placed: DataFrame, arcs: DataFrame, top_k: int) -> It
         best = scored.withColumn("rank", F.row_number().over(order)).where(F.col("rank") <= top_k)
         ids = run.tables.read("nodes").select(F.col("node_id").alias("dst_node_id"), F.col("id").alias("dst"))
         asked = placed.select(F.col("node_id").alias("src_node_id"), F.col("id").alias("src"))
-        yield with_probability(best, curves).withColumnsRenamed({"src": "src_node_id", "dst": "dst_node_id"}) \
-            .join(asked, on="src_node_id", how="inner").join(ids, on="dst_node_id", how="inner")
+        yield (
+            with_probability(best, curves)
+            .withColumnsRenamed({"src": "src_node_id", "dst": "dst_node_id"})
+            .join(asked, on="src_node_id", how="inner")
+            .join(ids, on="dst_node_id", how="inner")
+        )
 
 
 def placed_labels(run: Run, placed: DataFrame) -> DataFrame | None:
@@ -51,5 +55,6 @@ def placed_labels(run: Run, placed: DataFrame) -> DataFrame | None:
     if ALL_LABELS not in models:
         return None
     found = predict_labels(placed, {ALL_LABELS: models[ALL_LABELS]}, run.config.predict.nodes.top_labels, multi_label)
-    return found.select("node_id", "label", "probability", "rank") \
-        .join(placed.select("node_id", "id"), on="node_id", how="inner")
+    return found.select("node_id", "label", "probability", "rank").join(
+        placed.select("node_id", "id"), on="node_id", how="inner"
+    )

@@ -15,10 +15,11 @@ from graphseam.arrow import slices, vector_column, vector_matrix
 from graphseam.blocks.engine import lineage_cut
 from graphseam.refine.columns import unit
 
-GRID = 2.0 ** -46  # sums of its multiples are exact in float64, so that no order of the rows shows in a vector
+GRID = 2.0**-46  # sums of its multiples are exact in float64, so that no order of the rows shows in a vector
 PLACED_SCHEMA = "node_id BIGINT, hops INT, vector ARRAY<FLOAT>"
-ARROW_PLACED = pa.schema([("node_id", pa.int64()), ("hops", pa.int32()),
-                          ("vector", pa.list_(pa.field("element", pa.float32())))])
+ARROW_PLACED = pa.schema(
+    [("node_id", pa.int64()), ("hops", pa.int32()), ("vector", pa.list_(pa.field("element", pa.float32())))]
+)
 
 
 def arcs_of(edges: DataFrame, open_nodes: DataFrame) -> DataFrame:
@@ -27,14 +28,20 @@ def arcs_of(edges: DataFrame, open_nodes: DataFrame) -> DataFrame:
     edges: (src, dst, weight), each pair once. open_nodes: (node_id), those to be placed. Cost: two shuffles of the
     edges. Weights are added up in the order of their size, so that the sum's last bit does not depend on the layout.
     """
-    ends = edges.select(F.explode(F.array(
-        F.struct(F.col("src").alias("node_id"), F.col("dst").alias("other"), "weight"),
-        F.struct(F.col("dst").alias("node_id"), F.col("src").alias("other"), "weight"))).alias("end")).select("end.*")
+    ends = edges.select(
+        F.explode(
+            F.array(
+                F.struct(F.col("src").alias("node_id"), F.col("dst").alias("other"), "weight"),
+                F.struct(F.col("dst").alias("node_id"), F.col("src").alias("other"), "weight"),
+            )
+        ).alias("end")
+    ).select("end.*")
     arcs = ends.join(open_nodes.select("node_id"), on="node_id", how="left_semi")
     total = F.aggregate(F.array_sort(F.collect_list("weight")), F.lit(0.0), lambda total, weight: total + weight)
     totals = arcs.groupBy("node_id").agg(total.alias("total"))
-    return arcs.join(totals, on="node_id", how="inner") \
-        .select("node_id", "other", (F.col("weight") / F.col("total")).alias("share"))
+    return arcs.join(totals, on="node_id", how="inner").select(
+        "node_id", "other", (F.col("weight") / F.col("total")).alias("share")
+    )
 
 
 def mean_of_neighbours(arcs: DataFrame, vectors: DataFrame, widths: list[int]) -> DataFrame:
@@ -51,8 +58,9 @@ def mean_of_neighbours(arcs: DataFrame, vectors: DataFrame, widths: list[int]) -
 
 
 @contextmanager
-def vectors_by_rounds(arcs: DataFrame, known: DataFrame, widths: list[int], max_hops: int,
-                      checkpoint_dir: str | None) -> Iterator[DataFrame]:
+def vectors_by_rounds(
+    arcs: DataFrame, known: DataFrame, widths: list[int], max_hops: int, checkpoint_dir: str | None
+) -> Iterator[DataFrame]:
     """Yields (node_id, hops, vector) of every node of the arcs with a path to a known one of at most `max_hops` steps.
 
     known: (node_id, vector), of the run. A round is a `mean_of_neighbours` over the run's vectors and those of the
@@ -75,16 +83,22 @@ def vectors_by_rounds(arcs: DataFrame, known: DataFrame, widths: list[int], max_
 
 def _mean_stream(widths: list[int]) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """Rows sorted by node_id, a node's rows perhaps in several batches; memory: one batch."""
+
     def mean_stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         held = np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros((0, sum(widths) + len(widths) + 1))
-        parts = chain.from_iterable((batch.slice(part.start, part.stop - part.start)
-                                     for part in slices(batch.num_rows, 8 * sum(widths), 16 << 20))
-                                    for batch in batches)
+        parts = chain.from_iterable(
+            (
+                batch.slice(part.start, part.stop - part.start)
+                for part in slices(batch.num_rows, 8 * sum(widths), 16 << 20)
+            )
+            for batch in batches
+        )
         for part in parts:
             node_ids, hops, sums = _added_up(
                 np.concatenate([held[0], part["node_id"].to_numpy()]),
                 np.concatenate([held[1], part["hops"].to_numpy() + np.int32(1)]),
-                np.concatenate([held[2], _parts_of_sums(part, widths)]))
+                np.concatenate([held[2], _parts_of_sums(part, widths)]),
+            )
             yield _finished(node_ids[:-1], hops[:-1], sums[:-1], widths)  # the last node may go on
             held = node_ids[-1:], hops[-1:], sums[-1:]
         yield _finished(*held, widths)
@@ -100,8 +114,7 @@ def _parts_of_sums(rows: pa.RecordBatch, widths: list[int]) -> np.ndarray:
     return np.round(columns * (rows["share"].to_numpy()[:, None] / GRID)) * GRID
 
 
-def _added_up(node_ids: np.ndarray, hops: np.ndarray,
-              sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _added_up(node_ids: np.ndarray, hops: np.ndarray, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """One row a node: the least hops, the sum of the rest. node_ids: ascending."""
     starts = np.flatnonzero(np.diff(node_ids, prepend=node_ids[0] - 1 if len(node_ids) else 0))
     return node_ids[starts], np.minimum.reduceat(hops, starts), np.add.reduceat(sums, starts, axis=0)
@@ -115,8 +128,10 @@ def _finished(node_ids: np.ndarray, hops: np.ndarray, sums: np.ndarray, widths: 
     lengths = sums[:, dim:-1] / np.maximum(weight, GRID)
     views = [lengths[:, [at]] * unit(view) for at, view in enumerate(_views(sums[:, :dim], widths))]
     vectors = np.concatenate(views, axis=1)[kept].astype(np.float32)
-    return pa.RecordBatch.from_arrays([pa.array(node_ids[kept]), pa.array(hops[kept]),
-                                       vector_column(vectors, ARROW_PLACED.field("vector").type)], schema=ARROW_PLACED)
+    return pa.RecordBatch.from_arrays(
+        [pa.array(node_ids[kept]), pa.array(hops[kept]), vector_column(vectors, ARROW_PLACED.field("vector").type)],
+        schema=ARROW_PLACED,
+    )
 
 
 def _views(columns: np.ndarray, widths: list[int]) -> list[np.ndarray]:

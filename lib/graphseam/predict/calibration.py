@@ -11,9 +11,9 @@ from pyspark.sql import DataFrame
 from graphseam.session import columns_of, in_one_task
 
 CURVE_SCHEMA = "fold INT, score DOUBLE, probability DOUBLE"
-ALL = 2           # the curve fitted on both halves, for runs that have no held-out edges of their own
+ALL = 2  # the curve fitted on both halves, for runs that have no held-out edges of their own
 MOST_BINS = 200
-IN_A_BIN = 50     # candidates, at least
+IN_A_BIN = 50  # candidates, at least
 Curves = dict[int, tuple[np.ndarray, np.ndarray]]
 
 
@@ -27,8 +27,13 @@ def fit_curves(scored: DataFrame) -> Curves:
     """
     rows = in_one_task(scored, _fit, CURVE_SCHEMA).sort("fold", "score").collect()
     folds = sorted({row["fold"] for row in rows})
-    return {fold: (np.array([row["score"] for row in rows if row["fold"] == fold]),
-                   np.array([row["probability"] for row in rows if row["fold"] == fold])) for fold in folds}
+    return {
+        fold: (
+            np.array([row["score"] for row in rows if row["fold"] == fold]),
+            np.array([row["probability"] for row in rows if row["fold"] == fold]),
+        )
+        for fold in folds
+    }
 
 
 def _fit(scored: pa.Table) -> pa.Table:
@@ -39,8 +44,9 @@ def _fit(scored: pa.Table) -> pa.Table:
         if not chosen.any():
             chosen = fold >= 0
         scores, shares = curve(score[chosen], truth[chosen])
-        parts.append(pa.table({"fold": pa.array(np.full(len(scores), wanted, np.int32)), "score": scores,
-                               "probability": shares}))
+        parts.append(
+            pa.table({"fold": pa.array(np.full(len(scores), wanted, np.int32)), "score": scores, "probability": shares})
+        )
     return pa.concat_tables(parts)
 
 
@@ -58,7 +64,8 @@ def curve(score: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     overall = (hits.sum() + 0.5) / (sizes.sum() + 1)
     shares = (hits + overall) / (sizes + 1)  # one candidate of the usual kind on top: no bin is sure
     return means, IsotonicRegression(y_min=0, y_max=1).fit(np.arange(len(means)), shares, sample_weight=sizes).predict(
-        np.arange(len(means)))
+        np.arange(len(means))
+    )
 
 
 def with_probability(scored: DataFrame, curves: Curves) -> DataFrame:

@@ -56,13 +56,18 @@ class Sought:
         run, chosen = self.run, method or next(name for name in self.methods if name in ("exact", "hnsw"))
         cores = run.spark.sparkContext.defaultParallelism
         blocks = count_blocks(chosen, self.num_nodes, run.config.embed.dim, run.task_memory_mb(), cores)
-        return Search(chosen, top_k, blocks, derive_seed(run.config.run.seed, "links"),
-                      cores_of_a_task(run.spark, blocks))
+        return Search(
+            chosen, top_k, blocks, derive_seed(run.config.run.seed, "links"), cores_of_a_task(run.spark, blocks)
+        )
 
     def path_search(self, top: int) -> PathSearch:
         run, cores = self.run, self.run.spark.sparkContext.defaultParallelism
-        return plan_paths(run.details("ingest")["edges"], run.task_memory_mb(), cores,
-                          (self.three, top, run.config.predict.links.hub_cap))
+        return plan_paths(
+            run.details("ingest")["edges"],
+            run.task_memory_mb(),
+            cores,
+            (self.three, top, run.config.predict.links.hub_cap),
+        )
 
 
 def chosen_methods(candidates: str, num_nodes: int) -> tuple[str, ...]:
@@ -140,7 +145,8 @@ def _nearest_targets(what: Sought, asked: DataFrame, search: Search) -> DataFram
     """(node_id, learning, wanted BIGINT[]): what the search finds for each query. asked: as of search.nearest."""
     found = nearest_vectors(among(what.vectors, what.targets), asked, search)
     return found.groupBy(F.col("src").alias("node_id"), "learning").agg(
-        F.array_sort(F.collect_list("dst")).alias("wanted"))
+        F.array_sort(F.collect_list("dst")).alias("wanted")
+    )
 
 
 def _with_wanted(queries: DataFrame, given: DataFrame | None) -> DataFrame:
@@ -154,7 +160,8 @@ def known_features(what: Sought, pairs: DataFrame) -> DataFrame:
     """Rows of features.FEATURES_SCHEMA of given pairs, each pair once. pairs: (src, dst)."""
     given = wanted_of(pairs)
     asked = given.join(what.lists, on="node_id", how="left").select(
-        "node_id", F.coalesce("known", empty_list("bigint")).alias("known"), F.lit(False).alias("learning"), "wanted")
+        "node_id", F.coalesce("known", empty_list("bigint")).alias("known"), F.lit(False).alias("learning"), "wanted"
+    )
     return features_of(what, asked, 0)
 
 
@@ -166,8 +173,9 @@ def newcomer_features(what: Sought, newcomers: DataFrame) -> DataFrame:
     """
     asked = newcomers.withColumn("learning", F.lit(False))
     if what.targets is not None and what.three:
-        ends = asked.select("node_id", F.explode("known").alias("other")) \
-            .join(what.targets.select(F.col("node_id").alias("other")), on="other", how="left_semi")
+        ends = asked.select("node_id", F.explode("known").alias("other")).join(
+            what.targets.select(F.col("node_id").alias("other")), on="other", how="left_semi"
+        )
         asked = asked.join(ends.select("node_id").distinct(), on="node_id", how="left_semi")
     search = what.search(what.num_candidates, choose_index("auto", what.num_nodes))
     given = _nearest_targets(what, asked, search)
@@ -181,11 +189,14 @@ def features_of(what: Sought, queries: DataFrame, top: int, newcomers: DataFrame
     places = run.tables.read("assignments", level=1).select("node_id", "subgraph_id")
     found = paths(lists, queries.select("node_id", "known", "wanted", "learning"), what.path_search(top), places)
     degrees = what.lists.select("node_id", "degree")
-    vectors = what.vectors.join(degrees, on="node_id", how="left") \
-        .select("node_id", "vector", F.coalesce("degree", F.lit(0)).alias("degree"))
+    vectors = what.vectors.join(degrees, on="node_id", how="left").select(
+        "node_id", "vector", F.coalesce("degree", F.lit(0)).alias("degree")
+    )
     if newcomers is not None:
-        vectors = vectors.join(newcomers.select("node_id"), on="node_id", how="left_anti") \
-            .union(newcomers.select("node_id", "vector", F.size("known").alias("degree")))
+        vectors = vectors.join(newcomers.select("node_id"), on="node_id", how="left_anti").union(
+            newcomers.select("node_id", "vector", F.size("known").alias("degree"))
+        )
     cores = run.spark.sparkContext.defaultParallelism
-    return pair_features(vectors, found, count_blocks("exact", what.num_nodes, run.config.embed.dim,
-                                                      run.task_memory_mb(), cores))
+    return pair_features(
+        vectors, found, count_blocks("exact", what.num_nodes, run.config.embed.dim, run.task_memory_mb(), cores)
+    )

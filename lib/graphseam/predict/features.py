@@ -14,13 +14,20 @@ from graphseam.arrow import vector_matrix
 from graphseam.session import empty_list
 from graphseam.spark_line import repartition_by_number
 
-FEATURES_SCHEMA = ("src BIGINT, dst BIGINT, learning BOOLEAN, known BOOLEAN, cosine FLOAT, num_paths BIGINT, "
-                   "adamic_adar FLOAT, resource_allocation FLOAT, src_degree BIGINT, dst_degree BIGINT")
+FEATURES_SCHEMA = (
+    "src BIGINT, dst BIGINT, learning BOOLEAN, known BOOLEAN, cosine FLOAT, num_paths BIGINT, "
+    "adamic_adar FLOAT, resource_allocation FLOAT, src_degree BIGINT, dst_degree BIGINT"
+)
 NUMBERS = ("cosine", "num_paths", "adamic_adar", "resource_allocation", "src_degree", "dst_degree")
 BASE, QUERY = 0, 1
 PAIRS_AT_ONCE = 32_768  # gathered vectors of 128 numbers then take 32 MB
-LISTS = {"dst": "bigint", "known": "boolean", "num_paths": "bigint", "adamic_adar": "float",
-         "resource_allocation": "float"}
+LISTS = {
+    "dst": "bigint",
+    "known": "boolean",
+    "num_paths": "bigint",
+    "adamic_adar": "float",
+    "resource_allocation": "float",
+}
 
 
 def pair_features(vectors: DataFrame, found: DataFrame, num_blocks: int) -> DataFrame:
@@ -31,15 +38,34 @@ def pair_features(vectors: DataFrame, found: DataFrame, num_blocks: int) -> Data
     Memory: a block's vectors, twice.
     """
     nothing = [empty_list(kind).alias(name) for name, kind in LISTS.items()]
-    held = vectors.select(F.pmod(F.xxhash64("node_id"), F.lit(num_blocks)).cast("int").alias("block"),
-                          F.lit(BASE).alias("kind"), "node_id", "vector", F.col("degree").cast("bigint"),
-                          F.lit(False).alias("learning"), *nothing)
-    asked = found.withColumnRenamed("src", "node_id") \
-        .join(vectors.select("node_id", "vector"), on="node_id", how="inner").select(
-        F.explode(F.sequence(F.lit(0), F.lit(num_blocks - 1))).alias("block"), F.lit(QUERY).alias("kind"),
-                "node_id", "vector", F.col("src_degree").alias("degree"), "learning", *LISTS)
-    return repartition_by_number(held.union(asked), num_blocks, "block").sortWithinPartitions("kind", "node_id") \
-        .drop("block").mapInArrow(_feature_stream, FEATURES_SCHEMA)
+    held = vectors.select(
+        F.pmod(F.xxhash64("node_id"), F.lit(num_blocks)).cast("int").alias("block"),
+        F.lit(BASE).alias("kind"),
+        "node_id",
+        "vector",
+        F.col("degree").cast("bigint"),
+        F.lit(False).alias("learning"),
+        *nothing,
+    )
+    asked = (
+        found.withColumnRenamed("src", "node_id")
+        .join(vectors.select("node_id", "vector"), on="node_id", how="inner")
+        .select(
+            F.explode(F.sequence(F.lit(0), F.lit(num_blocks - 1))).alias("block"),
+            F.lit(QUERY).alias("kind"),
+            "node_id",
+            "vector",
+            F.col("src_degree").alias("degree"),
+            "learning",
+            *LISTS,
+        )
+    )
+    return (
+        repartition_by_number(held.union(asked), num_blocks, "block")
+        .sortWithinPartitions("kind", "node_id")
+        .drop("block")
+        .mapInArrow(_feature_stream, FEATURES_SCHEMA)
+    )
 
 
 def _feature_stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -61,8 +87,9 @@ def _unit(batch: pa.RecordBatch) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-30)
 
 
-def _features_of(ids: np.ndarray, vectors: np.ndarray, degrees: np.ndarray,
-                 queries: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+def _features_of(
+    ids: np.ndarray, vectors: np.ndarray, degrees: np.ndarray, queries: pa.RecordBatch
+) -> Iterator[pa.RecordBatch]:
     """The pairs whose dst this block holds."""
     counts = queries["dst"].value_lengths().to_numpy()
     rows, dst = np.repeat(np.arange(len(counts)), counts), queries["dst"].flatten().to_numpy()
@@ -71,17 +98,35 @@ def _features_of(ids: np.ndarray, vectors: np.ndarray, degrees: np.ndarray,
     columns = {name: queries[name].flatten() for name in LISTS}
     own = _unit(queries)
     for start in range(0, len(here), PAIRS_AT_ONCE):
-        chosen = here[start:start + PAIRS_AT_ONCE]
+        chosen = here[start : start + PAIRS_AT_ONCE]
         cosine = np.einsum("ij,ij->i", own[rows[chosen]], vectors[places[chosen]])
         taken = {name: column.take(pa.array(chosen)) for name, column in columns.items()}
-        yield pa.RecordBatch.from_arrays([
-            pa.array(queries["node_id"].to_numpy()[rows[chosen]]), taken["dst"],
-            queries["learning"].take(pa.array(rows[chosen])), taken["known"],
-            pa.array(cosine.astype(np.float32)), taken["num_paths"], taken["adamic_adar"],
-            taken["resource_allocation"], pa.array(queries["degree"].to_numpy()[rows[chosen]]),
-            pa.array(degrees[places[chosen]])],
-            names=["src", "dst", "learning", "known", "cosine", "num_paths", "adamic_adar", "resource_allocation",
-                   "src_degree", "dst_degree"])
+        yield pa.RecordBatch.from_arrays(
+            [
+                pa.array(queries["node_id"].to_numpy()[rows[chosen]]),
+                taken["dst"],
+                queries["learning"].take(pa.array(rows[chosen])),
+                taken["known"],
+                pa.array(cosine.astype(np.float32)),
+                taken["num_paths"],
+                taken["adamic_adar"],
+                taken["resource_allocation"],
+                pa.array(queries["degree"].to_numpy()[rows[chosen]]),
+                pa.array(degrees[places[chosen]]),
+            ],
+            names=[
+                "src",
+                "dst",
+                "learning",
+                "known",
+                "cosine",
+                "num_paths",
+                "adamic_adar",
+                "resource_allocation",
+                "src_degree",
+                "dst_degree",
+            ],
+        )
 
 
 @dataclass(frozen=True)
@@ -106,22 +151,36 @@ class Design:
         """float64[n, 7] in the order of `names`, from rows of FEATURES_SCHEMA; edges (known) as if not embedded."""
         column = {name: np.asarray(pairs[name]).astype(np.float64) for name in NUMBERS}
         known = np.asarray(pairs["known"]).astype(np.float64)
-        cosine = np.where(known > 0, without_the_edge(column["cosine"], column["src_degree"], column["dst_degree"],
-                                                      self.own_share), column["cosine"])
+        cosine = np.where(
+            known > 0,
+            without_the_edge(column["cosine"], column["src_degree"], column["dst_degree"], self.own_share),
+            column["cosine"],
+        )
         src, dst = (np.maximum(column[name] - known, 0) for name in ("src_degree", "dst_degree"))
         paths, lower, higher = column["num_paths"], np.minimum(src, dst), np.maximum(src, dst)
         shared = np.minimum(paths, lower)
         first, second = (src, dst) if self.by_end else (lower, higher)
-        return np.stack([cosine, np.log1p(paths), np.log(self.smallest + column["adamic_adar"]),
-                         np.log(self.smallest + column["resource_allocation"]),
-                         shared / np.maximum(lower + higher - shared, 1), np.log1p(first), np.log1p(second)], axis=1)
+        return np.stack(
+            [
+                cosine,
+                np.log1p(paths),
+                np.log(self.smallest + column["adamic_adar"]),
+                np.log(self.smallest + column["resource_allocation"]),
+                shared / np.maximum(lower + higher - shared, 1),
+                np.log1p(first),
+                np.log1p(second),
+            ],
+            axis=1,
+        )
 
 
 PAIRS, CANDIDATES = "pairs", "candidates"  # the two link models: of drawn pairs, and of what a search finds
 
 # Chosen on lastfm_asia, email_enron, ca_condmat and ppi, and for two kinds of nodes on gowalla (0.3 to 1 point each).
-ONE_KIND = {PAIRS: Design(own_share=1.5, smallest=1.0, by_end=False, products=True),
-            CANDIDATES: Design(own_share=1.5, smallest=0.01, by_end=False, products=True)}
+ONE_KIND = {
+    PAIRS: Design(own_share=1.5, smallest=1.0, by_end=False, products=True),
+    CANDIDATES: Design(own_share=1.5, smallest=0.01, by_end=False, products=True),
+}
 TWO_KINDS = dict.fromkeys((PAIRS, CANDIDATES), Design(own_share=0.5, smallest=0.001, by_end=True, products=False))
 
 

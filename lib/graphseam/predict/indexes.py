@@ -37,10 +37,14 @@ class ExactIndex:
 
         base = self.held["vectors"]
         step = max(1, SCORES_AT_ONCE // max(1, len(base)))
-        found = [torch.topk(torch.from_numpy(queries[start:start + step]).to(self.device) @ base.T, min(k, len(base)))
-                 for start in range(0, len(queries), step)]
-        return (torch.cat([part.values for part in found]).cpu().numpy(),
-                torch.cat([part.indices for part in found]).cpu().numpy())
+        found = [
+            torch.topk(torch.from_numpy(queries[start : start + step]).to(self.device) @ base.T, min(k, len(base)))
+            for start in range(0, len(queries), step)
+        ]
+        return (
+            torch.cat([part.values for part in found]).cpu().numpy(),
+            torch.cat([part.indices for part in found]).cpu().numpy(),
+        )
 
 
 @dataclass
@@ -53,16 +57,22 @@ class HnswIndex:
     """
 
     device: str = "cpu"
-    connectivity: int = 16    # links of a node
-    build_width: int = 128    # nodes looked at where a vector is put in
-    search_width: int = 64    # and where one is looked for, at least
+    connectivity: int = 16  # links of a node
+    build_width: int = 128  # nodes looked at where a vector is put in
+    search_width: int = 64  # and where one is looked for, at least
     held: dict[str, Any] = field(default_factory=dict)
 
     def build(self, vectors: np.ndarray, seed: int) -> None:
         from usearch.index import Index as Graph
 
-        index = Graph(ndim=vectors.shape[1], metric="ip", dtype="f32", connectivity=self.connectivity,
-                      expansion_add=self.build_width, expansion_search=self.search_width)
+        index = Graph(
+            ndim=vectors.shape[1],
+            metric="ip",
+            dtype="f32",
+            connectivity=self.connectivity,
+            expansion_add=self.build_width,
+            expansion_search=self.search_width,
+        )
         index.add(np.arange(len(vectors), dtype=np.uint64), vectors, threads=1)
         self.held["index"] = index
 
@@ -84,10 +94,7 @@ class HnswIndex:
         return scores, rows
 
 
-INDEXES: dict[str, Any] = {
-    "exact": ExactIndex,
-    "hnsw": HnswIndex,
-}
+INDEXES: dict[str, Any] = {"exact": ExactIndex, "hnsw": HnswIndex}
 
 
 def choose_index(method: str, num_nodes: int) -> str:

@@ -33,8 +33,9 @@ def spread_two(known: Any, indptr: Any, indices: Any, degrees: Any, sums: Any, t
 
 
 @compiled
-def spread_three(known: Any, indptr: Any, indices: Any, degrees: Any, middle: Any, between: Any, sums: Any,
-                 touched: Any) -> Any:
+def spread_three(
+    known: Any, indptr: Any, indices: Any, degrees: Any, middle: Any, between: Any, sums: Any, touched: Any
+) -> Any:
     """Paths known -> v -> i. `middle` holds sums of the first two steps and is left at zero; see spread_two."""
     count = spread_two(known, indptr, indices, degrees, middle, between)
     found = 0
@@ -93,13 +94,31 @@ def leaders(nodes: Any, values: Any, wanted: Any) -> Any:
 def workspace(num_nodes: int, three: bool) -> tuple[np.ndarray, ...]:
     """What find_paths needs beside its arguments: sums, touched nodes and marks, twice where paths have three steps."""
     second = num_nodes if three else 0
-    return (np.zeros((num_nodes, 3)), np.zeros((second, 3)), np.empty(num_nodes, np.int64),
-            np.empty(second, np.int64), np.full(num_nodes, -1, np.int64), np.full(num_nodes, -1, np.int64))
+    return (
+        np.zeros((num_nodes, 3)),
+        np.zeros((second, 3)),
+        np.empty(num_nodes, np.int64),
+        np.empty(second, np.int64),
+        np.full(num_nodes, -1, np.int64),
+        np.full(num_nodes, -1, np.int64),
+    )
 
 
 @compiled
-def find_paths(queries: Any, known_ptr: Any, known_of: Any, wanted_ptr: Any, wanted_of: Any, learning: Any,
-               indptr: Any, indices: Any, degrees: Any, top: int, first: int, space: Any) -> Any:
+def find_paths(
+    queries: Any,
+    known_ptr: Any,
+    known_of: Any,
+    wanted_ptr: Any,
+    wanted_of: Any,
+    learning: Any,
+    indptr: Any,
+    indices: Any,
+    degrees: Any,
+    top: int,
+    first: int,
+    space: Any,
+) -> Any:
     """For each query its wanted nodes, then the `top` strangers of the largest sums (Adamic-Adar of two steps, resource
     allocation of three), ties in the order of the node; a query for learning has twice as many, neighbours among them.
 
@@ -116,7 +135,7 @@ def find_paths(queries: Any, known_ptr: Any, known_of: Any, wanted_ptr: Any, wan
     key = 2 if three else 1
     size = 0
     for q in range(len(queries)):
-        known, mark = known_of[known_ptr[q]: known_ptr[q + 1]], first + q
+        known, mark = known_of[known_ptr[q] : known_ptr[q + 1]], first + q
         is_known[known] = mark
         if three:
             count = spread_three(known, indptr, indices, degrees, middle, between, sums, touched)

@@ -32,10 +32,14 @@ def fit_pair(scores: np.ndarray, truth: np.ndarray, multi_label: bool) -> tuple[
     (1, 0), worth about one example, keeps a handful of nodes from deciding.
     Source: Platt, Probabilistic outputs for support vector machines, 1999; Guo et al., ICML 2017, arXiv:1706.04599.
     """
+
     def cost(pair: np.ndarray) -> float:
         moved = np.exp(pair[0]) * scores + pair[1]
-        likelihood = np.where(truth, log_expit(moved), log_expit(-moved)).sum() if multi_label else \
-            _log_share(moved)[truth].sum()
+        likelihood = (
+            np.where(truth, log_expit(moved), log_expit(-moved)).sum()
+            if multi_label
+            else _log_share(moved)[truth].sum()
+        )
         return 0.5 * float(pair @ pair) - float(likelihood)
 
     if scores.size == 0:

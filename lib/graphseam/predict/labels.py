@@ -52,18 +52,31 @@ def _learn(run: Run, labelled: DataFrame, multi_label: bool) -> dict[str, Any]:
     settings, seed = run.config.predict.nodes, derive_seed(run.config.run.seed, "labels")
     vectors = run.tables.read("embeddings").select("node_id", "vector")
     with_vectors = labelled.join(vectors, on="node_id", how="inner")
-    rows = train_models(with_vectors, settings.max_train_nodes, settings.class_weight, seed,
-                        cores_of_a_task(run.spark, 3)).collect()  # one row a label and model
+    rows = train_models(
+        with_vectors, settings.max_train_nodes, settings.class_weight, seed, cores_of_a_task(run.spark, 3)
+    ).collect()  # one row a label and model
     raw = _as_models([{**row.asDict(), "calibration_slope": 1.0, "calibration_shift": row["log_odds"]} for row in rows])
-    pairs = {row["model"]: row for row in calibrate_models(with_vectors, raw, settings.top_labels, multi_label,
-                                                           seed).collect()}  # one row a model
-    run.tables.write_rows("label_models", [
-        {**row.asDict(), "multi_label": multi_label, "calibration_slope": pairs[row["model"]]["slope"],
-         "calibration_shift": pairs[row["model"]]["slope"] * row["log_odds"] + pairs[row["model"]]["shift"]}
-        for row in rows])
+    pairs = {
+        row["model"]: row
+        for row in calibrate_models(with_vectors, raw, settings.top_labels, multi_label, seed).collect()
+    }  # one row a model
+    run.tables.write_rows(
+        "label_models",
+        [
+            {
+                **row.asDict(),
+                "multi_label": multi_label,
+                "calibration_slope": pairs[row["model"]]["slope"],
+                "calibration_shift": pairs[row["model"]]["slope"] * row["log_odds"] + pairs[row["model"]]["shift"],
+            }
+            for row in rows
+        ],
+    )
     tested = sum(pair["num_nodes"] for pair in pairs.values())
-    error = {name: sum(pair[name] * pair["num_nodes"] for pair in pairs.values()) / max(1, tested)
-             for name in ("error_before", "error_after")}
+    error = {
+        name: sum(pair[name] * pair["num_nodes"] for pair in pairs.values()) / max(1, tested)
+        for name in ("error_before", "error_after")
+    }
     return {**error, "nodes": tested, "slope": pairs[ALL_LABELS]["slope"], "shift": pairs[ALL_LABELS]["shift"]}
 
 
@@ -74,8 +87,10 @@ def _predict(run: Run, labelled: DataFrame) -> int:
     nodes = run.tables.read("embeddings").join(known, on="node_id", how="left")
     predicted = predict_labels(nodes, models, run.config.predict.nodes.top_labels, multi_label)
     source = F.when(F.col("model") == ALL_LABELS, "all_labels").otherwise("cross_fit")
-    return run.tables.write("node_predictions", predicted.join(run.tables.read("nodes"), on="node_id", how="inner")
-                            .withColumn("source", source))
+    return run.tables.write(
+        "node_predictions",
+        predicted.join(run.tables.read("nodes"), on="node_id", how="inner").withColumn("source", source),
+    )
 
 
 def read_models(tables: Tables) -> tuple[dict[int, LabelModel], bool]:
@@ -91,10 +106,16 @@ def _as_models(rows: list[dict[str, Any]]) -> dict[int, LabelModel]:
     grouped: dict[int, list[dict[str, Any]]] = {}
     for row in sorted(rows, key=lambda row: (row["model"], row["label"])):
         grouped.setdefault(row["model"], []).append(row)
-    return {model: LabelModel([row["label"] for row in mine],
-                              *(np.array([row[name] for row in mine]) for name in
-                                ("intercept", "coefficients", "calibration_slope", "calibration_shift")))
-            for model, mine in grouped.items()}
+    return {
+        model: LabelModel(
+            [row["label"] for row in mine],
+            *(
+                np.array([row[name] for row in mine])
+                for name in ("intercept", "coefficients", "calibration_slope", "calibration_shift")
+            ),
+        )
+        for model, mine in grouped.items()
+    }
 
 
 def _write_quality(run: Run, labelled: DataFrame, labels: DataFrame) -> dict[str, Any]:
@@ -104,17 +125,23 @@ def _write_quality(run: Run, labelled: DataFrame, labels: DataFrame) -> dict[str
     of_nodes = labels.join(labelled.select("node_id", "fold"), on="node_id", how="inner")
     predictions = run.tables.read("node_predictions").where("fold IS NOT NULL")
     tested = of_nodes.join(predictions.select("node_id").distinct(), on="node_id", how="left_semi")
-    counts = of_nodes.groupBy("label").agg(F.count("*").alias("num_examples"),
-                                           F.count_distinct("fold").alias("halves"))
-    rows = counts.join(label_hits(predictions, tested), on="label", how="left") \
-        .join(label_rates(predictions, tested, run.config.predict.nodes.top_labels), on="label", how="left") \
-        .sort("label").collect()  # one row a label
+    counts = of_nodes.groupBy("label").agg(F.count("*").alias("num_examples"), F.count_distinct("fold").alias("halves"))
+    rows = (
+        counts.join(label_hits(predictions, tested), on="label", how="left")
+        .join(label_rates(predictions, tested, run.config.predict.nodes.top_labels), on="label", how="left")
+        .sort("label")
+        .collect()
+    )  # one row a label
     quality = [_quality(row.asDict()) for row in rows]
     run.tables.write_rows("label_quality", quality)
-    by_status = {status: [row["label"] for row in quality if row["status"] == status]
-                 for status in (LEARNT, NEVER_PREDICTED, TOO_FEW)}
-    return {"labels": {status: len(names) for status, names in by_status.items()},
-            "such_as": {status: by_status[status][:NUM_NAMED] for status in (NEVER_PREDICTED, TOO_FEW)}}
+    by_status = {
+        status: [row["label"] for row in quality if row["status"] == status]
+        for status in (LEARNT, NEVER_PREDICTED, TOO_FEW)
+    }
+    return {
+        "labels": {status: len(names) for status, names in by_status.items()},
+        "such_as": {status: by_status[status][:NUM_NAMED] for status in (NEVER_PREDICTED, TOO_FEW)},
+    }
 
 
 def _quality(row: dict[str, Any]) -> dict[str, Any]:
@@ -122,9 +149,14 @@ def _quality(row: dict[str, Any]) -> dict[str, Any]:
     hits, tested, given = (row[name] or 0 for name in ("hits", "true", "given"))
     learnable = row["num_examples"] >= 2 and row["halves"] == 2
     return {
-        "label": row["label"], "num_examples": row["num_examples"], "num_tested": tested, "num_predicted": given,
-        "precision": hits / given if given else None, "recall": hits / tested if tested else None,
+        "label": row["label"],
+        "num_examples": row["num_examples"],
+        "num_tested": tested,
+        "num_predicted": given,
+        "precision": hits / given if given else None,
+        "recall": hits / tested if tested else None,
         "f1": 2 * hits / (tested + given) if tested else None,
-        "mean_probability": row["mean_probability"], "observed_rate": row["observed_rate"],
+        "mean_probability": row["mean_probability"],
+        "observed_rate": row["observed_rate"],
         "status": TOO_FEW if not learnable else LEARNT if given else NEVER_PREDICTED,
     }

@@ -15,8 +15,15 @@ from graphseam.session import columns_of
 from graphseam.spark_line import map_groups
 
 MODEL_SCHEMA = "model STRING, term STRING, coefficient DOUBLE, mean DOUBLE, scale DOUBLE"
-ARROW_MODEL = pa.schema([("model", pa.string()), ("term", pa.string()), ("coefficient", pa.float64()),
-                         ("mean", pa.float64()), ("scale", pa.float64())])
+ARROW_MODEL = pa.schema(
+    [
+        ("model", pa.string()),
+        ("term", pa.string()),
+        ("coefficient", pa.float64()),
+        ("mean", pa.float64()),
+        ("scale", pa.float64()),
+    ]
+)
 MIN_EXAMPLES = 20  # of edges and of other pairs; with fewer a model is not fitted
 REGULARISATION = 0.1  # scikit-learn's C
 
@@ -43,10 +50,19 @@ class LinkModel:
         names = self.design.names
         none = {"mean": None, "scale": None}
         rows: list[dict[str, object]] = [{"term": "intercept", "coefficient": self.intercept, **none}]
-        rows += [{"term": name, "coefficient": float(self.linear[at]), "mean": float(self.mean[at]),
-                  "scale": float(self.scale[at])} for at, name in enumerate(names)]
-        return rows + [{"term": f"{names[i]} * {names[j]}", "coefficient": float(value), **none}
-                       for (i, j), value in zip(_places(len(names)), self.products, strict=False)]
+        rows += [
+            {
+                "term": name,
+                "coefficient": float(self.linear[at]),
+                "mean": float(self.mean[at]),
+                "scale": float(self.scale[at]),
+            }
+            for at, name in enumerate(names)
+        ]
+        return rows + [
+            {"term": f"{names[i]} * {names[j]}", "coefficient": float(value), **none}
+            for (i, j), value in zip(_places(len(names)), self.products, strict=False)
+        ]
 
     @staticmethod
     def of(rows: list[dict[str, object]], design: Design) -> LinkModel:
@@ -58,9 +74,14 @@ class LinkModel:
             return np.array([by_term[term][key] for term in terms], dtype=np.float64)
 
         products = [f"{names[i]} * {names[j]}" for i, j in _places(len(names))] if design.products else []
-        return LinkModel(design, float(by_term["intercept"]["coefficient"]),  # type: ignore[arg-type]
-                         column("mean", list(names)), column("scale", list(names)), column("coefficient", list(names)),
-                         column("coefficient", products))
+        return LinkModel(
+            design,
+            float(by_term["intercept"]["coefficient"]),  # type: ignore[arg-type]
+            column("mean", list(names)),
+            column("scale", list(names)),
+            column("coefficient", list(names)),
+            column("coefficient", products),
+        )
 
 
 def _places(count: int) -> list[tuple[int, int]]:
@@ -90,8 +111,9 @@ def _fit(designs: dict[str, Design]) -> Callable[[pa.Table], pa.Table]:
     def fit(examples: pa.Table) -> pa.Table:
         from sklearn.linear_model import LogisticRegression
 
-        examples = examples.sort_by([("src", "ascending"), ("dst", "ascending"), ("truth", "ascending"),
-                                     ("weight", "ascending")])
+        examples = examples.sort_by(
+            [("src", "ascending"), ("dst", "ascending"), ("truth", "ascending"), ("weight", "ascending")]
+        )
         name, truth = examples["model"][0].as_py(), examples["truth"].to_numpy()
         design = designs[name]
         rows: list[dict[str, object]] = []
@@ -108,8 +130,9 @@ def _fit(designs: dict[str, Design]) -> Callable[[pa.Table], pa.Table]:
             model.fit((terms - centre) / width, truth, sample_weight=weight / weight.mean())
             values = model.coef_[0] / width
             count = len(design.names)
-            rows = LinkModel(design, float(model.intercept_[0] - values @ centre), mean, scale, values[:count],
-                             values[count:]).rows()
+            rows = LinkModel(
+                design, float(model.intercept_[0] - values @ centre), mean, scale, values[:count], values[count:]
+            ).rows()
         return pa.Table.from_pylist([{"model": name, **row} for row in rows], schema=ARROW_MODEL)
 
     return fit
@@ -117,6 +140,7 @@ def _fit(designs: dict[str, Design]) -> Callable[[pa.Table], pa.Table]:
 
 def with_score(pairs: DataFrame, model: LinkModel, name: str = "score") -> DataFrame:
     """`pairs` (rows of FEATURES_SCHEMA) with the model's log-odds in a column `name`. No shuffle."""
+
     def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             if batch.num_rows:

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from graphseam.runs import Run
 
 TABLES = ("link_predictions", "link_candidates", "link_models", "link_calibration", "pair_scores", "search_recall")
-LEARNT_PAIRS = 20_000     # edges the model of pairs learns from, with as many pairs of each other kind
-CALIBRATED = 200_000      # predictions that the curves are fitted on, at most
-RECALL_QUERIES = 1000     # nodes that the recall of a search is measured on
+LEARNT_PAIRS = 20_000  # edges the model of pairs learns from, with as many pairs of each other kind
+CALIBRATED = 200_000  # predictions that the curves are fitted on, at most
+RECALL_QUERIES = 1000  # nodes that the recall of a search is measured on
 
 
 def predict_links(run: Run) -> dict[str, Any]:
@@ -59,16 +59,24 @@ def _borrowed(run: Run, designs: dict[str, Design]) -> tuple[dict[str, LinkModel
     """({name: model}, curves) of predict.links.model_run; RunError where it has none that fit."""
     wanted = run.config.predict.links.model_run
     terms = run.tables.all_runs("link_models").where(F.col("run_id") == wanted).collect()  # at most 74 rows
-    points = run.tables.all_runs("link_calibration").where((F.col("run_id") == wanted) & (F.col("fold") == ALL)) \
-        .sort("score").collect()  # at most 200 rows
+    points = (
+        run.tables.all_runs("link_calibration")
+        .where((F.col("run_id") == wanted) & (F.col("fold") == ALL))
+        .sort("score")
+        .collect()
+    )  # at most 200 rows
     if not terms or not points:
-        raise RunError(f"predict.links.model_run is {wanted!r}, and that run has no link model under "
-                       f"{run.tables.location('link_models')}; name a run that predicted links, or leave the key out")
+        raise RunError(
+            f"predict.links.model_run is {wanted!r}, and that run has no link model under "
+            f"{run.tables.location('link_models')}; name a run that predicted links, or leave the key out"
+        )
     try:
         models = _models_of(terms, designs)
     except KeyError as error:
-        raise RunError(f"the link model of run {wanted!r} lacks the term {error}: one of the two graphs is bipartite, "
-                       "the other is not; name another run") from None
+        raise RunError(
+            f"the link model of run {wanted!r} lacks the term {error}: one of the two graphs is bipartite, "
+            "the other is not; name another run"
+        ) from None
     return models, dict.fromkeys((0, 1, ALL), _curve_of(points))
 
 
@@ -84,8 +92,10 @@ def kept_model(run: Run) -> tuple[LinkModel, Curves] | None:
 
 def _models_of(rows: list[Row], designs: dict[str, Design]) -> dict[str, LinkModel]:
     """{name: model} of rows of link_models. KeyError where they were made of other features."""
-    return {name: LinkModel.of([row.asDict() for row in rows if row["model"] == name], designs[name])
-            for name in sorted({row["model"] for row in rows})}
+    return {
+        name: LinkModel.of([row.asDict() for row in rows if row["model"] == name], designs[name])
+        for name in sorted({row["model"] for row in rows})
+    }
 
 
 def _pick(models: dict[str, LinkModel], name: str) -> LinkModel:
@@ -108,12 +118,19 @@ def _models(what: Sought, designs: dict[str, Design], given: dict[str, LinkModel
         if measured:
             run.tables.write("pair_scores", with_score(known_features(what, known), _pick(given, PAIRS), "link_model"))
         return given
-    with persisted(_learnt_edges(what)) as positives, persisted(_drawn_pairs(what, positives)) as drawn, \
-            persisted(known_features(what, known.union(drawn.select("src", "dst")))) as features:
+    with (
+        persisted(_learnt_edges(what)) as positives,
+        persisted(_drawn_pairs(what, positives)) as drawn,
+        persisted(known_features(what, known.union(drawn.select("src", "dst")))) as features,
+    ):
         told = ~F.col("truth") | (F.least("src_degree", "dst_degree") > 1)  # else nothing is left without the edge
-        examples = features.join(drawn, on=["src", "dst"], how="inner").where(told).withColumn("model", F.lit(PAIRS)) \
-            .withColumn("weight", F.when(F.col("truth"), 2.0).otherwise(1.0)) \
+        examples = (
+            features.join(drawn, on=["src", "dst"], how="inner")
+            .where(told)
+            .withColumn("model", F.lit(PAIRS))
+            .withColumn("weight", F.when(F.col("truth"), 2.0).otherwise(1.0))
             .unionByName(_candidate_examples(run, what.three).withColumn("model", F.lit(CANDIDATES)))
+        )
         fitted = fit_link_models(examples, designs)
         models = {name: LinkModel.of(rows, designs[name]) for name, rows in sorted(fitted.items())}
         if models and measured:
@@ -147,8 +164,11 @@ def _drawn_pairs(what: Sought, positives: DataFrame) -> DataFrame:
     run, seed = what.run, derive_seed(what.run.config.run.seed, "link model")
     pools = pools_of(positives, positives.count(), run.tables.read("nodes"), what.three)
     negatives = draw_negatives(positives, pools, run.tables.read("edges"), 0, seed)
-    return positives.select(F.lit(True).alias("truth"), "src", "dst") \
-        .union(negatives.select(F.lit(False).alias("truth"), "src", "dst")).distinct()
+    return (
+        positives.select(F.lit(True).alias("truth"), "src", "dst")
+        .union(negatives.select(F.lit(False).alias("truth"), "src", "dst"))
+        .distinct()
+    )
 
 
 def _measure_recall(what: Sought) -> dict[str, Any]:
@@ -160,13 +180,24 @@ def _measure_recall(what: Sought) -> dict[str, Any]:
     sample = queries_of(what, learners=False).where(uniform(search.seed, F.lit("recall"), "node_id") < chance)
     asked = sample.join(what.vectors, on="node_id", how="inner")
     targets = among(what.vectors, what.targets)
-    exact, found = (nearest_vectors(targets, asked, what.search(top_k, method)).select("src", "dst")
-                    for method in ("exact", "hnsw"))
+    exact, found = (
+        nearest_vectors(targets, asked, what.search(top_k, method)).select("src", "dst") for method in ("exact", "hnsw")
+    )
     hits = exact.join(found.withColumn("hit", F.lit(1)), on=["src", "dst"], how="left")
     told = hits.agg(F.avg(F.coalesce("hit", F.lit(0))), F.countDistinct("src")).head()
     recall, queries = (told[0] or 0.0, told[1]) if told is not None else (0.0, 0)
-    run.tables.write_rows("search_recall", [{"method": search.method, "top_k": top_k, "recall": float(recall),
-                                             "queries": queries, "indexes": search.num_blocks}])
+    run.tables.write_rows(
+        "search_recall",
+        [
+            {
+                "method": search.method,
+                "top_k": top_k,
+                "recall": float(recall),
+                "queries": queries,
+                "indexes": search.num_blocks,
+            }
+        ],
+    )
     return {"recall": round(float(recall), 4)}
 
 
@@ -174,15 +205,22 @@ def _best(run: Run, model: LinkModel) -> DataFrame:
     """The top_k strangers of each node by score, with fold and held_out: what predictions are made of."""
     order = Window.partitionBy("src").orderBy(F.desc("score"), "dst")
     scored = with_score(run.tables.read("link_candidates").where("NOT learning AND NOT known"), model)
-    ranked = scored.withColumn("rank", F.row_number().over(order)) \
-        .where(F.col("rank") <= run.config.predict.links.top_k)
+    ranked = scored.withColumn("rank", F.row_number().over(order)).where(
+        F.col("rank") <= run.config.predict.links.top_k
+    )
     fold = F.when(uniform(derive_seed(run.config.run.seed, "curves"), "src") < 0.5, 0).otherwise(1).cast("int")
-    held = run.tables.read("holdout_edges").select(
-        F.least("src", "dst").alias("low"), F.greatest("src", "dst").alias("high")).distinct() \
+    held = (
+        run.tables.read("holdout_edges")
+        .select(F.least("src", "dst").alias("low"), F.greatest("src", "dst").alias("high"))
+        .distinct()
         .withColumn("held", F.lit(True))
-    return ranked.withColumns({"fold": fold, "low": F.least("src", "dst"), "high": F.greatest("src", "dst")}) \
-        .join(held, on=["low", "high"], how="left") \
-        .withColumn("held_out", F.coalesce("held", F.lit(False))).drop("low", "high", "held", "learning", "known")
+    )
+    return (
+        ranked.withColumns({"fold": fold, "low": F.least("src", "dst"), "high": F.greatest("src", "dst")})
+        .join(held, on=["low", "high"], how="left")
+        .withColumn("held_out", F.coalesce("held", F.lit(False)))
+        .drop("low", "high", "held", "learning", "known")
+    )
 
 
 def _calibrate(run: Run, model: LinkModel, best: DataFrame) -> tuple[Curves, str]:
@@ -199,11 +237,17 @@ def _calibrate(run: Run, model: LinkModel, best: DataFrame) -> tuple[Curves, str
 
 
 def _keep(run: Run, models: dict[str, LinkModel], curves: Curves) -> None:
-    run.tables.write_rows("link_models", [{"model": name, **row} for name, model in sorted(models.items())
-                                          for row in model.rows()])
-    run.tables.write_rows("link_calibration", [
-        {"fold": fold, "score": float(score), "probability": float(probability)} for fold, points in curves.items()
-        for score, probability in zip(*points, strict=True)])
+    run.tables.write_rows(
+        "link_models", [{"model": name, **row} for name, model in sorted(models.items()) for row in model.rows()]
+    )
+    run.tables.write_rows(
+        "link_calibration",
+        [
+            {"fold": fold, "score": float(score), "probability": float(probability)}
+            for fold, points in curves.items()
+            for score, probability in zip(*points, strict=True)
+        ],
+    )
 
 
 def _with_ids(run: Run, rows: DataFrame) -> DataFrame:
@@ -211,6 +255,9 @@ def _with_ids(run: Run, rows: DataFrame) -> DataFrame:
     ids = run.tables.read("nodes")
     named = rows.withColumnsRenamed({"src": "src_node_id", "dst": "dst_node_id"})
     for end in ("src", "dst"):
-        named = named.join(ids.select(F.col("node_id").alias(f"{end}_node_id"), F.col("id").alias(end)),
-                           on=f"{end}_node_id", how="inner")
+        named = named.join(
+            ids.select(F.col("node_id").alias(f"{end}_node_id"), F.col("id").alias(end)),
+            on=f"{end}_node_id",
+            how="inner",
+        )
     return named

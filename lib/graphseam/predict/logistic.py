@@ -11,8 +11,9 @@ GRADIENT_TOLERANCE = 1e-5  # of the scaled problem, whose curvature is about 1: 
 CLASS_WEIGHTS = ("none", "balanced")
 
 
-def fit_one_vs_rest(vectors: np.ndarray, target: np.ndarray,
-                    class_weight: str = "none") -> tuple[np.ndarray, np.ndarray]:
+def fit_one_vs_rest(
+    vectors: np.ndarray, target: np.ndarray, class_weight: str = "none"
+) -> tuple[np.ndarray, np.ndarray]:
     """(intercepts [c], coefficients [c, dim]) of an L2 logistic regression a label, against all other nodes.
 
     vectors: float[n, dim]; target: bool[n, c], each column with at least one True. The objective is liblinear's,
@@ -26,14 +27,17 @@ def fit_one_vs_rest(vectors: np.ndarray, target: np.ndarray,
     spread, axes = np.linalg.eigh(extended.T @ extended)
     rotated = extended @ axes  # the penalty does not see a rotation, and the columns are now uncorrelated
     step = max(1, BLOCK_ELEMENTS // max(1, len(vectors)))
-    found = [_solve(rotated, spread.clip(0), axes[-1], target[:, start:start + step], class_weight == "balanced")
-             for start in range(0, target.shape[1], step)]
+    found = [
+        _solve(rotated, spread.clip(0), axes[-1], target[:, start : start + step], class_weight == "balanced")
+        for start in range(0, target.shape[1], step)
+    ]
     weights = axes @ np.hstack(found) if found else np.zeros((extended.shape[1], 0))
     return weights[-1], np.ascontiguousarray(weights[:-1].T)
 
 
-def _solve(rotated: np.ndarray, spread: np.ndarray, constant: np.ndarray, target: np.ndarray,
-           balanced: bool) -> np.ndarray:
+def _solve(
+    rotated: np.ndarray, spread: np.ndarray, constant: np.ndarray, target: np.ndarray, balanced: bool
+) -> np.ndarray:
     """float64[dim + 1, c]: the minimum in rotated coordinates, by L-BFGS scaled with the curvature at the start.
 
     spread: eigenvalues of the Gram matrix, the curvature along each column; constant: the constant's coordinates.
@@ -55,6 +59,11 @@ def _solve(rotated: np.ndarray, spread: np.ndarray, constant: np.ndarray, target
         return 0.5 * float((weights * weights).sum()) + float((example * losses).sum()), (slope * scale).ravel()
 
     start = np.outer(constant, np.log(rate / (1 - rate))) / scale
-    found = minimize(objective, start.ravel(), jac=True, method="L-BFGS-B",
-                     options={"gtol": GRADIENT_TOLERANCE, "ftol": 0.0, "maxiter": 1000, "maxfun": 2000, "maxcor": 20})
+    found = minimize(
+        objective,
+        start.ravel(),
+        jac=True,
+        method="L-BFGS-B",
+        options={"gtol": GRADIENT_TOLERANCE, "ftol": 0.0, "maxiter": 1000, "maxfun": 2000, "maxcor": 20},
+    )
     return found.x.reshape(scale.shape) * scale

@@ -19,13 +19,21 @@ from graphseam.seeds import uniform
 from graphseam.session import in_one_task
 from graphseam.spark_line import map_groups
 
-MODEL_SCHEMA = "model INT, label STRING, intercept DOUBLE, coefficients ARRAY<DOUBLE>, num_examples BIGINT, " \
-               "log_odds DOUBLE"
-CALIBRATION_SCHEMA = "model INT, slope DOUBLE, shift DOUBLE, num_nodes BIGINT, error_before DOUBLE, " \
-                     "error_after DOUBLE"
+MODEL_SCHEMA = (
+    "model INT, label STRING, intercept DOUBLE, coefficients ARRAY<DOUBLE>, num_examples BIGINT, log_odds DOUBLE"
+)
+CALIBRATION_SCHEMA = "model INT, slope DOUBLE, shift DOUBLE, num_nodes BIGINT, error_before DOUBLE, error_after DOUBLE"
 PREDICTION_SCHEMA = "node_id BIGINT, label STRING, probability DOUBLE, rank INT, model INT, fold INT"
-ARROW_PREDICTIONS = pa.schema([("node_id", pa.int64()), ("label", pa.string()), ("probability", pa.float64()),
-                               ("rank", pa.int32()), ("model", pa.int32()), ("fold", pa.int32())])
+ARROW_PREDICTIONS = pa.schema(
+    [
+        ("node_id", pa.int64()),
+        ("label", pa.string()),
+        ("probability", pa.float64()),
+        ("rank", pa.int32()),
+        ("model", pa.int32()),
+        ("fold", pa.int32()),
+    ]
+)
 ALL_LABELS = 2  # the model trained on every labelled node; models 0 and 1 predict the half they have not seen
 CALIBRATION_SCORES = 4_000_000  # two numbers need no more of them: 32 MB an array
 ROWS_AT_ONCE = 256  # nodes of one matrix product, always so many: in another shape BLAS may add in another order
@@ -36,20 +44,20 @@ class LabelModel:
     """What scores nodes for c labels: score = vector · coefficients + intercept ranks them, slope · score + offset is
     what becomes a probability."""
 
-    labels: list[str]         # sorted
-    intercepts: np.ndarray    # float64[c]
+    labels: list[str]  # sorted
+    intercepts: np.ndarray  # float64[c]
     coefficients: np.ndarray  # float64[c, dim]
-    slopes: np.ndarray        # float64[c]
-    offsets: np.ndarray       # float64[c]
+    slopes: np.ndarray  # float64[c]
+    offsets: np.ndarray  # float64[c]
 
     def scores(self, vectors: np.ndarray) -> np.ndarray:
         """float64[n, c]. The same bytes for a node whatever nodes stand beside it."""
         found = np.empty((len(vectors), len(self.labels)))
         block = np.zeros((ROWS_AT_ONCE, vectors.shape[1]))
         for start in range(0, len(vectors), ROWS_AT_ONCE):
-            rows = vectors[start:start + ROWS_AT_ONCE]
+            rows = vectors[start : start + ROWS_AT_ONCE]
             block[: len(rows)] = rows
-            found[start:start + len(rows)] = (block @ self.coefficients.T)[: len(rows)]
+            found[start : start + len(rows)] = (block @ self.coefficients.T)[: len(rows)]
         return found + self.intercepts
 
     def probabilities(self, scores: np.ndarray, multi_label: bool) -> np.ndarray:
@@ -93,14 +101,16 @@ def _train(class_weight: str, threads: int) -> Callable[[pa.Table], pa.Table]:
         num_examples = target.sum(axis=0)
         others = (len(target) - num_examples).clip(0.5)
         log_odds = np.log(num_examples / others) if class_weight == "balanced" else np.zeros(len(labels))
-        return pa.table({
-            "model": pa.array([rows["model"][0].as_py()] * len(labels), pa.int32()),
-            "label": pa.array(labels, pa.string()),
-            "intercept": pa.array(intercepts),
-            "coefficients": pa.array(list(coefficients), pa.list_(pa.float64())),
-            "num_examples": pa.array(num_examples, pa.int64()),
-            "log_odds": pa.array(log_odds),
-        })
+        return pa.table(
+            {
+                "model": pa.array([rows["model"][0].as_py()] * len(labels), pa.int32()),
+                "label": pa.array(labels, pa.string()),
+                "intercept": pa.array(intercepts),
+                "coefficients": pa.array(list(coefficients), pa.list_(pa.float64())),
+                "num_examples": pa.array(num_examples, pa.int64()),
+                "log_odds": pa.array(log_odds),
+            }
+        )
 
     return train
 
@@ -116,8 +126,9 @@ def label_matrix(column: pa.ChunkedArray, labels: Sequence[str]) -> np.ndarray:
     return target
 
 
-def calibrate_models(labelled: DataFrame, models: dict[int, LabelModel], top_labels: int, multi_label: bool,
-                     seed: int) -> DataFrame:
+def calibrate_models(
+    labelled: DataFrame, models: dict[int, LabelModel], top_labels: int, multi_label: bool, seed: int
+) -> DataFrame:
     """Rows of CALIBRATION_SCHEMA, one a model: the pair that turns its scores into probabilities.
 
     labelled: (node_id, labels, fold, vector). Models 0 and 1 are measured on the half they have not seen; the pair of
@@ -127,8 +138,11 @@ def calibrate_models(labelled: DataFrame, models: dict[int, LabelModel], top_lab
     """
     most = max((len(model.labels) for model in models.values()), default=1)
     chosen = _sampled(labelled, "fold", max(1000, CALIBRATION_SCORES // most), seed)
-    return in_one_task(chosen.select("node_id", "labels", "fold", "vector"),
-                       _calibrate(models, top_labels, multi_label), CALIBRATION_SCHEMA)
+    return in_one_task(
+        chosen.select("node_id", "labels", "fold", "vector"),
+        _calibrate(models, top_labels, multi_label),
+        CALIBRATION_SCHEMA,
+    )
 
 
 @dataclass(frozen=True)
@@ -136,8 +150,8 @@ class _HeldOut:
     """What a model scored on the half it has not seen."""
 
     scores: np.ndarray  # float64[n, c]
-    truth: np.ndarray   # bool[n, c]
-    shown: np.ndarray   # int[n, t], the likeliest labels
+    truth: np.ndarray  # bool[n, c]
+    shown: np.ndarray  # int[n, t], the likeliest labels
 
     def _pick(self, values: np.ndarray) -> np.ndarray:
         return np.take_along_axis(values, self.shown, axis=1)
@@ -162,19 +176,32 @@ def _calibrate(models: dict[int, LabelModel], top_labels: int, multi_label: bool
     def calibrate(rows: pa.Table) -> pa.Table:
         rows = rows.sort_by("node_id")
         folds = rows["fold"].to_numpy()
-        halves = {fold: _held_out(models[fold], rows.filter(pa.array(folds == fold)), top_labels)
-                  for fold in sorted({0, 1} & set(models) & set(folds.tolist()))}
+        halves = {
+            fold: _held_out(models[fold], rows.filter(pa.array(folds == fold)), top_labels)
+            for fold in sorted({0, 1} & set(models) & set(folds.tolist()))
+        }
         pairs = {fold: half.pair(multi_label) for fold, half in halves.items()}
         found = []
         for model in sorted(models):
             pair = _middle([pairs[fold] for fold in pairs if fold != model])
-            told = (len(halves[model].scores), halves[model].error(UNCHANGED, multi_label),
-                    halves[model].error(pair, multi_label)) if model in halves else (0, 0.0, 0.0)
+            told = (
+                (
+                    len(halves[model].scores),
+                    halves[model].error(UNCHANGED, multi_label),
+                    halves[model].error(pair, multi_label),
+                )
+                if model in halves
+                else (0, 0.0, 0.0)
+            )
             found.append((model, *pair, *told))
         names = ("model", "slope", "shift", "num_nodes", "error_before", "error_after")
         kinds = (pa.int32(), pa.float64(), pa.float64(), pa.int64(), pa.float64(), pa.float64())
-        return pa.table({name: pa.array(list(column), kind)
-                         for name, column, kind in zip(names, zip(*found, strict=True), kinds, strict=True)})
+        return pa.table(
+            {
+                name: pa.array(list(column), kind)
+                for name, column, kind in zip(names, zip(*found, strict=True), kinds, strict=True)
+            }
+        )
 
     return calibrate
 
@@ -195,24 +222,26 @@ def predict_labels(nodes: DataFrame, models: dict[int, LabelModel], top_labels: 
     read_models gives them. A node whose model is missing has no row. Cost: nodes · classes · dim; no shuffle.
     """
     known = [name if name in nodes.columns else F.lit(None).cast("int").alias(name) for name in ("fold", "num_labels")]
-    return nodes.select("node_id", "vector", *known) \
-        .mapInArrow(_predict_stream(models, top_labels, multi_label), PREDICTION_SCHEMA)
+    return nodes.select("node_id", "vector", *known).mapInArrow(
+        _predict_stream(models, top_labels, multi_label), PREDICTION_SCHEMA
+    )
 
 
-def _predict_stream(models: dict[int, LabelModel], top_labels: int,
-                    multi_label: bool) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def _predict_stream(
+    models: dict[int, LabelModel], top_labels: int, multi_label: bool
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def predict_stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             folds = batch["fold"].fill_null(ALL_LABELS).to_numpy()
             for fold in sorted(set(folds.tolist()) & set(models)):
-                yield _predict_batch(batch.filter(pa.array(folds == fold)), fold, models[fold], top_labels,
-                                     multi_label)
+                yield _predict_batch(batch.filter(pa.array(folds == fold)), fold, models[fold], top_labels, multi_label)
 
     return predict_stream
 
 
-def _predict_batch(batch: pa.RecordBatch, fold: int, model: LabelModel, top_labels: int,
-                   multi_label: bool) -> pa.RecordBatch:
+def _predict_batch(
+    batch: pa.RecordBatch, fold: int, model: LabelModel, top_labels: int, multi_label: bool
+) -> pa.RecordBatch:
     scores = model.scores(vector_matrix(batch["vector"]))
     found = model.probabilities(scores, multi_label)
     wanted = np.maximum(batch["num_labels"].fill_null(0).to_numpy(), top_labels).clip(max=len(model.labels))
@@ -220,8 +249,14 @@ def _predict_batch(batch: pa.RecordBatch, fold: int, model: LabelModel, top_labe
     rows, ranks = np.nonzero(np.arange(order.shape[1])[None, :] < wanted[:, None])
     columns = order[rows, ranks]
     of_fold = pa.nulls(len(rows), pa.int32()) if fold == ALL_LABELS else pa.array(np.full(len(rows), fold, np.int32))
-    return pa.RecordBatch.from_arrays([
-        pa.array(batch["node_id"].to_numpy()[rows]),
-        pa.array(np.array(model.labels, dtype=object)[columns], pa.string()),
-        pa.array(found[rows, columns]), pa.array((ranks + 1).astype(np.int32)),
-        pa.array(np.full(len(rows), fold, np.int32)), of_fold], schema=ARROW_PREDICTIONS)
+    return pa.RecordBatch.from_arrays(
+        [
+            pa.array(batch["node_id"].to_numpy()[rows]),
+            pa.array(np.array(model.labels, dtype=object)[columns], pa.string()),
+            pa.array(found[rows, columns]),
+            pa.array((ranks + 1).astype(np.int32)),
+            pa.array(np.full(len(rows), fold, np.int32)),
+            of_fold,
+        ],
+        schema=ARROW_PREDICTIONS,
+    )

@@ -14,8 +14,10 @@ from graphseam.predict.kernels import find_paths, workspace
 from graphseam.session import empty_list
 from graphseam.spark_line import repartition_by_number
 
-PATHS_SCHEMA = ("src BIGINT, learning BOOLEAN, src_degree BIGINT, dst ARRAY<BIGINT>, known ARRAY<BOOLEAN>, "
-                "num_paths ARRAY<BIGINT>, adamic_adar ARRAY<FLOAT>, resource_allocation ARRAY<FLOAT>")
+PATHS_SCHEMA = (
+    "src BIGINT, learning BOOLEAN, src_degree BIGINT, dst ARRAY<BIGINT>, known ARRAY<BOOLEAN>, "
+    "num_paths ARRAY<BIGINT>, adamic_adar ARRAY<FLOAT>, resource_allocation ARRAY<FLOAT>"
+)
 LIST, QUERY = 0, 1
 QUERIES_AT_ONCE = 4096
 BYTES_PER_END = 40  # of an edge's end in a task: as it came, as the node's place, and Arrow's batch
@@ -49,11 +51,19 @@ def neighbour_lists(edges: DataFrame) -> DataFrame:
 
     Cost: one shuffle of the edges.
     """
-    return edges.select(F.explode(F.array(
-        F.struct(F.col("src").alias("node_id"), F.col("dst").alias("other")),
-        F.struct(F.col("dst").alias("node_id"), F.col("src").alias("other")))).alias("end")) \
-        .groupBy("end.node_id").agg(F.array_sort(F.array_distinct(F.collect_list("end.other"))).alias("known")) \
+    return (
+        edges.select(
+            F.explode(
+                F.array(
+                    F.struct(F.col("src").alias("node_id"), F.col("dst").alias("other")),
+                    F.struct(F.col("dst").alias("node_id"), F.col("src").alias("other")),
+                )
+            ).alias("end")
+        )
+        .groupBy("end.node_id")
+        .agg(F.array_sort(F.array_distinct(F.collect_list("end.other"))).alias("known"))
         .withColumn("degree", F.size("known"))
+    )
 
 
 def paths(lists: DataFrame, queries: DataFrame, search: PathSearch, places: DataFrame | None = None) -> DataFrame:
@@ -70,18 +80,40 @@ def paths(lists: DataFrame, queries: DataFrame, search: PathSearch, places: Data
         asked = queries.withColumn("block", spread.cast("int"))
     else:
         subgraph = F.xxhash64(F.coalesce("subgraph_id", F.lit(-1)))
-        asked = queries.join(places, on="node_id", how="left") \
-            .withColumn("block", F.pmod(subgraph, F.lit(search.num_blocks)).cast("int")).drop("subgraph_id")
+        asked = (
+            queries.join(places, on="node_id", how="left")
+            .withColumn("block", F.pmod(subgraph, F.lit(search.num_blocks)).cast("int"))
+            .drop("subgraph_id")
+        )
     if search.whole:
         held = between.withColumn("block", F.explode(F.sequence(F.lit(0), F.lit(search.num_blocks - 1))))
     else:
         held = _needed(between, asked, search)
-    rows = held.select("block", F.lit(LIST).alias("kind"), "node_id", "known", "degree",
-                       empty_list("bigint").alias("wanted"), F.lit(False).alias("learning")) \
-        .union(asked.select("block", F.lit(QUERY).alias("kind"), "node_id", "known", F.size("known").alias("degree"),
-                            "wanted", "learning"))
-    return repartition_by_number(rows, search.num_blocks, "block").sortWithinPartitions("kind", "node_id") \
-        .drop("block").mapInArrow(_path_stream(search), PATHS_SCHEMA)
+    rows = held.select(
+        "block",
+        F.lit(LIST).alias("kind"),
+        "node_id",
+        "known",
+        "degree",
+        empty_list("bigint").alias("wanted"),
+        F.lit(False).alias("learning"),
+    ).union(
+        asked.select(
+            "block",
+            F.lit(QUERY).alias("kind"),
+            "node_id",
+            "known",
+            F.size("known").alias("degree"),
+            "wanted",
+            "learning",
+        )
+    )
+    return (
+        repartition_by_number(rows, search.num_blocks, "block")
+        .sortWithinPartitions("kind", "node_id")
+        .drop("block")
+        .mapInArrow(_path_stream(search), PATHS_SCHEMA)
+    )
 
 
 def _needed(between: DataFrame, asked: DataFrame, search: PathSearch) -> DataFrame:
@@ -91,24 +123,33 @@ def _needed(between: DataFrame, asked: DataFrame, search: PathSearch) -> DataFra
         further = needed.join(between, on="node_id", how="inner").select("block", F.explode("known").alias("node_id"))
         needed = needed.union(further).distinct()
     order = Window.partitionBy("block").orderBy("size", "node_id")
-    sized = needed.join(between.select("node_id", F.size("known").alias("size")), on="node_id", how="inner") \
-        .withColumn("so_far", F.sum("size").over(order.rowsBetween(Window.unboundedPreceding, Window.currentRow)))
-    return sized.where(F.col("so_far") <= search.max_ends).select("block", "node_id") \
+    sized = needed.join(between.select("node_id", F.size("known").alias("size")), on="node_id", how="inner").withColumn(
+        "so_far", F.sum("size").over(order.rowsBetween(Window.unboundedPreceding, Window.currentRow))
+    )
+    return (
+        sized.where(F.col("so_far") <= search.max_ends)
+        .select("block", "node_id")
         .join(between, on="node_id", how="inner")
+    )
 
 
 def to_targets(lists: DataFrame, targets: DataFrame) -> DataFrame:
     """`lists` whose neighbours are all targets; `degree` still counts all of them. Cost: two shuffles of the edges."""
-    ends = lists.select("node_id", "degree", F.explode("known").alias("other")) \
-        .join(targets.select(F.col("node_id").alias("other")), on="other", how="left_semi")
-    return ends.groupBy("node_id", "degree").agg(F.array_sort(F.collect_list("other")).alias("known")) \
+    ends = lists.select("node_id", "degree", F.explode("known").alias("other")).join(
+        targets.select(F.col("node_id").alias("other")), on="other", how="left_semi"
+    )
+    return (
+        ends.groupBy("node_id", "degree")
+        .agg(F.array_sort(F.collect_list("other")).alias("known"))
         .select("node_id", "known", "degree")
+    )
 
 
 def wanted_of(pairs: DataFrame) -> DataFrame:
     """(node_id, wanted BIGINT[]): each src with its dst, each once, in order. pairs: (src, dst)."""
-    return pairs.groupBy(F.col("src").alias("node_id")) \
-        .agg(F.array_sort(F.array_distinct(F.collect_list("dst"))).alias("wanted"))
+    return pairs.groupBy(F.col("src").alias("node_id")).agg(
+        F.array_sort(F.array_distinct(F.collect_list("dst"))).alias("wanted")
+    )
 
 
 def _path_stream(search: PathSearch) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
@@ -163,8 +204,19 @@ class Adjacency:
         own, _ = self._places(pa.ListArray.from_arrays(np.arange(len(node_ids) + 1, dtype=np.int32), node_ids))
         indptr = np.append(self.indptr, self.indptr[-1])
         rows, nodes, flags, sums = find_paths(
-            own, known_ptr, known, wanted_ptr, wanted, queries["learning"].to_numpy(zero_copy_only=False),
-            indptr, self.indices, np.append(self.degrees, 1.0), self.search.top, self.seen, self.space)
+            own,
+            known_ptr,
+            known,
+            wanted_ptr,
+            wanted,
+            queries["learning"].to_numpy(zero_copy_only=False),
+            indptr,
+            self.indices,
+            np.append(self.degrees, 1.0),
+            self.search.top,
+            self.seen,
+            self.space,
+        )
         self.seen += len(node_ids)
         dst = np.append(self.ids, -1)[nodes]
         counts = np.bincount(rows, minlength=len(node_ids))
@@ -175,13 +227,19 @@ class Adjacency:
         lost = wanted == len(self.ids)
         flags[at[lost]] = _listed(dst[at[lost]], rows[at[lost]], queries["known"])  # and whether they are neighbours
         offsets = pa.array(np.concatenate([[0], np.cumsum(counts)]).astype(np.int32))
-        columns = (pa.array(dst), pa.array(flags), pa.array(sums[:, 0].astype(np.int64)),
-                   pa.array(sums[:, 1].astype(np.float32)), pa.array(sums[:, 2].astype(np.float32)))
+        columns = (
+            pa.array(dst),
+            pa.array(flags),
+            pa.array(sums[:, 0].astype(np.int64)),
+            pa.array(sums[:, 1].astype(np.float32)),
+            pa.array(sums[:, 2].astype(np.float32)),
+        )
         names = ("dst", "known", "num_paths", "adamic_adar", "resource_allocation")
         lists = [pa.ListArray.from_arrays(offsets, column) for column in columns]
         return pa.RecordBatch.from_arrays(
             [node_ids, queries["learning"], pa.array(np.diff(known_ptr)), *lists],
-            names=["src", "learning", "src_degree", *names])
+            names=["src", "learning", "src_degree", *names],
+        )
 
 
 def _listed(ids: np.ndarray, rows: np.ndarray, lists: pa.ListArray) -> np.ndarray:
@@ -189,5 +247,6 @@ def _listed(ids: np.ndarray, rows: np.ndarray, lists: pa.ListArray) -> np.ndarra
     members = lists.flatten().to_numpy()
     owners = np.repeat(np.arange(len(lists)), lists.value_lengths().to_numpy())
     names = np.unique(np.concatenate([ids, members]))
-    return np.isin(rows * len(names) + np.searchsorted(names, ids),
-                   owners * len(names) + np.searchsorted(names, members))
+    return np.isin(
+        rows * len(names) + np.searchsorted(names, ids), owners * len(names) + np.searchsorted(names, members)
+    )

@@ -19,10 +19,10 @@ from graphseam.spark_line import repartition_by_number
 NEAREST_SCHEMA = "src BIGINT, dst BIGINT, score FLOAT, learning BOOLEAN"
 ARROW_NEAREST = pa.schema([("src", pa.int64()), ("dst", pa.int64()), ("score", pa.float32()), ("learning", pa.bool_())])
 BASE, QUERY = 0, 1
-NODES_PER_BLOCK = 20_000   # below it a block is not worth a task of its own
-HNSW_NODES = 250_000       # of one index; its number of shards must not hang on the machine
+NODES_PER_BLOCK = 20_000  # below it a block is not worth a task of its own
+HNSW_NODES = 250_000  # of one index; its number of shards must not hang on the machine
 TELLABLE = 1 << 20  # cosines nearer than 1e-6 are ties: how products are rounded differs between blocks
-TWINS = 8           # nodes of equal cosine asked for beyond the last place, so that the id may choose among them
+TWINS = 8  # nodes of equal cosine asked for beyond the last place, so that the id may choose among them
 COPIES = {"exact": 4, "hnsw": 5}  # of a block's vectors that a task holds while it builds an index
 
 
@@ -55,19 +55,35 @@ def nearest(base: DataFrame, queries: DataFrame, search: Search) -> DataFrame:
     Cost: num_blocks shuffles of the queries, and the index's own. Memory: one block and one batch a task.
     """
     count = search.num_blocks
-    held = base.select(F.lit(BASE).alias("kind"), empty_list("bigint").alias("known"), F.lit(False).alias("learning"),
-                       "node_id", "vector", F.pmod(F.xxhash64("node_id"), F.lit(count)).cast("int").alias("block"))
-    asked = queries.select(F.lit(QUERY).alias("kind"), "known", "learning", "node_id", "vector",
-                           F.explode(F.sequence(F.lit(0), F.lit(count - 1))).alias("block"))
+    held = base.select(
+        F.lit(BASE).alias("kind"),
+        empty_list("bigint").alias("known"),
+        F.lit(False).alias("learning"),
+        "node_id",
+        "vector",
+        F.pmod(F.xxhash64("node_id"), F.lit(count)).cast("int").alias("block"),
+    )
+    asked = queries.select(
+        F.lit(QUERY).alias("kind"),
+        "known",
+        "learning",
+        "node_id",
+        "vector",
+        F.explode(F.sequence(F.lit(0), F.lit(count - 1))).alias("block"),
+    )
     rows = repartition_by_number(held.union(asked), count, "block").sortWithinPartitions("kind", "node_id")
-    found = rows.select("kind", "node_id", "known", "learning", "vector") \
-        .mapInArrow(_search_stream(search), NEAREST_SCHEMA)
+    found = rows.select("kind", "node_id", "known", "learning", "vector").mapInArrow(
+        _search_stream(search), NEAREST_SCHEMA
+    )
     if count == 1:
         return found
     allowed = F.when(F.col("learning"), 2 * search.top_k).otherwise(search.top_k)
     best = Window.partitionBy("src", "learning").orderBy(F.desc(F.round(F.col("score") * TELLABLE)), "dst")
-    return found.withColumn("rank", F.row_number().over(best)).where(F.col("rank") <= allowed) \
+    return (
+        found.withColumn("rank", F.row_number().over(best))
+        .where(F.col("rank") <= allowed)
         .select("src", "dst", "score", "learning")
+    )
 
 
 def _search_stream(search: Search) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
@@ -118,8 +134,9 @@ def _answer(index: Index, base_ids: np.ndarray, queries: pa.RecordBatch, top_k: 
         yield _best(chosen, base_ids, scores, places, top_k)
 
 
-def _best(queries: pa.RecordBatch, base_ids: np.ndarray, scores: np.ndarray, places: np.ndarray,
-          top_k: int) -> pa.RecordBatch:
+def _best(
+    queries: pa.RecordBatch, base_ids: np.ndarray, scores: np.ndarray, places: np.ndarray, top_k: int
+) -> pa.RecordBatch:
     """The first `top_k` of what was found for each query, itself and its neighbours left out."""
     node_ids, neighbours = queries["node_id"].to_numpy(), queries["known"]
     rows = np.repeat(np.arange(len(node_ids)), places.shape[1])
@@ -136,6 +153,12 @@ def _best(queries: pa.RecordBatch, base_ids: np.ndarray, scores: np.ndarray, pla
     first = np.searchsorted(rows, np.arange(len(node_ids)))
     allowed = top_k * (1 + queries["learning"].to_numpy(zero_copy_only=False).astype(int))
     best = np.arange(len(rows)) - first[rows] < allowed[rows]
-    return pa.RecordBatch.from_arrays([
-        pa.array(node_ids[rows[best]]), pa.array(found[best]), pa.array(score[best].astype(np.float32)),
-        queries["learning"].take(pa.array(rows[best]))], schema=ARROW_NEAREST)
+    return pa.RecordBatch.from_arrays(
+        [
+            pa.array(node_ids[rows[best]]),
+            pa.array(found[best]),
+            pa.array(score[best].astype(np.float32)),
+            queries["learning"].take(pa.array(rows[best])),
+        ],
+        schema=ARROW_NEAREST,
+    )

@@ -35,8 +35,11 @@ def predict_similar(run: Run) -> dict[str, Any]:
     ids = run.tables.read("nodes")
     rows = found.withColumnsRenamed({"src": "src_node_id", "dst": "dst_node_id", "score": "cosine"})
     for end in ("src", "dst"):
-        rows = rows.join(ids.select(F.col("node_id").alias(f"{end}_node_id"), F.col("id").alias(end)),
-                         on=f"{end}_node_id", how="inner")
+        rows = rows.join(
+            ids.select(F.col("node_id").alias(f"{end}_node_id"), F.col("id").alias(end)),
+            on=f"{end}_node_id",
+            how="inner",
+        )
     return {"similar": run.tables.write("similar_nodes", rows), **details}
 
 
@@ -52,11 +55,18 @@ def nearest_nodes(run: Run) -> tuple[DataFrame, dict[str, Any]]:
     queries = vectors.withColumn("known", empty_list("bigint")).withColumn("learning", F.lit(False))
     method, cores = choose_index(settings.method, num_nodes), run.spark.sparkContext.defaultParallelism
     num_blocks = count_blocks(method, num_nodes, run.config.embed.dim, run.task_memory_mb(), cores)
-    search = Search(method, settings.top_k, num_blocks, derive_seed(run.config.run.seed, "similar"),
-                    cores_of_a_task(run.spark, num_blocks))
+    search = Search(
+        method,
+        settings.top_k,
+        num_blocks,
+        derive_seed(run.config.run.seed, "similar"),
+        cores_of_a_task(run.spark, num_blocks),
+    )
     order = Window.partitionBy("src").orderBy(F.desc(F.round(F.col("score") * TELLABLE)), "dst")
-    return nearest(vectors, queries, search).withColumn("rank", F.row_number().over(order)), \
-        {"method": method, "blocks": num_blocks}
+    return nearest(vectors, queries, search).withColumn("rank", F.row_number().over(order)), {
+        "method": method,
+        "blocks": num_blocks,
+    }
 
 
 @dataclass(frozen=True)
@@ -81,10 +91,15 @@ def similar_nodes(tables: Tables, node: str, top_k: int = 10, run_id: str | None
     asked = _find(embeddings, node, run_id, id_type)
     vector = np.array(asked["vector"], np.float64)
     if not vector.any():
-        raise RunError(f"node {asked['id']!r} has no edge in run {run_id!r}, so its vector is zero and no node is "
-                       "similar to it")
-    found = embeddings.mapInArrow(_best_of_each_batch(vector, asked["node_id"], top_k, id_type), FOUND_SCHEMA) \
-        .orderBy(F.desc("cosine"), _id_order(id_type)).limit(top_k).collect()  # top_k rows
+        raise RunError(
+            f"node {asked['id']!r} has no edge in run {run_id!r}, so its vector is zero and no node is similar to it"
+        )
+    found = (
+        embeddings.mapInArrow(_best_of_each_batch(vector, asked["node_id"], top_k, id_type), FOUND_SCHEMA)
+        .orderBy(F.desc("cosine"), _id_order(id_type))
+        .limit(top_k)
+        .collect()
+    )  # top_k rows
     joined = _joined(tables, run_id, asked["node_id"], [row["node_id"] for row in found])
     return Similar(run_id, asked["id"], [(row["id"], row["cosine"], row["node_id"] in joined) for row in found])
 
@@ -101,8 +116,10 @@ def _find(embeddings: DataFrame, node: str, run_id: str, id_type: str) -> Row:
     if row is None:
         example = embeddings.select("id").head()
         kind = "whole numbers" if id_type == "integer" else "text"
-        raise RunError(f"there is no node {wanted!r} in run {run_id!r}; its ids are {kind}"
-                       f"{f', such as {example[0]!r}' if example else ''}")
+        raise RunError(
+            f"there is no node {wanted!r} in run {run_id!r}; its ids are {kind}"
+            f"{f', such as {example[0]!r}' if example else ''}"
+        )
     return row
 
 
@@ -110,8 +127,9 @@ def _id_order(id_type: str) -> Column:
     return F.col("id").cast("bigint") if id_type == "integer" else F.col("id")
 
 
-def _best_of_each_batch(vector: np.ndarray, node_id: int, top_k: int,
-                        id_type: str) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def _best_of_each_batch(
+    vector: np.ndarray, node_id: int, top_k: int, id_type: str
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def best_of_each_batch(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for part in slices(batch.num_rows, 8 * len(vector), 16 << 20):
@@ -136,8 +154,10 @@ def _best(batch: pa.RecordBatch, vector: np.ndarray, node_id: int, top_k: int, i
     ids = batch["id"].take(pa.array(usable))
     keys = ids.cast(pa.int64()).to_numpy() if id_type == "integer" else ids.to_numpy(zero_copy_only=False)
     order = np.lexsort((np.argsort(np.argsort(keys)), -cosine))[:top_k]
-    return pa.RecordBatch.from_arrays([batch["node_id"].take(pa.array(usable[order])), ids.take(pa.array(order)),
-                                       pa.array(cosine[order])], schema=ARROW_FOUND)
+    return pa.RecordBatch.from_arrays(
+        [batch["node_id"].take(pa.array(usable[order])), ids.take(pa.array(order)), pa.array(cosine[order])],
+        schema=ARROW_FOUND,
+    )
 
 
 def _joined(tables: Tables, run_id: str, node_id: int, others: list[int]) -> set[int]:

@@ -38,8 +38,15 @@ def _in_one_task(run: Run) -> dict[str, Any]:
 
     nodes, fused = run.tables.read("nodes"), run.tables.read("fused_embeddings").select("node_id", "vector")
     threads = cores_of_a_task(run.spark, num_tasks=1)
-    vectors = refine_in_one_block(run.tables.read("edges"), nodes, fused, _refiner(run), run.config.embed.dim,
-                                  derive_seed(run.config.run.seed, "refine"), threads)
+    vectors = refine_in_one_block(
+        run.tables.read("edges"),
+        nodes,
+        fused,
+        _refiner(run),
+        run.config.embed.dim,
+        derive_seed(run.config.run.seed, "refine"),
+        threads,
+    )
     num_vectors = run.tables.write("embeddings", vectors.join(nodes, on="node_id", how="inner"))
     return {"vectors": num_vectors, "blocks": 1, "threads": threads}
 
@@ -57,5 +64,10 @@ def _refiner(run: Run) -> Any:
     from graphseam.refine.spectral import SpectralRefiner
 
     settings = run.config.refine
-    return SpectralRefiner(iteration=settings.method, rounds=settings.rounds, tolerance=settings.tolerance,
-                           filter=settings.filter, hops=settings.hops)
+    return SpectralRefiner(
+        iteration=settings.method,
+        rounds=settings.rounds,
+        tolerance=settings.tolerance,
+        filter=settings.filter,
+        hops=settings.hops,
+    )

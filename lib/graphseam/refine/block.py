@@ -23,8 +23,9 @@ REFINED_SCHEMA = "node_id BIGINT, vector ARRAY<FLOAT>"
 ARROW_REFINED = pa.schema([("node_id", pa.int64()), ("vector", pa.list_(pa.field("element", pa.float32())))])
 
 
-def refine_in_one_block(edges: DataFrame, nodes: DataFrame, fused: DataFrame, refiner: Refiner, dim: int, seed: int,
-                        threads: int) -> DataFrame:
+def refine_in_one_block(
+    edges: DataFrame, nodes: DataFrame, fused: DataFrame, refiner: Refiner, dim: int, seed: int, threads: int
+) -> DataFrame:
     """Refine the vectors of all nodes over all edges, in one task.
 
     edges: EDGES. nodes: (node_id). fused: (node_id, vector), for any of the nodes; the others start from zero.
@@ -32,15 +33,24 @@ def refine_in_one_block(edges: DataFrame, nodes: DataFrame, fused: DataFrame, re
     """
     no_number, no_vector = F.lit(0).cast("bigint"), empty_list("float")
     start = nodes.select("node_id").join(fused.select("node_id", "vector"), on="node_id", how="left")
-    rows = edges.select(F.lit(EDGE).alias("kind"), "src", "dst", "weight", no_number.alias("node_id"),
-                        no_vector.alias("vector")) \
-        .union(start.select(F.lit(NODE).alias("kind"), no_number.alias("src"), no_number.alias("dst"),
-                            F.lit(0.0).alias("weight"), "node_id", F.coalesce("vector", no_vector).alias("vector")))
+    rows = edges.select(
+        F.lit(EDGE).alias("kind"), "src", "dst", "weight", no_number.alias("node_id"), no_vector.alias("vector")
+    ).union(
+        start.select(
+            F.lit(NODE).alias("kind"),
+            no_number.alias("src"),
+            no_number.alias("dst"),
+            F.lit(0.0).alias("weight"),
+            "node_id",
+            F.coalesce("vector", no_vector).alias("vector"),
+        )
+    )
     return rows.coalesce(1).mapInArrow(_refine_stream(refiner, dim, seed, threads), REFINED_SCHEMA)
 
 
-def _refine_stream(refiner: Refiner, dim: int, seed: int,
-                   threads: int) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def _refine_stream(
+    refiner: Refiner, dim: int, seed: int, threads: int
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def refine_stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         limit_threads(threads)
         graph, start = _collect(batches, dim)
@@ -48,7 +58,8 @@ def _refine_stream(refiner: Refiner, dim: int, seed: int,
         for part in slices(graph.num_nodes, dim * 4):
             yield pa.RecordBatch.from_arrays(
                 [pa.array(graph.node_ids[part]), vector_column(vectors[part], ARROW_REFINED.field("vector").type)],
-                schema=ARROW_REFINED)
+                schema=ARROW_REFINED,
+            )
 
     return refine_stream
 

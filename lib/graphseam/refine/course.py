@@ -15,7 +15,7 @@ from graphseam.refine import steps
 from graphseam.refine.iteration import ITERATIONS, NOTHING, ROUNDS_A_SPAN, Iteration, Turn
 from graphseam.refine.steps import Span, Task
 
-GRAM_GRID = 2.0 ** -32  # finer than what float32 vectors tell, coarser than what adding up in another order changes
+GRAM_GRID = 2.0**-32  # finer than what float32 vectors tell, coarser than what adding up in another order changes
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Course:
     widths: list[int]  # columns that are wanted of each view
     method: str
     changes: list[float] = field(default_factory=list)
-    _start: int = 0    # number of the span's first basis
+    _start: int = 0  # number of the span's first basis
     _products: int = 0
     _iterations: list[Iteration] = field(default_factory=list)
     _turns: list[Turn] = field(default_factory=list)
@@ -52,14 +52,18 @@ class Course:
 
     def span(self) -> tuple[Span, list[int]]:
         """(the Ritz vectors, scaled by their values; columns of each view)."""
-        coefficients = [beside([of_view[place] for of_view, _ in self._ritz])
-                        for place in range(self._products + 1)]
+        coefficients = [beside([of_view[place] for of_view, _ in self._ritz]) for place in range(self._products + 1)]
         return Span(self._start, side_by_side(self._turns), coefficients), [len(values) for _, values in self._ritz]
 
     def drop(self, span: Span) -> None:
         """Free the bases that a span was combined of."""
-        self.task.store.drop(*[f"{kind}.{number}" for kind in ("basis", "halo", "raw", "told.raw")
-                               for number in range(span.start, span.newest + 1)])
+        self.task.store.drop(
+            *[
+                f"{kind}.{number}"
+                for kind in ("basis", "halo", "raw", "told.raw")
+                for number in range(span.start, span.newest + 1)
+            ]
+        )
 
     @property
     def _closed(self) -> bool:
@@ -68,8 +72,10 @@ class Course:
 
     def _begin(self, gram: np.ndarray, widths: list[int]) -> None:
         self._iterations = [ITERATIONS[self.method](width) for width in self.widths]
-        self._turns = [iteration.begin(part) for iteration, part in
-                       zip(self._iterations, diagonal(to_grid(gram), widths), strict=True)]
+        self._turns = [
+            iteration.begin(part)
+            for iteration, part in zip(self._iterations, diagonal(to_grid(gram), widths), strict=True)
+        ]
         self._products = 0
 
     def _product(self) -> None:
@@ -77,11 +83,14 @@ class Course:
             return
         widths = [turn.raw.shape[1] for turn in self._turns]
         number = self._start + self._products
-        sums = self.stages.run(partial(steps.advance, task=self.task, step=number, turn=side_by_side(self._turns),
-                                       widths=widths))
+        sums = self.stages.run(
+            partial(steps.advance, task=self.task, step=number, turn=side_by_side(self._turns), widths=widths)
+        )
         crossed, squared = (diagonal(to_grid(part), widths) for part in np.split(sums, 2))
-        self._turns = [iteration.advance(cross, square)
-                       for iteration, cross, square in zip(self._iterations, crossed, squared, strict=True)]
+        self._turns = [
+            iteration.advance(cross, square)
+            for iteration, cross, square in zip(self._iterations, crossed, squared, strict=True)
+        ]
         self._products += 1
         self.task.store.drop(f"raw.{number - 1}", f"told.raw.{number - 1}")
         if not ITERATIONS[self.method].keeps_bases:
@@ -90,8 +99,7 @@ class Course:
     def _note(self) -> None:
         before = [values for _, values in self._ritz] or [np.zeros(0) for _ in self.widths]
         self._ritz = [iteration.ritz() for iteration in self._iterations]
-        self.changes.append(max(_change(values, old)
-                                for (_, values), old in zip(self._ritz, before, strict=True)))
+        self.changes.append(max(_change(values, old) for (_, values), old in zip(self._ritz, before, strict=True)))
 
     def _restart(self) -> None:
         span, widths = self.span()
@@ -103,8 +111,9 @@ class Course:
 
 
 def _change(now: np.ndarray, before: np.ndarray) -> float:
-    return float(np.abs(now - np.pad(before, (0, max(0, len(now) - len(before))))[:len(now)]).sum()
-                 / max(now.sum(), NOTHING))
+    return float(
+        np.abs(now - np.pad(before, (0, max(0, len(now) - len(before))))[: len(now)]).sum() / max(now.sum(), NOTHING)
+    )
 
 
 def to_grid(sums: np.ndarray, grid: float = GRAM_GRID) -> np.ndarray:

@@ -33,8 +33,9 @@ Batches = Iterator[pa.RecordBatch]
 
 
 @contextmanager
-def refined_by_blocks(run: Run, refiner: SpectralRefiner, blocks: Blocks, seed: int,
-                      told: dict[str, Any]) -> Iterator[DataFrame]:
+def refined_by_blocks(
+    run: Run, refiner: SpectralRefiner, blocks: Blocks, seed: int, told: dict[str, Any]
+) -> Iterator[DataFrame]:
     """(node_id, id, vector), one row a node; the rows live as long as the `with` block. told: gets the run's course.
 
     Cost: one shuffle each of the edges, of the nodes with their ids and of the fused vectors, then a superstep a pass
@@ -52,8 +53,9 @@ def refined_by_blocks(run: Run, refiner: SpectralRefiner, blocks: Blocks, seed: 
         ending = refiner.run(stages, task, dim, seed)
         told.update(blocks=blocks.num_blocks, threads=threads, **ending.course)
         output = run.tables.arrow_schema("embeddings")
-        yield run.spark.range(0, blocks.num_blocks, 1, stages.num_tasks) \
-            .mapInArrow(_written(ending, task, output), run.tables.schema("embeddings"))
+        yield run.spark.range(0, blocks.num_blocks, 1, stages.num_tasks).mapInArrow(
+            _written(ending, task, output), run.tables.schema("embeddings")
+        )
     finally:
         engine.release()
         store.remove()
@@ -64,22 +66,27 @@ def _store(run: Run) -> FileStore:
         return FileStore.temporary()
     folder = run.checkpoint_dir()
     if folder is None:
-        raise ConfigError("refinement in blocks keeps vectors where every executor reaches them; set "
-                          "spark.checkpoint.dir to a shared folder, or give output.root instead of output.catalog")
+        raise ConfigError(
+            "refinement in blocks keeps vectors where every executor reaches them; set "
+            "spark.checkpoint.dir to a shared folder, or give output.root instead of output.catalog"
+        )
     return FileStore(f"{folder}/vectors")
 
 
 def _inputs(run: Run) -> Iterator[tuple[DataFrame, Callable[..., Iterator[Packet]]]]:
     """The tables a block is built of, each with the function that packs it by block."""
     home = F.col("subgraph_id")
-    inside = run.tables.read("subgraph_edges", level=1).select("src", "dst", "weight", home.alias("src_subgraph"),
-                                                               home.alias("dst_subgraph"))
+    inside = run.tables.read("subgraph_edges", level=1).select(
+        "src", "dst", "weight", home.alias("src_subgraph"), home.alias("dst_subgraph")
+    )
     cut = run.tables.read("border_edges", level=1).select("src", "dst", "weight", "src_subgraph", "dst_subgraph")
     yield inside, pack_entries
     yield cut, pack_entries
     nodes = run.tables.read("assignments", level=1).select("node_id", "subgraph_id")
-    yield run.tables.read("nodes").join(nodes, on="node_id", how="inner").select("node_id", "subgraph_id", "id"), \
-        pack_nodes
+    yield (
+        run.tables.read("nodes").join(nodes, on="node_id", how="inner").select("node_id", "subgraph_id", "id"),
+        pack_nodes,
+    )
     yield run.tables.read("fused_embeddings").select("node_id", "subgraph_id", "vector"), pack_start
 
 
@@ -87,8 +94,9 @@ def pack_entries(batches: Batches, blocks: Blocks) -> Iterator[Packet]:
     """Edges (src, dst, weight, src_subgraph, dst_subgraph) as entries of both directions."""
     for batch in batches:
         ends = [batch[name].to_numpy() for name in ("src", "dst")]
-        places = [blocks.of(batch[f"{name}_subgraph"].to_numpy(), ids)
-                  for name, ids in zip(("src", "dst"), ends, strict=True)]
+        places = [
+            blocks.of(batch[f"{name}_subgraph"].to_numpy(), ids) for name, ids in zip(("src", "dst"), ends, strict=True)
+        ]
         entries = np.empty(2 * batch.num_rows, ENTRY)
         entries["src"], entries["dst"] = np.concatenate(ends), np.concatenate(ends[::-1])
         entries["dst_block"] = np.concatenate(places[::-1])
@@ -145,8 +153,9 @@ def build(block: int, inbox: Inbox, store: FileStore, dim: int) -> Iterator[Pack
     parts = [_arrow_table(values) for _, values in inbox.all("nodes", np.uint8)]
     nodes = pa.concat_tables(parts).sort_by("node_id").combine_chunks()
     entries = inbox.joined("entries", ENTRY)
-    rows = Rows.build(block, nodes["node_id"].to_numpy(), entries["src"], entries["dst"], entries["dst_block"],
-                      entries["weight"])
+    rows = Rows.build(
+        block, nodes["node_id"].to_numpy(), entries["src"], entries["dst"], entries["dst_block"], entries["weight"]
+    )
     rows.keep(block, store)
     store.put(block, "nodes", _arrow_bytes(nodes))
     start = np.zeros((rows.num_rows, dim), np.float32)
@@ -158,6 +167,7 @@ def build(block: int, inbox: Inbox, store: FileStore, dim: int) -> Iterator[Pack
 
 def _written(ending: Ending, task: Task, schema: pa.Schema) -> Callable[[Batches], Batches]:
     """Each block's vectors with their ids, as rows of EMBEDDINGS."""
+
     def written(batches: Batches) -> Batches:
         for batch in batches:
             for block in batch["id"].to_pylist():
@@ -165,8 +175,11 @@ def _written(ending: Ending, task: Task, schema: pa.Schema) -> Callable[[Batches
                 nodes = _arrow_table(task.store.get(block, "nodes")).combine_chunks()
                 for part, vectors in ending.vectors(block, task):
                     rows = nodes.slice(part.start, part.stop - part.start)
-                    columns = {"node_id": rows["node_id"].combine_chunks(), "id": rows["id"].combine_chunks(),
-                               "vector": vector_column(vectors, schema.field("vector").type)}
+                    columns = {
+                        "node_id": rows["node_id"].combine_chunks(),
+                        "id": rows["id"].combine_chunks(),
+                        "vector": vector_column(vectors, schema.field("vector").type),
+                    }
                     yield pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
 
     return written

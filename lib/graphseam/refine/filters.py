@@ -25,7 +25,7 @@ def chebyshev(passes: int) -> list[float]:
     if terms == 0:
         return [1.0]
     shifted = Polynomial([1 - MU, -1.0])  # the Laplacian less mu, in terms of P
-    inner = 0.5 * shifted ** 2 - 1
+    inner = 0.5 * shifted**2 - 1
     before, current = Polynomial([1.0]), inner
     expansion = float(iv(0, THETA)) * before
     for term in range(1, terms):

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
-WEAK = 3e-3     # of a block's size: a direction below it is one the basis has already, give or take float32
+WEAK = 3e-3  # of a block's size: a direction below it is one the basis has already, give or take float32
 NOTHING = 1e-300
 ROUNDS_A_SPAN = 2  # then the iteration begins anew from its Ritz vectors
 
@@ -74,9 +74,9 @@ class Krylov(Iteration):
             after = slice(starts[place + 1], starts[place + 1] + len(self.below[place]))
             image[after, here] = self.below[place]
             if place:
-                image[starts[place - 1]:starts[place], here] = self.below[place - 1].T
+                image[starts[place - 1] : starts[place], here] = self.below[place - 1].T
         left, values, _ = np.linalg.svd(image, full_matrices=False)
-        left, values = fixed_signs(left[:, :self.width]), values[:self.width]
+        left, values = fixed_signs(left[:, : self.width]), values[: self.width]
         return list(np.split(left * values, starts[1:], axis=0)), values
 
 
@@ -94,7 +94,7 @@ class Subspace(Iteration):
 
     def ritz(self) -> tuple[list[np.ndarray | None], np.ndarray]:
         """As `Krylov.ritz`, on the span of the last basis: only the newest has coefficients."""
-        values = self.lengths[-1][:self.width]
+        values = self.lengths[-1][: self.width]
         newest = np.eye(len(self.lengths[-1]), len(values)) * values
         return [*[None] * len(self.lengths), newest], values
 
@@ -109,7 +109,7 @@ def orthonormal_turn(gram: np.ndarray, size: float) -> tuple[np.ndarray, np.ndar
     """
     values, vectors = np.linalg.eigh((gram + gram.T) / 2)
     values, vectors = values[::-1], fixed_signs(vectors[:, ::-1])
-    keep = values > max(WEAK ** 2 * size / max(1, len(gram)), NOTHING)
+    keep = values > max(WEAK**2 * size / max(1, len(gram)), NOTHING)
     lengths = np.sqrt(values[keep])
     return vectors[:, keep] / lengths, vectors[:, keep] * lengths
 

@@ -14,8 +14,8 @@ from graphseam.refine.iteration import ROUNDS_A_SPAN
 if TYPE_CHECKING:
     from graphseam.runs import Run
 
-EDGE_BYTES = 90      # of an edge in its block: both entries as they come, sorted, and as rows
-STATES = 9           # vectors of each row and each node of the halo at once, those mapped from files counted
+EDGE_BYTES = 90  # of an edge in its block: both entries as they come, sorted, and as rows
+STATES = 9  # vectors of each row and each node of the halo at once, those mapped from files counted
 WHOLE_EDGE_BYTES = 220  # of an edge where one task holds the whole graph
 MOST_BLOCKS = 100_000
 
@@ -51,10 +51,14 @@ class Blocks:
         middles = np.cumsum(piece_costs) - piece_costs / 2
         blocks = np.unique((middles / goal).astype(np.int64), return_inverse=True)[1]
         return Blocks(
-            num_blocks=int(blocks.max()) + 1, subgraphs=np.array([size.subgraph for size in sizes]),
-            lowest=np.array([size.lowest for size in sizes]), widths=-(-spans // pieces),
-            starts=np.concatenate([[0], np.cumsum(pieces)]), piece_blocks=blocks.astype(np.int32),
-            largest_bytes=int(np.bincount(blocks, piece_costs).max()))
+            num_blocks=int(blocks.max()) + 1,
+            subgraphs=np.array([size.subgraph for size in sizes]),
+            lowest=np.array([size.lowest for size in sizes]),
+            widths=-(-spans // pieces),
+            starts=np.concatenate([[0], np.cumsum(pieces)]),
+            piece_blocks=blocks.astype(np.int32),
+            largest_bytes=int(np.bincount(blocks, piece_costs).max()),
+        )
 
 
 @dataclass(frozen=True)
@@ -86,8 +90,11 @@ def plan_blocks(run: Run) -> Blocks | None:
     """
     settings, told, dim = run.config.refine, run.details("ingest"), run.config.embed.dim
     needed = whole_bytes(told["nodes"], told["edges"], dim, settings.rounds)
-    if settings.rounds == settings.hops == 0 or settings.num_blocks == 1 or \
-            (not settings.num_blocks and needed >> 20 <= run.task_memory_mb(num_tasks=1)):
+    if (
+        settings.rounds == settings.hops == 0
+        or settings.num_blocks == 1
+        or (not settings.num_blocks and needed >> 20 <= run.task_memory_mb(num_tasks=1))
+    ):
         return None
     sizes = _sizes(run, dim)
     allowed = run.task_memory_mb() << 20
@@ -97,26 +104,41 @@ def plan_blocks(run: Run) -> Blocks | None:
         tried = int(tried * max(1.1, min(2.0, blocks.largest_bytes / allowed))) + 1
         blocks = Blocks.even(sizes, tried)
     if blocks.largest_bytes > allowed:
-        way_out = "raise refine.num_blocks, or set it to 0 (automatic)" if settings.num_blocks else \
-            "lower embed.dim, set refine.rounds = 0 and refine.hops = 0, or raise run.task_memory_mb if the " \
+        way_out = (
+            "raise refine.num_blocks, or set it to 0 (automatic)"
+            if settings.num_blocks
+            else "lower embed.dim, set refine.rounds = 0 and refine.hops = 0, or raise run.task_memory_mb if the "
             "executors have that much"
+        )
         raise MemoryBudgetError(
             f"refining {told['nodes']:,} nodes and {told['edges']:,} edges at dim {dim} in {blocks.num_blocks:,} "
             f"blocks is predicted to need {blocks.largest_bytes >> 20:,} MB a task, and a task may hold "
-            f"{allowed >> 20:,} (run.task_memory_mb); {way_out}")
+            f"{allowed >> 20:,} (run.task_memory_mb); {way_out}"
+        )
     return blocks
 
 
 def _sizes(run: Run, dim: int) -> list[Size]:
     """Of each subgraph of the first level; its halo, the nodes at the other ends of its cut edges, within 5 %."""
-    nodes = run.tables.read("assignments", level=1).groupBy("subgraph_id") \
-        .agg(F.min("node_id"), F.max("node_id"), F.count("*")).collect()
+    nodes = (
+        run.tables.read("assignments", level=1)
+        .groupBy("subgraph_id")
+        .agg(F.min("node_id"), F.max("node_id"), F.count("*"))
+        .collect()
+    )
     inside = run.tables.read("subgraph_edges", level=1).groupBy("subgraph_id").count().collect()
     edges = {row[0]: row[1] for row in inside}
-    ends = [F.struct(F.col(f"{one}_subgraph").alias("subgraph"), F.col(other).alias("node"))
-            for one, other in (("src", "dst"), ("dst", "src"))]
-    cut = run.tables.read("border_edges", level=1).select(F.explode(F.array(*ends)).alias("end")) \
-        .groupBy("end.subgraph").agg(F.count("*"), F.approx_count_distinct("end.node")).collect()
+    ends = [
+        F.struct(F.col(f"{one}_subgraph").alias("subgraph"), F.col(other).alias("node"))
+        for one, other in (("src", "dst"), ("dst", "src"))
+    ]
+    cut = (
+        run.tables.read("border_edges", level=1)
+        .select(F.explode(F.array(*ends)).alias("end"))
+        .groupBy("end.subgraph")
+        .agg(F.count("*"), F.approx_count_distinct("end.node"))
+        .collect()
+    )
     seen = {row[0]: (row[1], row[2]) for row in cut}
     found = []
     for subgraph, lowest, highest, count in sorted(nodes):

@@ -15,8 +15,16 @@ from graphseam.refine.rows import Rows
 FEW_ROWS = 4096  # not worth more than one thread
 
 
-def product(rows: Rows, own: np.ndarray, halo: np.ndarray, scale: np.ndarray, widths: list[int], loop: float,
-            device: str, threads: int) -> np.ndarray:
+def product(
+    rows: Rows,
+    own: np.ndarray,
+    halo: np.ndarray,
+    scale: np.ndarray,
+    widths: list[int],
+    loop: float,
+    device: str,
+    threads: int,
+) -> np.ndarray:
     """float32[m, w]: row i is s_i · (loop · s_i x_i + the sum of a_ij s_j x_j over its neighbours).
 
     own: float32[m, w], halo: float32[h, w], the vectors x. scale: float32[m + h, views], s for the columns of each
@@ -46,8 +54,19 @@ def _read_only(array: np.ndarray) -> np.ndarray:
 
 
 @compiled
-def _sum_rows(indptr: np.ndarray, neighbours: np.ndarray, weights: np.ndarray, own: np.ndarray, halo: np.ndarray,
-              scale: np.ndarray, ends: np.ndarray, loop: float, out: np.ndarray, start: int, stop: int) -> None:
+def _sum_rows(
+    indptr: np.ndarray,
+    neighbours: np.ndarray,
+    weights: np.ndarray,
+    own: np.ndarray,
+    halo: np.ndarray,
+    scale: np.ndarray,
+    ends: np.ndarray,
+    loop: float,
+    out: np.ndarray,
+    start: int,
+    stop: int,
+) -> None:
     """Every term is rounded to float32 first: so many of those add up in float64 without any rounding, in any order."""
     num_rows, num_views = len(indptr) - 1, len(ends) - 1
     total = np.empty(own.shape[1], np.float64)
@@ -69,8 +88,9 @@ def _sum_rows(indptr: np.ndarray, neighbours: np.ndarray, weights: np.ndarray, o
                 out[row, column] = scale[row, view] * total[column]
 
 
-def _by_torch(rows: Rows, own: np.ndarray, halo: np.ndarray, scale: np.ndarray, widths: list[int], loop: float,
-              device: str) -> np.ndarray:
+def _by_torch(
+    rows: Rows, own: np.ndarray, halo: np.ndarray, scale: np.ndarray, widths: list[int], loop: float, device: str
+) -> np.ndarray:
     import scipy.sparse as sp
     import torch
 
@@ -84,5 +104,5 @@ def _by_torch(rows: Rows, own: np.ndarray, halo: np.ndarray, scale: np.ndarray, 
     adjacency = linalg.to_torch(sp.csr_matrix((data, rows.neighbours, rows.indptr), shape=shape), torch.device(device))
     factors = torch.repeat_interleave(there(scale), torch.tensor(widths, device=device), dim=1)
     scaled = factors * torch.cat([there(own), there(halo)])
-    result = factors[:rows.num_rows] * (adjacency @ scaled + loop * scaled[:rows.num_rows])
+    result = factors[: rows.num_rows] * (adjacency @ scaled + loop * scaled[: rows.num_rows])
     return np.asarray(result.cpu().numpy())

@@ -40,8 +40,9 @@ class Rows:
         return int(self.halo_size[0])
 
     @staticmethod
-    def build(block: int, node_ids: np.ndarray, src: np.ndarray, dst: np.ndarray, dst_block: np.ndarray,
-              weight: np.ndarray) -> Rows:
+    def build(
+        block: int, node_ids: np.ndarray, src: np.ndarray, dst: np.ndarray, dst_block: np.ndarray, weight: np.ndarray
+    ) -> Rows:
         """From the entries whose src lies in the block, in any order; entries of the same pair are added up."""
         node_ids = np.unique(node_ids)
         num_rows, own = len(node_ids), dst_block == block
@@ -51,17 +52,24 @@ class Rows:
         columns[~own] = num_rows + places
         rows = np.searchsorted(node_ids, src)
         order = np.lexsort((weight, columns, rows))  # a sum's last bit must not depend on the order the rows came in
-        matrix = sp.coo_matrix((weight[order], (rows[order], columns[order])),
-                               shape=(num_rows, num_rows + len(halo_ids))).tocsr()
+        matrix = sp.coo_matrix(
+            (weight[order], (rows[order], columns[order])), shape=(num_rows, num_rows + len(halo_ids))
+        ).tocsr()
         matrix.sort_indices()
         peers = np.unique(halo_blocks)
         send_rows, send_starts = rows_to_send(matrix, num_rows, np.searchsorted(peers, halo_blocks), len(peers))
         data = matrix.data.astype(np.float32)
         return Rows(
-            node_ids=node_ids, indptr=matrix.indptr.astype(np.int64), neighbours=matrix.indices.astype(np.int32),
+            node_ids=node_ids,
+            indptr=matrix.indptr.astype(np.int64),
+            neighbours=matrix.indices.astype(np.int32),
             weights=np.zeros(0, np.float32) if (data == 1).all() else data,
             degrees=np.asarray(matrix.sum(axis=1), np.float64).reshape(-1),
-            halo_size=np.array([len(halo_ids)]), peers=peers, send_rows=send_rows, send_starts=send_starts)
+            halo_size=np.array([len(halo_ids)]),
+            peers=peers,
+            send_rows=send_rows,
+            send_starts=send_starts,
+        )
 
     def keep(self, block: int, store: Store) -> None:
         for field in fields(self):

@@ -20,8 +20,8 @@ from graphseam.refine.iteration import NOTHING, fixed_signs
 from graphseam.refine.rows import Rows
 from graphseam.refine.steps import Task, View
 
-WEAK_START = 1e-4       # of the start's size: a direction below it is left to noise
-MEANS_GRID = 2.0 ** -40
+WEAK_START = 1e-4  # of the start's size: a direction below it is left to noise
+MEANS_GRID = 2.0**-40
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,9 @@ class SpectralRefiner:
         """
         adjacency, store = graph.adjacency.tocoo(), MemoryStore()
         ids = np.arange(graph.num_nodes, dtype=np.int64)
-        rows = Rows.build(0, ids, ids[adjacency.row], ids[adjacency.col], np.zeros(adjacency.nnz, np.int64),
-                          adjacency.data)
+        rows = Rows.build(
+            0, ids, ids[adjacency.row], ids[adjacency.col], np.zeros(adjacency.nnz, np.int64), adjacency.data
+        )
         rows.keep(0, store)
         store.put(0, "start", np.ascontiguousarray(start, np.float32))
         task = Task(store, self.views, threads, device)
@@ -76,7 +77,7 @@ class SpectralRefiner:
         task = replace(task, views=tuple(view for view, _ in parts))
         widths = [width for _, width in parts]
         sums = stages.run(partial(steps.begin, task=task))
-        live, degrees, entries, weights = (float(to_grid(sums[at:at + 1], MEANS_GRID)[0]) for at in range(4))
+        live, degrees, entries, weights = (float(to_grid(sums[at : at + 1], MEANS_GRID)[0]) for at in range(4))
         if not live:
             return Ending(dim=dim)
         task = replace(task, mean_degree=degrees / live, mean_weight=weights / entries)
@@ -98,8 +99,9 @@ class SpectralRefiner:
             stages.run(partial(steps.hop, task=task, step=step))
         gram = to_grid(stages.run(partial(steps.filtered, task=task, weights=weights)))
         turns = [_softening(part, self.whiten) for part in diagonal(gram, widths)]
-        return Ending(dim, block_diag(*turns), widths, [view.weight for view in task.views], self.length,
-                      course.changes)
+        return Ending(
+            dim, block_diag(*turns), widths, [view.weight for view in task.views], self.length, course.changes
+        )
 
 
 @dataclass(frozen=True)
@@ -126,8 +128,9 @@ class Ending:
             for part in steps.chunks(rows.num_rows, self.dim):
                 yield part, np.zeros((part.stop - part.start, self.dim), np.float32)
             return
-        yield from steps.finished(rows, task.store.get(block, "filtered"), self.turn, self.widths, self.weights,
-                                  self.dim, self.length)
+        yield from steps.finished(
+            rows, task.store.get(block, "filtered"), self.turn, self.widths, self.weights, self.dim, self.length
+        )
 
 
 def _start(gram: np.ndarray, widths: list[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -140,7 +143,7 @@ def _start(gram: np.ndarray, widths: list[int]) -> tuple[np.ndarray, np.ndarray]
     turn = np.zeros((len(gram), sum(widths)))
     for place, width in zip(np.cumsum([0, *widths[:-1]]).tolist(), widths, strict=True):
         taken = min(width, strong)
-        turn[:, place:place + taken] = vectors[:, :taken] / lengths[:taken]
+        turn[:, place : place + taken] = vectors[:, :taken] / lengths[:taken]
         noise += range(place + taken, place + width)
     return turn, np.array(noise, np.int64)
 

@@ -31,8 +31,8 @@ class View:
     """
 
     regularisation: float  # t
-    share: float           # of the columns
-    weight: float          # of its rows' length beside the other views'
+    share: float  # of the columns
+    weight: float  # of its rows' length beside the other views'
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,13 @@ class Task:
     def view_scales(self, degrees: np.ndarray) -> np.ndarray:
         """D_t^-1/2 of each view, float32[n, views]; 0 for a node without edges."""
         live = degrees > 0
-        return np.stack([np.where(live, 1 / np.sqrt(degrees + view.regularisation * self.mean_degree + ~live), 0)
-                         for view in self.views], axis=1).astype(np.float32)
+        return np.stack(
+            [
+                np.where(live, 1 / np.sqrt(degrees + view.regularisation * self.mean_degree + ~live), 0)
+                for view in self.views
+            ],
+            axis=1,
+        ).astype(np.float32)
 
 
 def begin(block: int, task: Task) -> np.ndarray:
@@ -117,8 +122,14 @@ class Span:
         bases = []
         for number, matrix in enumerate(self.coefficients, start=self.start):
             if matrix is not None:
-                bases.append((_next_basis(block, store, number, self.turn, store.get(block, f"raw.{number}"), "basis")
-                              if number == self.newest else store.get(block, f"basis.{number}"), matrix))
+                bases.append(
+                    (
+                        _next_basis(block, store, number, self.turn, store.get(block, f"raw.{number}"), "basis")
+                        if number == self.newest
+                        else store.get(block, f"basis.{number}"),
+                        matrix,
+                    )
+                )
         return turned(bases)
 
 
@@ -163,21 +174,25 @@ def filtered(block: int, task: Task, weights: list[float]) -> np.ndarray:
     return gram(total, total).ravel()
 
 
-def finished(rows: Rows, total: np.ndarray, turn: np.ndarray, widths: list[int], weights: list[float], dim: int,
-             length: float) -> Iterator[tuple[slice, np.ndarray]]:
+def finished(
+    rows: Rows, total: np.ndarray, turn: np.ndarray, widths: list[int], weights: list[float], dim: int, length: float
+) -> Iterator[tuple[slice, np.ndarray]]:
     """The vectors, float32[m, dim], chunk by chunk: turned, each view's rows of its weight, whole rows of `length`."""
     for part in chunks(rows.num_rows, dim):
         views = unit_views(total[part].astype(np.float64) @ turn, widths)
         columns = np.concatenate([weight * view for weight, view in zip(weights, views, strict=True)], axis=1)
         vectors = np.zeros((part.stop - part.start, dim), np.float32)
-        vectors[:, :sum(widths)] = length * (rows.degrees[part] > 0)[:, None] * unit(columns)
+        vectors[:, : sum(widths)] = length * (rows.degrees[part] > 0)[:, None] * unit(columns)
         yield part, vectors
 
 
 def _next_basis(block: int, store: Store, step: int, turn: Turn, raw: np.ndarray, kind: str) -> np.ndarray:
     """float32[n, width]: the next basis on the rows of `raw`, the block's own or the halo's."""
-    earlier = [(store.get(block, f"{kind}.{step - back}"), -matrix)
-               for back, matrix in ((1, turn.last), (2, turn.before)) if matrix is not None]
+    earlier = [
+        (store.get(block, f"{kind}.{step - back}"), -matrix)
+        for back, matrix in ((1, turn.last), (2, turn.before))
+        if matrix is not None
+    ]
     return turned([(raw, turn.raw), *earlier])
 
 
