@@ -1,4 +1,4 @@
-"""embed: subgraph_edges -> subgraph_embeddings."""
+"""jobs/embed.py under spark-submit; --help tells what it reads and writes, lib/graphseam/steps.py what it runs."""
 
 from graphseam.pipeline import submit
 

@@ -1,4 +1,4 @@
-"""evaluate: embeddings, evaluation_pairs, link_predictions, node_predictions, labels -> metrics, reliability."""
+"""jobs/evaluate.py under spark-submit; --help tells what it reads and writes, lib/graphseam/steps.py what it runs."""
 
 from graphseam.pipeline import submit
 

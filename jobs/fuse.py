@@ -1,4 +1,4 @@
-"""fuse: subgraph_embeddings -> fused_embeddings, alignments."""
+"""jobs/fuse.py under spark-submit; --help tells what it reads and writes, lib/graphseam/steps.py what it runs."""
 
 from graphseam.pipeline import submit
 

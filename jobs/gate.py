@@ -1,4 +1,4 @@
-"""gate: metrics -> gate_checks; ends with 1 where the run is worse than the last published one (gate.max_drop)."""
+"""jobs/gate.py under spark-submit; --help tells what it reads and writes, lib/graphseam/steps.py what it runs."""
 
 from graphseam.pipeline import submit
 

@@ -1,4 +1,4 @@
-"""ingest: input files -> nodes, edges, holdout_edges, evaluation_pairs, labels, rejected_rows."""
+"""jobs/ingest.py under spark-submit; --help tells what it reads and writes, lib/graphseam/steps.py what it runs."""
 
 from graphseam.pipeline import submit
 

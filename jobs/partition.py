@@ -1,4 +1,4 @@
-"""partition: nodes, edges -> assignments, subgraph_edges, partition_levels."""
+"""jobs/partition.py under spark-submit; --help tells what it reads and writes, lib/graphseam/steps.py what it runs."""
 
 from graphseam.pipeline import submit
 

@@ -1,7 +1,6 @@
-"""pipeline: all steps in one session, from input files to the published run; without --run-id a new run is made."""
+"""jobs/pipeline.py under spark-submit: all steps in one session, from input files to the published run."""
 
 from graphseam.pipeline import submit
-from graphseam.runs import STEPS
 
 if __name__ == "__main__":
-    submit(*STEPS)
+    submit("pipeline")

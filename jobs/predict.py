@@ -1,7 +1,6 @@
-"""predict: embeddings, edges, labels, evaluation_pairs -> link_predictions, label_models, label_quality,
-node_predictions, similar_nodes."""
+"""jobs/predict.py under spark-submit; --help tells what it reads and writes, lib/graphseam/steps.py what it runs."""
 
 from graphseam.pipeline import submit
 
 if __name__ == "__main__":
-    submit("predict_links", "predict_nodes", "predict_similar")
+    submit("predict")

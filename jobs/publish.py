@@ -1,4 +1,4 @@
-"""publish: one row in runs, once the run is whole: from then on the views show it."""
+"""jobs/publish.py under spark-submit; --help tells what it reads and writes, lib/graphseam/steps.py what it runs."""
 
 from graphseam.pipeline import submit
 

@@ -1,4 +1,4 @@
-"""refine: edges, nodes, fused_embeddings -> embeddings."""
+"""jobs/refine.py under spark-submit; --help tells what it reads and writes, lib/graphseam/steps.py what it runs."""
 
 from graphseam.pipeline import submit
 

@@ -8,3 +8,6 @@ CREATE TABLE IF NOT EXISTS ${table} (
   status       STRING NOT NULL COMMENT 'frame, aligned, degenerate or unaligned'
 ) USING delta PARTITIONED BY (run_id, level)
 COMMENT 'one row a subgraph: how well it fits the frame'
+TBLPROPERTIES (
+  'graphseam.public' = 'true'
+)

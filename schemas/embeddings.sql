@@ -5,3 +5,9 @@ CREATE TABLE IF NOT EXISTS ${table} (
   vector  ARRAY<FLOAT> NOT NULL COMMENT 'float32[dim]; zeros for a node without edges'
 ) USING delta PARTITIONED BY (run_id)
 COMMENT 'one row a node: the global embedding'
+TBLPROPERTIES (
+  'graphseam.public' = 'true',
+  'graphseam.sort' = 'node_id',
+  'graphseam.ids' = 'id',
+  'graphseam.export' = 'id, vector'
+)

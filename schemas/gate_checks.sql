@@ -12,3 +12,6 @@ CREATE TABLE IF NOT EXISTS ${table} (
   passed          BOOLEAN NOT NULL   COMMENT 'false: the run was stopped before it was published'
 ) USING delta PARTITIONED BY (run_id)
 COMMENT 'one row a measure the gate compared, also for runs that it stopped'
+TBLPROPERTIES (
+  'graphseam.public' = 'true'
+)

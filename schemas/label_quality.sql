@@ -12,3 +12,7 @@ CREATE TABLE IF NOT EXISTS ${table} (
   status           STRING NOT NULL COMMENT 'learnt, never predicted, or too few examples (fewer than 2, or none in one of the halves)'
 ) USING delta PARTITIONED BY (run_id)
 COMMENT 'one row a label: what there was to learn from, and how well it is predicted for nodes that were not learnt from'
+TBLPROPERTIES (
+  'graphseam.public' = 'true',
+  'graphseam.sort' = 'label'
+)

@@ -17,5 +17,9 @@ CREATE TABLE IF NOT EXISTS ${table} (
 ) USING delta PARTITIONED BY (run_id)
 COMMENT 'the likeliest missing edges of each node'
 TBLPROPERTIES (
-  'delta.constraints.probability_range' = 'probability >= 0 AND probability <= 1'
+  'delta.constraints.probability_range' = 'probability >= 0 AND probability <= 1',
+  'graphseam.public' = 'true',
+  'graphseam.sort' = 'src_node_id, rank',
+  'graphseam.ids' = 'src, dst',
+  'graphseam.export' = 'src, dst, probability, rank, score'
 )

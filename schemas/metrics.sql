@@ -9,3 +9,6 @@ CREATE TABLE IF NOT EXISTS ${table} (
   support BIGINT NOT NULL COMMENT 'positives, predictions or nodes measured'
 ) USING delta PARTITIONED BY (run_id)
 COMMENT 'one row a measured number'
+TBLPROPERTIES (
+  'graphseam.public' = 'true'
+)

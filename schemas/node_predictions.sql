@@ -10,5 +10,9 @@ CREATE TABLE IF NOT EXISTS ${table} (
 ) USING delta PARTITIONED BY (run_id)
 COMMENT 'the likeliest labels of each node'
 TBLPROPERTIES (
-  'delta.constraints.probability_range' = 'probability >= 0 AND probability <= 1'
+  'delta.constraints.probability_range' = 'probability >= 0 AND probability <= 1',
+  'graphseam.public' = 'true',
+  'graphseam.sort' = 'node_id, rank',
+  'graphseam.ids' = 'id',
+  'graphseam.export' = 'id, label, probability, rank, source'
 )

@@ -7,5 +7,8 @@ CREATE TABLE IF NOT EXISTS ${table} (
 ) USING delta PARTITIONED BY (run_id)
 COMMENT 'one row a node'
 TBLPROPERTIES (
-  'delta.constraints.node_id_not_negative' = 'node_id >= 0'
+  'delta.constraints.node_id_not_negative' = 'node_id >= 0',
+  'graphseam.public' = 'true',
+  'graphseam.sort' = 'node_id',
+  'graphseam.ids' = 'id'
 )

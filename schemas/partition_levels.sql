@@ -17,3 +17,6 @@ CREATE TABLE IF NOT EXISTS ${table} (
   seconds         DOUBLE NOT NULL COMMENT 'wall time of the level'
 ) USING delta PARTITIONED BY (run_id)
 COMMENT 'one row a level of the recursive partition'
+TBLPROPERTIES (
+  'graphseam.public' = 'true'
+)

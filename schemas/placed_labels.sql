@@ -9,5 +9,8 @@ CREATE TABLE IF NOT EXISTS ${table} (
 ) USING delta PARTITIONED BY (run_id, batch)
 COMMENT 'the likeliest labels of each placed node'
 TBLPROPERTIES (
-  'delta.constraints.probability_range' = 'probability >= 0 AND probability <= 1'
+  'delta.constraints.probability_range' = 'probability >= 0 AND probability <= 1',
+  'graphseam.public' = 'true',
+  'graphseam.sort' = 'batch, node_id, rank',
+  'graphseam.ids' = 'id'
 )

@@ -9,3 +9,8 @@ CREATE TABLE IF NOT EXISTS ${table} (
   status         STRING NOT NULL       COMMENT 'placed, or unreachable: no path to a node with a vector within place.max_hops steps'
 ) USING delta PARTITIONED BY (run_id, batch)
 COMMENT 'one row a batch and node that arrived after its run, or had no edge there'
+TBLPROPERTIES (
+  'graphseam.public' = 'true',
+  'graphseam.sort' = 'batch, node_id',
+  'graphseam.ids' = 'id'
+)

@@ -6,3 +6,6 @@ CREATE TABLE IF NOT EXISTS ${table} (
   content STRING          COMMENT 'the row as it came, at most 1,000 characters'
 ) USING delta PARTITIONED BY (run_id)
 COMMENT 'one row an input row that was set aside'
+TBLPROPERTIES (
+  'graphseam.public' = 'true'
+)

@@ -8,3 +8,6 @@ CREATE TABLE IF NOT EXISTS ${table} (
   support          BIGINT NOT NULL COMMENT 'predictions in the bin; one without any has no row'
 ) USING delta PARTITIONED BY (run_id)
 COMMENT 'one row a task and bin of probability: whether predicted probabilities come true'
+TBLPROPERTIES (
+  'graphseam.public' = 'true'
+)

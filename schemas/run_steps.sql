@@ -10,3 +10,6 @@ CREATE TABLE IF NOT EXISTS ${table} (
   input_fingerprint  STRING NOT NULL    COMMENT 'of the names, sizes and times of the input files'
 ) USING delta PARTITIONED BY (run_id)
 COMMENT 'one row an attempt at a step; the newest of a step counts'
+TBLPROPERTIES (
+  'graphseam.public' = 'true'
+)

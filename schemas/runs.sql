@@ -10,7 +10,11 @@ CREATE TABLE IF NOT EXISTS ${table} (
   num_nodes          BIGINT NOT NULL    COMMENT 'nodes embedded',
   num_edges          BIGINT NOT NULL    COMMENT 'edges embedded',
   dim                INT NOT NULL       COMMENT 'vector length',
+  view_widths        ARRAY<INT>         COMMENT 'columns of each view side by side in a vector, dim in all; NULL in runs of graphseam 0.1.0',
   durations          STRING NOT NULL    COMMENT 'JSON: seconds a step',
   versions           STRING NOT NULL    COMMENT 'JSON: graphseam and what it runs on'
 ) USING delta PARTITIONED BY (run_id)
 COMMENT 'one row a published run; a run counts once it stands here'
+TBLPROPERTIES (
+  'graphseam.public' = 'true'
+)

@@ -8,3 +8,9 @@ CREATE TABLE IF NOT EXISTS ${table} (
   dst_node_id BIGINT NOT NULL COMMENT 'nodes.node_id'
 ) USING delta PARTITIONED BY (run_id)
 COMMENT 'the most similar nodes of each node that has an edge'
+TBLPROPERTIES (
+  'graphseam.public' = 'true',
+  'graphseam.sort' = 'src_node_id, rank',
+  'graphseam.ids' = 'src, dst',
+  'graphseam.export' = 'src, dst, cosine, rank'
+)

@@ -19,3 +19,6 @@ CREATE TABLE IF NOT EXISTS ${table} (
   process      BIGINT NOT NULL    COMMENT 'process id of the Python worker'
 ) USING delta PARTITIONED BY (run_id)
 COMMENT 'one row a subgraph: where it was embedded, how long it took, memory predicted and measured'
+TBLPROPERTIES (
+  'graphseam.public' = 'true'
+)

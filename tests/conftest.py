@@ -163,7 +163,8 @@ def run_steps(spark, config, run_id: str, last: str = "publish"):
     """Run the steps up to `last` in this session; returns the run."""
     from graphseam.pipeline import run_step
     from graphseam.progress import StepProgress
-    from graphseam.runs import STEPS, open_run
+    from graphseam.runs import open_run
+    from graphseam.steps import STEPS
 
     run = open_run(spark, config, run_id)
     progress = StepProgress(total=len(STEPS))

@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 
-from graphseam.embedding import EMBEDDERS
 from graphseam.embedding.memory import PeakMemory, subgraph_bytes
 from graphseam.graph import Graph
+from graphseam.methods import EMBEDDERS
 
 LESS_WORK = {
     "deepwalk": {"num_walks": 1, "walk_length": 10},

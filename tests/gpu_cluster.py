@@ -21,13 +21,14 @@ from pyspark.sql import SparkSession
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from graphs import SmallGraph, communities, in_memory
-from graphseam.embedding.executor import Stage, embed_subgraphs, limit_threads
-from graphseam.embedding.gpus import gpu_shares, has_gpus, task_profile
+from graphseam.embedding.executor import Stage, embed_subgraphs
 from graphseam.embedding.prone import ProneEmbedder
 from graphseam.errors import ConfigError
 from graphseam.gathered import gathered
+from graphseam.gpus import gpu_shares, has_gpus, task_profile
 from graphseam.seeds import derive_seed
 from graphseam.spark_line import IS_SPARK_3, schema_of
+from graphseam.task import limit_threads
 
 SCRATCH = Path(tempfile.mkdtemp())
 DISCOVERY = SCRATCH / "gpus.sh"
@@ -144,7 +145,7 @@ def main() -> None:
     def devices(rows):
         import time
 
-        from graphseam.embedding.executor import task_device
+        from graphseam.task import task_device
 
         time.sleep(0.5)
         yield task_device()

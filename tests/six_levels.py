@@ -20,15 +20,13 @@ import pyarrow.parquet as pq
 
 from conftest import make_config
 from graphs import social
-from graphseam.embedding import EMBEDDERS
-from graphseam.fuse import FUSIONS
 from graphseam.graphframes_jvm import has_graphframes
-from graphseam.partition import PARTITIONERS
+from graphseam.methods import EMBEDDERS, FUSIONS, ITERATIONS, PARTITIONERS
 from graphseam.pipeline import run_step
 from graphseam.progress import StepProgress
-from graphseam.refine.iteration import ITERATIONS
-from graphseam.runs import STEPS, open_run
+from graphseam.runs import open_run
 from graphseam.session import build_session
+from graphseam.steps import STEPS
 
 LEVELS = 6
 CUT = {"num_subgraphs": 16, "max_levels": LEVELS, "min_captured": 0.0}

@@ -9,13 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphs import ZOO, in_memory
-from graphseam.embedding import EMBEDDERS
 from graphseam.embedding.memory import gpu_bytes, gpu_peak_bytes, watch_gpu
 from graphseam.embedding.prone import log_proximity
 from graphseam.fuse.concat import level_widths
 from graphseam.fuse.procrustes import align
 from graphseam.graph import Graph
-from graphseam.partition import PARTITIONERS
+from graphseam.methods import EMBEDDERS, PARTITIONERS
 from graphseam.refine.spectral import SpectralRefiner
 
 DIM = 8

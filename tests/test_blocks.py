@@ -16,7 +16,7 @@ from graphs import communities
 from graphseam.blocks.engine import LocalEngine, SparkEngine
 from graphseam.blocks.layout import EDGE, ROW_BITS, ROW_MASK, Block, Ranges
 from graphseam.blocks.packets import Inbox, Packet, inbox_of, packet_batches
-from graphseam.partition.multilevel import Job, pack_edges
+from graphseam.partition.finest import Job, pack_edges
 
 
 def job_of(ranges: Ranges, num_nodes: int) -> Job:

@@ -7,7 +7,7 @@ import pytest
 from conftest import run_steps, write_graph
 from graphs import ZOO
 from graphseam.config import Config, _build
-from graphseam.tables import table_names, view_names
+from graphseam.schemas import table_names, view_names
 
 
 @pytest.fixture

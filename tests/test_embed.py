@@ -17,14 +17,15 @@ from sklearn.random_projection import SparseRandomProjection
 
 from conftest import REPOSITORY, arrow_of, last_line_of, make_config, run_steps
 from graphs import communities
-from graphseam.embedding import EMBEDDERS, embed, forecast_of_a_subgraph
-from graphseam.embedding.gpus import gpu_shares
+from graphseam.embedding import embed, forecast_of_a_subgraph
 from graphseam.embedding.memory import gpu_bytes, subgraph_bytes
 from graphseam.embedding.sampling import alias_table, draw, generator
 from graphseam.embedding.skipgram import PAIRS_PER_CHUNK, SkipGram, pair_chunks, visits_of, walks_of_a_chunk
 from graphseam.embedding.walks import WalkGraph, walks_from
 from graphseam.errors import ConfigError, MemoryBudgetError, RunError
+from graphseam.gpus import gpu_shares
 from graphseam.graph import Graph
+from graphseam.methods import EMBEDDERS
 from graphseam.runs import open_run
 from graphseam.seeds import derive_seed
 from graphseam.spark_line import IS_SPARK_3

@@ -15,7 +15,9 @@ from conftest import make_config, run_steps
 from graphs import clique, communities
 from graphseam.errors import InputError
 from graphseam.evaluate.metrics import STRATA, _link_metrics, link_metrics
-from graphseam.evaluate.pairs import (
+from graphseam.evaluate.reliability import calibration_errors, reliability
+from graphseam.evaluate.scores import _score_block, num_score_blocks, score_pairs
+from graphseam.pairs import (
     HARD,
     RANKED_AMONG,
     RANKING,
@@ -27,8 +29,6 @@ from graphseam.evaluate.pairs import (
     sample_edges,
     with_degrees,
 )
-from graphseam.evaluate.reliability import calibration_errors, reliability
-from graphseam.evaluate.scores import _score_block, num_score_blocks, score_pairs
 
 PAIR = "kind STRING, query BIGINT, src BIGINT, dst BIGINT"
 EDGES = "src BIGINT, dst BIGINT, weight DOUBLE"
@@ -212,8 +212,8 @@ def as_evaluation_pairs(split: dict[str, np.ndarray]) -> tuple[pa.Table, int]:
 
 def vectors_for(name: str, num_nodes: int, edges: np.ndarray) -> np.ndarray:
     """Random ones; small whole numbers, full of ties and zeros; and those of ProNE on the training edges."""
-    from graphseam.embedding import EMBEDDERS
     from graphseam.graph import Graph
+    from graphseam.methods import EMBEDDERS
 
     rng = np.random.default_rng(2)
     if name == "random":

@@ -12,8 +12,9 @@ from conftest import make_config, write_graph
 from graphs import ZOO
 from graphseam.errors import ConfigError, GateError
 from graphseam.gate import compare, gate
-from graphseam.runs import STEPS, Run, steps_of
+from graphseam.runs import Run
 from graphseam.sections import GateConfig
+from graphseam.steps import STEPS, steps_of
 from graphseam.tables import Tables
 
 MEASURES = st.dictionaries(st.tuples(*[st.sampled_from(["auc", "x"])] * 4), st.floats(0, 1), max_size=8)

@@ -18,7 +18,7 @@ from graphs import communities
 from graphseam.errors import InputError
 from graphseam.ingest.graph import mark_free, newest_numbers, number_ids
 from graphseam.ingest.reading import id_type_of, read_rows, with_reason
-from graphseam.ingest.sources import check_inputs, inputs
+from graphseam.sources import check_inputs, inputs
 
 run_numbers = count()
 EDGES = sorted({(min(edge), max(edge)) for edge in communities(2, 12, seed=5)})

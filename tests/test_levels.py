@@ -12,7 +12,7 @@ import pytest
 import graphseam.fuse
 from conftest import last_line_of, make_config, run_steps
 from graphs import social
-from graphseam.blocks.engine import Checkpoints
+from graphseam.checkpoints import Checkpoints
 from graphseam.fuse.procrustes import Placing, place_level
 from graphseam.runs import Run
 from graphseam.spark_line import schema_of

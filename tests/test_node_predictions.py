@@ -15,9 +15,9 @@ from conftest import make_config
 from graphseam.errors import ConfigError
 from graphseam.evaluate.labels import label_metrics
 from graphseam.predict.label_calibration import calibration_error, fit_pair, probabilities
-from graphseam.predict.labels import predict_nodes, read_models
+from graphseam.predict.label_model import LabelModel, predict_labels, train_models
 from graphseam.predict.logistic import fit_one_vs_rest
-from graphseam.predict.nodes import LabelModel, predict_labels, train_models
+from graphseam.predict.nodes import predict_nodes, read_models
 from graphseam.runs import open_run
 
 DIM = 6

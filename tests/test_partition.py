@@ -22,9 +22,10 @@ from graphseam.graph import Graph
 from graphseam.partition.budget import Budget, Cut, balanced_weights, end_limits, max_ends_of_a_node
 from graphseam.partition.coarsest import split
 from graphseam.partition.distributed import assigned_by_blocks, plan
+from graphseam.partition.finest import Job, pack_edges, pack_nodes
 from graphseam.partition.levels import Wanted
 from graphseam.partition.metis import MetisPartitioner
-from graphseam.partition.multilevel import Job, MultilevelPartitioner, pack_edges, pack_nodes
+from graphseam.partition.multilevel import MultilevelPartitioner
 from graphseam.partition.report import verdict
 
 

@@ -14,12 +14,13 @@ from conftest import make_config, run_steps, write_graph
 from graphs import ZOO, communities
 from graphseam.embedding import embed
 from graphseam.errors import MemoryBudgetError, RunError
-from graphseam.fuse import FUSIONS
 from graphseam.ingest import ingest
+from graphseam.methods import FUSIONS
 from graphseam.pipeline import run_each
 from graphseam.progress import StepProgress
-from graphseam.runs import STEPS, is_current, open_run, require_before
-from graphseam.tables import table_names
+from graphseam.runs import is_current, open_run, require_before
+from graphseam.schemas import table_names
+from graphseam.steps import STEPS
 
 # Through tables these show nothing that the others don't; algorithms meet all of the zoo in memory.
 LEFT_OUT = ("path", "star", "two_cliques_and_a_bridge", "two_components", "isolated_ids", "loops_and_twins", "weights")

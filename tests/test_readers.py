@@ -26,10 +26,11 @@ from graphseam.errors import RunError
 from graphseam.export import export_table
 from graphseam.gate import gate
 from graphseam.place import place
+from graphseam.schemas import public_names, table_names, view_names
 from graphseam.session import REQUIRED
 from graphseam.show import print_rows
 from graphseam.summary import print_summary
-from graphseam.tables import PUBLIC_TABLES, Tables, table_names, view_names, view_selects
+from graphseam.tables import Tables, view_selects
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def test_every_table_reads_the_same_without_spark(root, counts, name):
     assert polars.read_delta(path).height == counts[name]
 
 
-@pytest.mark.parametrize("name", PUBLIC_TABLES)
+@pytest.mark.parametrize("name", public_names())
 def test_public_tables_hold_the_same_values_without_spark(spark, root, name):
     """Every column by two other readers: the types can be read, and as many values are distinct as Spark finds."""
     rows = spark.read.format("delta").load(str(root / name))
@@ -298,7 +299,7 @@ def test_every_query_of_the_readme_runs_in_spark_sql(spark, root, tmp_path):
 
 
 @pytest.mark.parametrize("width", [80, 200])
-@pytest.mark.parametrize("name", [*PUBLIC_TABLES, *view_names()])
+@pytest.mark.parametrize("name", [*public_names(), *view_names()])
 def test_wide_rows_stay_readable(spark, root, name, width):
     """SELECT * of anything fits the screen; no word is broken over lines, and a vector tells how long it is."""
     tables = open_tables(spark, root)

@@ -19,8 +19,8 @@ from graphseam.errors import ConfigError, MemoryBudgetError
 from graphseam.graph import Graph
 from graphseam.partition import partition
 from graphseam.refine import refine
+from graphseam.refine.block_plan import Blocks, Size, plan_blocks
 from graphseam.refine.filters import chebyshev, plain_hops
-from graphseam.refine.layout import Blocks, Size, plan_blocks
 from graphseam.refine.product import product
 from graphseam.refine.rows import Rows
 from graphseam.refine.spectral import SpectralRefiner

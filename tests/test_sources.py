@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from graphseam.errors import InputError
-from graphseam.ingest.sources import WHITESPACE, Source, check_inputs, inputs, inspect, local_files, positional
+from graphseam.files import local_files
 from graphseam.sections import InputConfig
+from graphseam.sources import WHITESPACE, Source, check_inputs, inputs, inspect, positional
 
 
 @pytest.fixture
@@ -313,7 +314,7 @@ def test_nodes_and_labels_are_looked_at_too(tmp_path):
 def test_ids_that_begin_with_a_hash_are_data_once_comments_are_turned_off(tmp_path):
     """A graph of hashtags: with the default every line would be a comment, and the message says which key it is."""
     (tmp_path / "tags.csv").write_text("src,dst\n#cats,#dogs\n#dogs,#birds\n")
-    from graphseam.ingest.sources import first_text_lines
+    from graphseam.sources import first_text_lines
 
     assert first_text_lines(tmp_path / "tags.csv", "input.edges", "#%") == ["src,dst"]
     assert len(first_text_lines(tmp_path / "tags.csv", "input.edges", "")) == 3

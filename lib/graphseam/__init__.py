@@ -2,7 +2,8 @@
 
 from typing import Any
 
-__version__ = "0.1.0"
+from graphseam.version import __version__ as __version__
+
 __all__ = ["VertexEdges", "build_session", "embed", "with_results"]
 
 

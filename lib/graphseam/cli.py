@@ -50,8 +50,8 @@ def sql(
     """Query the tables of all runs, and the views of the newest published one."""
     from pyspark.errors import PySparkException
 
+    from graphseam.schemas import table_names, view_names
     from graphseam.show import print_rows
-    from graphseam.tables import table_names, view_names
 
     tables = _open(root)
     tables.register_views(query)
@@ -136,10 +136,10 @@ def place(
 ) -> None:
     """Give nodes that arrived after a run vectors, links and labels, without a new run."""
     from graphseam.config import check_run_id, config_of
-    from graphseam.ingest.sources import check_inputs
     from graphseam.place import check_batch
     from graphseam.place import place as place_nodes
     from graphseam.place.telling import print_batch
+    from graphseam.sources import check_inputs
 
     config = config_of({"input": {"edges": edges}, "output": {"root": root}}, set_ or [])
     if run_id is not None:
@@ -236,7 +236,7 @@ def prune(
 
 
 def _check_root(root: str) -> None:
-    from graphseam.runs import has_table
+    from graphseam.files import has_table
 
     if not has_table(root):
         there = Path(root)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_origin, get_type_hints
 
 from graphseam.errors import ConfigError, nearest
 from graphseam.sections import (
@@ -153,6 +154,10 @@ def _build(section: type, tree: object, prefix: str) -> Any:
 def _value(wanted: type, value: Any, key: str) -> Any:
     if dataclasses.is_dataclass(wanted):
         return _build(wanted, value, prefix=key + ".")
+    if get_origin(wanted) is dict:  # a section whose keys are not known here; the section it belongs to checks them
+        if not isinstance(value, dict):
+            raise ConfigError(f"{key} is {value!r}; write a section, [{key}]")
+        return copy.deepcopy(value)
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if (

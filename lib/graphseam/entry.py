@@ -11,9 +11,9 @@ from graphseam.errors import GraphseamError
 from graphseam.heap import heap_errors_told
 
 
-def job_arguments(config_help: str) -> argparse.ArgumentParser:
-    """A parser with --config and --set, described by the job's own docstring; the job adds what else it takes."""
-    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
+def job_arguments(description: str, config_help: str) -> argparse.ArgumentParser:
+    """A parser with --config and --set; the job adds what else it takes. description: what --help tells of the job."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--config", required=True, help=config_help)
     parser.add_argument("--set", action="append", default=[], metavar="section.key=value", help="override a setting")
     return parser

@@ -12,43 +12,9 @@ from pyspark.sql.types import ArrayType
 from graphseam.config import check_run_id, load_config
 from graphseam.entry import job_arguments, one_clear_line
 from graphseam.errors import ConfigError, RunError, nearest
+from graphseam.schemas import export_columns, id_columns, public_names, sort_columns, view_names
 from graphseam.session import build_session
-from graphseam.tables import PUBLIC_TABLES, Tables, view_names
-
-ID_COLUMNS = {
-    "nodes": ["id"],
-    "embeddings": ["id"],
-    "current_embeddings": ["id"],
-    "node_predictions": ["id"],
-    "node_labels": ["id"],
-    "link_predictions": ["src", "dst"],
-    "top_links": ["src", "dst"],
-    "similar_nodes": ["src", "dst"],
-    "placed_nodes": ["id"],
-    "placed_links": ["src", "dst"],
-    "placed_labels": ["id"],
-}
-ORDERS = {
-    "link_predictions": ["src_node_id", "rank"],
-    "similar_nodes": ["src_node_id", "rank"],
-    "node_predictions": ["node_id", "rank"],
-    "embeddings": ["node_id"],
-    "current_embeddings": ["node_id"],
-    "nodes": ["node_id"],
-    "node_labels": ["node_id"],
-    "label_quality": ["label"],
-    "placed_nodes": ["batch", "node_id"],
-    "placed_links": ["batch", "src_node_id", "rank"],
-    "placed_labels": ["batch", "node_id", "rank"],
-}
-PUBLIC_COLUMNS = {
-    "embeddings": ["id", "vector"],
-    "current_embeddings": ["id", "vector"],
-    "link_predictions": ["src", "dst", "probability", "rank", "score"],
-    "similar_nodes": ["src", "dst", "cosine", "rank"],
-    "node_predictions": ["id", "label", "probability", "rank", "source"],
-    "node_labels": ["id", "label", "probability", "label_f1", "label_precision", "source"],
-}
+from graphseam.tables import Tables
 
 
 def check_output(output: str) -> None:
@@ -63,7 +29,7 @@ def check_output(output: str) -> None:
 
 def check_table(name: str) -> None:
     """RunError unless `name` is a public table or a view."""
-    known = (*PUBLIC_TABLES, *view_names())
+    known = (*public_names(), *view_names())
     if name not in known:
         raise RunError(f"there is no public table {name!r}.{nearest(name, known)}")
 
@@ -76,8 +42,8 @@ def export_table(tables: Tables, name: str, output: str, run_id: str | None = No
     """
     rows, id_type = _rows_of_run(tables, name, run_id)
     rows = rows.repartition(1)
-    if name in ORDERS:
-        rows = rows.sortWithinPartitions(*ORDERS[name])
+    if sort_columns(name):
+        rows = rows.sortWithinPartitions(*sort_columns(name))
     return _write(_public(rows, name, id_type), Path(output))
 
 
@@ -95,7 +61,7 @@ def export_directory(tables: Tables, name: str, output: str, run_id: str | None 
 
 def submit_export() -> None:
     """The job under spark-submit: read the arguments, export, end with 0 or one clear line and 1."""
-    parser = job_arguments("TOML file of the runs: its [output]")
+    parser = job_arguments("export: one run's rows of a table as Parquet files.", "TOML file of the runs: its [output]")
     parser.add_argument("--table", default="top_links", help="a public table or a view")
     parser.add_argument("--output", required=True, help="directory for the Parquet files; what it holds is replaced")
     parser.add_argument("--run-id", help="a published run; the newest where not given")
@@ -113,7 +79,7 @@ def submit_export() -> None:
 def _rows_of_run(tables: Tables, name: str, run_id: str | None) -> tuple[DataFrame, str]:
     """(rows of a table or view, id_type) of a published run, the newest where none is given."""
     check_table(name)
-    run_id, id_type = published_run(tables, run_id)
+    run_id, id_type = tables.published_run(run_id)
     if name in view_names():
         tables.register_views()
         rows = tables.spark.table(name)
@@ -122,23 +88,14 @@ def _rows_of_run(tables: Tables, name: str, run_id: str | None) -> tuple[DataFra
     return rows.where(F.col("run_id") == run_id), id_type
 
 
-def published_run(tables: Tables, run_id: str | None) -> tuple[str, str]:
-    """(run_id, id_type) of the run asked for, or of the newest."""
-    known = tables.published("id_type")
-    if not known:
-        raise RunError(f"no run is published under {tables.output.root!r} yet")
-    chosen = known[0] if run_id is None else next((row for row in known if row["run_id"] == run_id), None)
-    if chosen is None:
-        raise RunError(f"there is no published run {run_id!r}.{nearest(str(run_id), [row['run_id'] for row in known])}")
-    return chosen["run_id"], chosen["id_type"]
-
-
 def _public(rows: DataFrame, name: str, id_type: str) -> DataFrame:
-    rows = rows.select(*PUBLIC_COLUMNS.get(name, rows.columns))
+    """The columns of an export, integer ids as numbers; a node's own id is called `node`, as evaluation tools want."""
+    rows = rows.select(*(export_columns(name) or rows.columns))
+    ids = id_columns(name)
     if id_type == "integer":
-        for column in ID_COLUMNS.get(name, []):
+        for column in ids:
             rows = rows.withColumn(column, F.col(column).cast("bigint"))
-    return rows.withColumnRenamed("id", "node") if "id" in ID_COLUMNS.get(name, []) else rows
+    return rows.withColumnRenamed("id", "node") if "id" in ids else rows
 
 
 def _write(rows: DataFrame, output: Path) -> int:

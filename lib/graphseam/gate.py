@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyspark.sql import functions as F
 
 from graphseam.errors import GateError
-
-if TYPE_CHECKING:
-    from graphseam.runs import Run
+from graphseam.runs import Run
 
 OWN_SCORERS = ("cosine", "link_model", "logistic_regression")  # the others are baselines, which say nothing of the run
 NUM_TOLD = 5
@@ -65,8 +63,8 @@ def gate(run: Run) -> dict[str, Any]:
     if previous_run is None:
         run.tables.drop_run("gate_checks")
         return {"told": "no run is published yet, so there is none to compare with", "compared": 0}
-    ingested = run.details("ingest")
-    new = _measures(run, run.run_id, {"nodes": ingested["nodes"], "edges": ingested["edges"]})
+    ingested = run.ingested
+    new = _measures(run, run.run_id, {"nodes": ingested.nodes, "edges": ingested.edges})
     checks = compare(
         new,
         _measures(

@@ -20,13 +20,14 @@ from pyspark.sql.types import ArrayType, BinaryType, DataType, MapType, StringTy
 from graphseam import folders
 from graphseam.config import Config, check_run_id, config_of, put
 from graphseam.errors import ConfigError, InputError, RunError, nearest
+from graphseam.files import absolute, has_table
 from graphseam.ingest.reading import INTEGERS
 from graphseam.pipeline import run_pipeline
-from graphseam.runs import has_table, new_run_id
+from graphseam.runs import new_run_id
 from graphseam.sections import OutputConfig
 from graphseam.session import BOUNDED, REQUIRED
 from graphseam.spark_line import delta_coordinate
-from graphseam.tables import GRAPHFRAME_INPUTS, Tables, absolute
+from graphseam.tables import GRAPHFRAME_INPUTS, Tables
 
 if TYPE_CHECKING:
     from graphframes import GraphFrame

@@ -15,7 +15,9 @@ from py4j.protocol import Py4JError
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
-from graphseam.blocks.engine import Checkpoints
+from graphseam.checkpoints import Checkpoints
+from graphseam.columns import ENDS
+from graphseam.edges import both_ways, end_nodes
 from graphseam.errors import ConfigError
 from graphseam.seeds import uniform
 from graphseam.spark_line import graphframes_coordinate
@@ -57,16 +59,12 @@ def label_propagation(edges: DataFrame, seed: int, checkpoint_dir: str | None) -
     """
     from graphframes import GraphFrame
 
-    ends = edges.select(
-        F.explode(
-            F.array(F.struct("src", "dst"), F.struct(F.col("dst").alias("src"), F.col("src").alias("dst")))
-        ).alias("end")
-    )
-    listens = Window.partitionBy("end.dst").orderBy(uniform(seed, F.lit("lpa"), "end.src", "end.dst"), "end.src")
+    listens = Window.partitionBy("dst").orderBy(uniform(seed, F.lit("lpa"), *ENDS), "src")
     heard = (
-        ends.withColumn("place", F.row_number().over(listens))
+        both_ways(edges, *ENDS)
+        .withColumn("place", F.row_number().over(listens))
         .where(F.col("place") <= LPA_MOST_NEIGHBOURS)
-        .select("end.src", "end.dst")
+        .select(*ENDS)
         .persist()
     )
     vertices = heard.select(F.col("dst").alias("id")).distinct().persist()
@@ -89,8 +87,8 @@ def connected_components(edges: DataFrame, checkpoint_dir: str | None) -> Iterat
     """
     from graphframes import GraphFrame
 
-    pairs = edges.select("src", "dst").persist()
-    vertices = pairs.select(F.explode(F.array("src", "dst")).alias("id")).distinct().persist()
+    pairs = edges.select(*ENDS).persist()
+    vertices = end_nodes(pairs, "id").distinct().persist()
     with _checkpoints(edges.sparkSession, checkpoint_dir) as local, _freed(pairs, vertices) as kept:
         components = GraphFrame(vertices, pairs).connectedComponents(
             broadcastThreshold=NO_BROADCAST, max_iter=NO_LIMIT, use_local_checkpoints=local

@@ -17,6 +17,7 @@ from pathlib import Path
 import pyspark
 from rich.console import Console
 
+from graphseam.entry import one_clear_line
 from graphseam.errors import InputError
 from graphseam.spark_line import delta_coordinate, graphframes_coordinate, scala_line, spark_jars
 
@@ -141,7 +142,5 @@ def install_delta() -> None:
 
 
 if __name__ == "__main__":
-    from graphseam.entry import one_clear_line
-
     with one_clear_line():
         install_delta()

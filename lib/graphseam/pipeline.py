@@ -2,55 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from pyspark.sql import SparkSession
 
 from graphseam.config import Config, check_run_id, load_config
-from graphseam.embedding import embed
-from graphseam.embedding.gpus import has_gpus
 from graphseam.entry import job_arguments, one_clear_line
 from graphseam.errors import ConfigError
-from graphseam.evaluate import evaluate
-from graphseam.fuse import fuse
-from graphseam.gate import gate
+from graphseam.gpus import has_gpus
 from graphseam.graphframes_jvm import require_graphframes
 from graphseam.heap import heap_errors_told
-from graphseam.ingest import ingest
-from graphseam.ingest.sources import check_inputs
-from graphseam.partition import partition
-from graphseam.predict import predict_links, predict_nodes
-from graphseam.predict.similar import predict_similar
 from graphseam.progress import StepProgress
-from graphseam.publish import publish
-from graphseam.refine import refine
-from graphseam.runs import GATE, STEPS, Run, is_done, new_run_id, open_run, recorded, require_before, steps_of
+from graphseam.runs import Run, is_done, new_run_id, open_run, recorded, require_before
 from graphseam.session import build_session, size_shuffles
+from graphseam.sources import check_inputs
 from graphseam.spark_line import require_stage_resources
+from graphseam.steps import ALL_STEPS, description_of, steps_of, steps_of_job
+from graphseam.summary import print_summary
 
-ACTIONS: dict[str, Callable[[Run], dict[str, Any]]] = {
-    "ingest": ingest,
-    "partition": partition,
-    "embed": embed,
-    "fuse": fuse,
-    "refine": refine,
-    "predict_links": predict_links,
-    "predict_nodes": predict_nodes,
-    "predict_similar": predict_similar,
-    "evaluate": evaluate,
-    GATE: gate,
-    "publish": publish,
-}
+WHOLE = "pipeline: all steps in one session, from input files to the published run; without --run-id a new run is made."
 
 
 def run_step(run: Run, step: str, progress: StepProgress) -> None:
     """One step with its record in run_steps. GraphseamError where a step it reads from is missing or out of date."""
     require_before(run, step)
-    size_shuffles(run.spark, run.details("ingest").get("edges", 0))
+    size_shuffles(run.spark, run.ingested.edges if run.details("ingest") else 0)
     way_on = f"the same run id, {run.run_id}, then takes the run up again"
     with progress.step(step) as say, recorded(run, step) as details, heap_errors_told(way_on):
-        details.update(ACTIONS[step](run))
+        details.update(ALL_STEPS[step].load()(run))
         say(details)
 
 
@@ -97,10 +76,15 @@ def run_each(run: Run, steps: Sequence[str], progress: StepProgress, resume: boo
             run_step(run, step, progress)
 
 
-def submit(*steps: str) -> None:
-    """What a job does under spark-submit: read the arguments, run the steps, end with 0 or one clear line and 1."""
-    parser = job_arguments("TOML file; see conf/demo.toml")
-    parser.add_argument("--run-id", required=not _is_whole(steps), help="the run these tables belong to")
+def submit(job: str) -> None:
+    """What jobs/<job>.py does under spark-submit: read the arguments, run its steps, end with 0, or one line and 1.
+
+    job: as steps.Step names it, or "pipeline" for all steps.
+    """
+    steps = steps_of_job(job)
+    description = description_of(job) if steps else WHOLE
+    parser = job_arguments(description, "TOML file; see conf/demo.toml")
+    parser.add_argument("--run-id", required=bool(steps), help="the run these tables belong to")
     parser.add_argument(
         "--resume",
         action="store_true",
@@ -110,16 +94,9 @@ def submit(*steps: str) -> None:
     arguments = parser.parse_args()
     with one_clear_line():
         config = load_config(arguments.config, arguments.set)
-        if _is_whole(steps):
-            from graphseam.summary import print_summary
-
+        if not steps:
             print_summary(run_pipeline(config, arguments.run_id))
             return
         check_inputs(config.input)
         run = open_run(build_session(f"graphseam {steps[0]}"), config, check_run_id(arguments.run_id))
-        progress = StepProgress(total=len(steps))
-        run_each(run, steps, progress, arguments.resume)
-
-
-def _is_whole(steps: tuple[str, ...]) -> bool:
-    return set(steps) == set(STEPS)
+        run_each(run, steps, StepProgress(total=len(steps)), arguments.resume)

@@ -11,22 +11,10 @@ from typing import Any
 from pyspark import SparkContext
 from rich.console import Console
 
+from graphseam.steps import ALL_STEPS
+
 console = Console(stderr=True, highlight=False)
 LINE_EVERY_S = 30.0  # where the output is a log, a line now and then instead of a moving one
-
-TOLD = {
-    "ingest": "{nodes:,} nodes, {edges:,} edges, {rejected_total:,} rows rejected",
-    "partition": "{subgraphs:,} subgraphs in {levels} levels, {left_over_edges:,} edges left over",
-    "embed": "{vectors:,} vectors in {subgraphs:,} subgraphs",
-    "fuse": "{nodes:,} nodes in one frame",
-    "refine": "{vectors:,} vectors, blocks: {blocks:,}",
-    "predict_links": "{links:,} links",
-    "predict_nodes": "{predictions:,} labels{not_learnt}",
-    "predict_similar": "{similar:,} similar nodes",
-    "evaluate": "{metrics_total} numbers",
-    "gate": "{told}",
-    "publish": "{vectors:,} vectors published",
-}
 
 
 class StepProgress:
@@ -50,23 +38,9 @@ class StepProgress:
         label, started = f"[{self.place}/{self.total}] {step:<14}", time.monotonic()
         with _watched(label, started):
             yield told.append
-        line = f"{label}{time.monotonic() - started:6.1f} s  {_sentence(step, told)}"
+        sentence = ALL_STEPS[step].tells(told[-1]) if told else ""
+        line = f"{label}{time.monotonic() - started:6.1f} s  {sentence}"
         console.print(line, markup=False, soft_wrap=True)  # a scheduler's log is searched by the line
-
-
-def _sentence(step: str, told: list[dict[str, Any]]) -> str:
-    if not told:
-        return ""
-    details = dict(told[-1])
-    details["rejected_total"] = sum(details.get("rejected", {}).values())
-    details["metrics_total"] = len(details.get("metrics", {}))
-    details["not_learnt"] = "".join(
-        f"; {details['labels'][status]:,} of {sum(details['labels'].values()):,} classes {status}: {', '.join(names)}"
-        + (", ..." if len(names) < details["labels"][status] else "")
-        for status, names in details.get("such_as", {}).items()
-        if names
-    )
-    return TOLD[step].format(**details)
 
 
 @contextmanager

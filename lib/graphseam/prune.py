@@ -13,12 +13,13 @@ from pyspark.sql import functions as F
 
 from graphseam import folders
 from graphseam.config import load_config
-from graphseam.embedding import BORDER
 from graphseam.entry import job_arguments, one_clear_line
 from graphseam.errors import RunError
-from graphseam.sections import PruneConfig
+from graphseam.files import absolute
+from graphseam.schemas import table_names
+from graphseam.sections import BORDER, PruneConfig
 from graphseam.session import build_session, size_shuffles
-from graphseam.tables import GRAPHFRAME_INPUTS, Tables, absolute, table_names
+from graphseam.tables import GRAPHFRAME_INPUTS, Tables
 
 # Readers forget a run the moment it leaves `runs`; `run_steps` goes last, so that a prune that was stopped finds the
 # rest of its runs the next time.
@@ -128,7 +129,7 @@ def tell(runs: Runs, dry_run: bool) -> list[str]:
 
 def submit_prune() -> None:
     """The job under spark-submit: read the arguments, prune, end with 0 or one clear line and 1."""
-    parser = job_arguments("TOML file of the runs: its [output], and [prune]")
+    parser = job_arguments("prune: remove old runs.", "TOML file of the runs: its [output], and [prune]")
     parser.add_argument("--dry-run", action="store_true", help="tell what would be removed, and change nothing")
     arguments = parser.parse_args()
     with one_clear_line():

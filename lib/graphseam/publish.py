@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from graphseam.errors import RunError
-
-if TYPE_CHECKING:
-    from graphseam.runs import Run
+from graphseam.runs import Run, input_fingerprint, versions
+from graphseam.steps import step_fingerprint
 
 
 def publish(run: Run) -> dict[str, Any]:
@@ -17,15 +16,13 @@ def publish(run: Run) -> dict[str, Any]:
 
     Errors: RunError where a node has no vector or more than one.
     """
-    from graphseam.runs import input_fingerprint, step_fingerprint, versions
-
-    ingested = run.details("ingest")
+    ingested = run.ingested
     vectors = run.tables.read("embeddings")
     num_vectors, num_nodes = vectors.count(), vectors.select("node_id").distinct().count()
-    if not num_vectors == num_nodes == ingested["nodes"]:
+    if not num_vectors == num_nodes == ingested.nodes:
         raise RunError(
             f"run {run.run_id!r} has {num_vectors:,} vectors of {num_nodes:,} nodes for "
-            f"{ingested['nodes']:,} nodes; run jobs/refine.py again"
+            f"{ingested.nodes:,} nodes; run jobs/refine.py again"
         )
     durations = {record["step"]: round(record["seconds"], 3) for record in run.records}
     run.tables.write_rows(
@@ -38,10 +35,11 @@ def publish(run: Run) -> dict[str, Any]:
                 "config": run.config.to_json(),
                 "config_fingerprint": step_fingerprint(run.config, "publish"),
                 "input_fingerprint": input_fingerprint(run.config),
-                "id_type": ingested["id_type"],
-                "num_nodes": ingested["nodes"],
-                "num_edges": ingested["edges"],
+                "id_type": ingested.id_type,
+                "num_nodes": ingested.nodes,
+                "num_edges": ingested.edges,
                 "dim": run.config.embed.dim,
+                "view_widths": run.details("refine").get("view_widths"),
                 "durations": json.dumps(durations),
                 "versions": json.dumps(versions(run.spark)),
             }

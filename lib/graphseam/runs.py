@@ -2,52 +2,29 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import platform
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
-import psutil
 from pyspark.sql import SparkSession
 
-from graphseam import __version__
 from graphseam.config import Config
 from graphseam.errors import RunError
-from graphseam.ingest.sources import inputs, is_remote, local_files, local_path
+from graphseam.files import is_remote, local_files
+from graphseam.ingested import Ingested
+from graphseam.measure import peak_memory
 from graphseam.session import MANY_TASKS, in_one_process, memory_of_a_task
+from graphseam.sources import inputs
+from graphseam.steps import ALL_STEPS, GATE, step_fingerprint
 from graphseam.tables import Tables
-
-NEW_HIGH = 1.01  # how far above the highest so far memory has to rise to be measured closely
-
-# The steps in order; each lists what its result hangs on, over what the steps it follows hang on.
-STEPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    # step: (sections of the configuration, steps it reads from)
-    "ingest": (
-        ("input", "run.seed", "evaluate.holdout", "evaluate.held_out", "evaluate.max_pairs", "evaluate.max_ranked"),
-        (),
-    ),
-    "partition": (("partition",), ("ingest",)),
-    "embed": (("embed",), ("partition",)),
-    "fuse": (("fuse",), ("embed",)),
-    "refine": (("refine",), ("fuse",)),
-    "predict_links": (("predict.links",), ("refine",)),
-    "predict_nodes": (("predict.nodes",), ("refine",)),
-    "predict_similar": (("predict.similar",), ("refine",)),
-    "evaluate": (("evaluate",), ("predict_links", "predict_nodes")),
-    "publish": ((), ("evaluate", "predict_similar")),
-}
-# A check between evaluate and publish: part of a run where it is configured, and no result hangs on it.
-GATE = "gate"
-ALL_STEPS = {**STEPS, GATE: ((GATE,), ("evaluate",))}
+from graphseam.version import __version__
 
 
 @dataclass(frozen=True)
@@ -86,6 +63,14 @@ class Run:
         record = self.newest(step)
         return json.loads(record["details"]) if record else {}
 
+    @property
+    def ingested(self) -> Ingested:
+        """What ingest found. RunError where it has not been run."""
+        details = self.details("ingest")
+        if not details:
+            raise RunError(f"run {self.run_id!r} has not been ingested yet; run jobs/ingest.py first")
+        return Ingested.of(details)
+
 
 def new_run_id() -> str:
     return datetime.now(timezone.utc).strftime("run-%Y%m%d-%H%M%S-%f")[:-3]
@@ -109,30 +94,6 @@ def open_run(spark: SparkSession, config: Config, run_id: str) -> Run:
     return run
 
 
-def steps_of(config: Config) -> list[str]:
-    """The steps of a whole run in order: all that make it, with the gate before publish where it can stop a run."""
-    made = list(STEPS)
-    return [*made[:-1], GATE, made[-1]] if config.gate.max_drop < 1 else made
-
-
-def step_fingerprint(config: Config, step: str) -> str:
-    """Hash of every setting the step's result hangs on, its own and those of the steps before it."""
-    tree = dataclasses.asdict(config)
-    sections: set[str] = set()
-    pending = [step]
-    while pending:
-        keys, before = ALL_STEPS[pending.pop()]
-        sections.update(keys)
-        pending.extend(before)
-    chosen = {}
-    for key in sorted(sections):
-        value: Any = tree
-        for part in key.split("."):
-            value = value[part]
-        chosen[key] = value
-    return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16]
-
-
 def input_fingerprint(config: Config) -> str:
     """Hash of the names, sizes and times of the local input files; of the addresses alone where they are remote."""
     found: list[object] = []
@@ -152,7 +113,7 @@ def is_current(run: Run, step: str) -> bool:
     record = run.newest(step)
     if record is None or record["config_fingerprint"] != step_fingerprint(run.config, step):
         return False
-    _, before = ALL_STEPS[step]
+    before = ALL_STEPS[step].after
     return all(is_current(run, earlier) and _started(run, earlier) <= record["started_at"] for earlier in before)
 
 
@@ -169,17 +130,16 @@ def _started(run: Run, step: str) -> datetime:
 
 def require_before(run: Run, step: str) -> None:
     """RunError unless the steps that `step` reads from are done with this configuration."""
-    for earlier in ALL_STEPS[step][1]:
+    for earlier in ALL_STEPS[step].after:
         if not is_current(run, earlier):
             why = (
                 "has not been run"
                 if run.newest(earlier) is None
                 else "was run with other settings or before a step it reads from was repeated"
             )
-            job = earlier.split("_")[0]
             raise RunError(
                 f"step {step!r} of run {run.run_id!r} cannot start: step {earlier!r} {why}; "
-                f"run jobs/{job}.py with the same --config, --set and --run-id first"
+                f"run jobs/{ALL_STEPS[earlier].job}.py with the same --config, --set and --run-id first"
             )
 
 
@@ -227,47 +187,6 @@ def _note(
     run.tables.append_rows("run_steps", [record])
 
 
-@contextmanager
-def peak_memory(interval_s: float = 0.5) -> Iterator[list[float]]:
-    """Watch the resident memory of this process and its children (JVM, Python workers); yields [peak in MB].
-
-    On a cluster that is the driver's side only. Pages that processes share are divided among them where the system
-    tells (Linux), else counted once each. That division walks every page, a tenth of a second for a JVM, so it is
-    asked for only when the processes hold more in all than ever before.
-    """
-    peak, highest, done = [0.0], [0], threading.Event()
-
-    def total(size: Callable[[psutil.Process], int]) -> int:
-        held = 0
-        for process in (me, *me.children(recursive=True)):
-            with suppress(psutil.Error):  # it ended between being listed and being asked
-                held += size(process)
-        return held
-
-    def look() -> None:
-        resident = total(lambda process: process.memory_info().rss)
-        if resident > NEW_HIGH * highest[0]:
-            highest[0] = resident
-            shared_out = total(
-                lambda process: getattr(process.memory_full_info(), "pss", 0) or process.memory_info().rss
-            )
-            peak[0] = max(peak[0], shared_out / 2**20)
-
-    def watch() -> None:
-        while not done.wait(interval_s):
-            look()
-
-    me = psutil.Process()
-    watcher = threading.Thread(target=watch, daemon=True)
-    look()
-    watcher.start()
-    try:
-        yield peak
-    finally:
-        done.set()
-        watcher.join()
-
-
 def versions(spark: SparkSession) -> dict[str, str]:
     """graphseam and everything a result can hang on."""
     found = {"graphseam": __version__, "python": platform.python_version(), "spark": spark.version}
@@ -277,8 +196,3 @@ def versions(spark: SparkSession) -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def has_table(root: str, name: str = "runs") -> bool:
-    """Whether a directory holds that table; true for an address that only Spark can look at."""
-    return is_remote(root) or Path(local_path(root), name, "_delta_log").is_dir()

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyspark
+from pyspark.resource import ResourceProfile
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
@@ -22,9 +23,6 @@ from pyspark.storagelevel import StorageLevel
 
 from graphseam.arrow import groups_of
 from graphseam.errors import ConfigError
-
-if TYPE_CHECKING:
-    from pyspark.resource import ResourceProfile
 
 SPARK_LINE = ".".join(pyspark.__version__.split(".")[:2])
 IS_SPARK_3 = SPARK_LINE.startswith("3.")

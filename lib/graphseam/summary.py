@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from graphseam.partition.report import print_levels
-from graphseam.runs import ALL_STEPS, Run
-from graphseam.tables import PUBLIC_TABLES, view_names
+from graphseam.runs import Run
+from graphseam.schemas import public_names, view_names
+from graphseam.steps import ALL_STEPS
 
 NUM_EXAMPLES = 5
 LINK_MEASURES = {"auc": "AUC", "ap": "AP", "mrr_of_101": "MRR", "hits@10_of_101": "Hits@10"}
@@ -34,34 +35,34 @@ def print_summary(run: Run, console: Console | None = None) -> None:
 
 
 def _print_graph(run: Run, console: Console) -> None:
-    told = run.details("ingest")
+    told = run.ingested
     kind = "directed" if run.config.input.directed else "undirected"
     weights = "weighted" if run.config.input.weight else "unweighted"
-    num_edges = told["edges"] + told["holdout_edges"]
+    num_edges = told.edges + told.holdout_edges
     console.print(
-        f"[bold]Graph[/bold]  {told['nodes']:,} nodes, {num_edges:,} edges, {kind}, {weights}, "
-        f"{told['id_type']} ids; from {told['rows']:,} rows"
+        f"[bold]Graph[/bold]  {told.nodes:,} nodes, {num_edges:,} edges, {kind}, {weights}, "
+        f"{told.id_type} ids; from {told.rows:,} rows"
     )
-    console.print(f"       {told['loops']:,} loops and {told['twins']:,} twins merged", end="")
+    console.print(f"       {told.loops:,} loops and {told.duplicate_edges:,} duplicate edges merged", end="")
     if run.config.holds_out:
         console.print(
-            f"; {told['holdout_edges']:,} edges ({_share(told['holdout_edges'], num_edges)}) held out before "
+            f"; {told.holdout_edges:,} edges ({_share(told.holdout_edges, num_edges)}) held out before "
             "anything saw them"
         )
-        if told.get("nodes_held_out"):
-            console.print(f"       {told['nodes_held_out']:,} nodes have held-out edges only, and so a zero vector")
+        if told.nodes_held_out:
+            console.print(f"       {told.nodes_held_out:,} nodes have held-out edges only, and so a zero vector")
     else:
         console.print("; every edge is embedded, none held out, so there are no link metrics")
-    if told["rejected"]:
+    if told.rejected:
         reasons = ", ".join(
             f"{count:,} {reason}"
-            for reason, count in sorted(told["rejected"].items(), key=lambda item: (-item[1], item[0]))
+            for reason, count in sorted(told.rejected.items(), key=lambda item: (-item[1], item[0]))
         )
-        console.print(f"       [yellow]{sum(told['rejected'].values()):,} rows rejected[/yellow]: {reasons}")
-    if "label_rows" in told:
-        strangers = told["labels_of_unknown_nodes"]
+        console.print(f"       [yellow]{sum(told.rejected.values()):,} rows rejected[/yellow]: {reasons}")
+    if told.label_rows is not None:
+        strangers = told.labels_of_unknown_nodes
         console.print(
-            f"       {told['labelled_nodes']:,} nodes with labels of {told['label_classes']:,} classes"
+            f"       {told.labelled_nodes:,} nodes with labels of {told.label_classes:,} classes"
             + (f"; {strangers:,} labels of nodes that are not in the graph left out" if strangers else "")
         )
 
@@ -195,7 +196,7 @@ def _print_calibration(run: Run, console: Console) -> None:
 
 def _print_places(run: Run, console: Console) -> None:
     output = run.config.output
-    console.print(f"[bold]Tables[/bold]  {output.root or output.catalog}: {', '.join(PUBLIC_TABLES)}", soft_wrap=True)
+    console.print(f"[bold]Tables[/bold]  {output.root or output.catalog}: {', '.join(public_names())}", soft_wrap=True)
     console.print(f"[bold]Views[/bold]   {', '.join(view_names())} (the newest published run)", soft_wrap=True)
     if output.root:
         console.print("[bold]Try[/bold]", soft_wrap=True)

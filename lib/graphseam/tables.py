@@ -3,81 +3,29 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
-from functools import cache
-from importlib.resources import files
-from pathlib import Path
 from string import Template
 from typing import Any
 
 import pyarrow as pa
-from pyspark.sql import DataFrame, Observation, Row, SparkSession
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, DataFrameWriter, Observation, Row, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
 from graphseam.errors import RunError, nearest
+from graphseam.files import absolute
+from graphseam.schemas import columns_ddl, create_statement, sql_of, table_names, view_names
 from graphseam.sections import OutputConfig, check_run_id
 
-if sys.version_info >= (3, 11):
-    from importlib.resources.abc import Traversable
-else:
-    from importlib.abc import Traversable
-
-PUBLIC_TABLES = (
-    "nodes",
-    "embeddings",
-    "link_predictions",
-    "node_predictions",
-    "label_quality",
-    "similar_nodes",
-    "placed_nodes",
-    "placed_links",
-    "placed_labels",
-    "metrics",
-    "reliability",
-    "runs",
-    "rejected_rows",
-    "partition_levels",
-    "subgraph_stats",
-    "alignments",
-    "run_steps",
-    "gate_checks",
-)
 GRAPHFRAME_INPUTS = "_graphframe"  # in output.root: a copy of the graph for each run that `graphseam.embed` made
 # A float32 vector neither repeats nor compresses: a dictionary would only cost time and memory.
 WRITE_OPTIONS = {"parquet.enable.dictionary": "false", "compression": "snappy"}
 
 
-def schema_dir() -> Traversable:
-    """Where the SQL files are: inside a wheel, installed or given to spark-submit, or beside `lib/` in a checkout."""
-    packaged = files("graphseam") / "_schemas"
-    return packaged if packaged.is_dir() else Path(__file__).resolve().parents[2] / "schemas"
-
-
-@cache
-def table_names() -> tuple[str, ...]:
-    return _sql_files(schema_dir())
-
-
-@cache
-def view_names() -> tuple[str, ...]:
-    return _sql_files(schema_dir() / "views")
-
-
-def _sql_files(folder: Traversable) -> tuple[str, ...]:
-    return tuple(sorted(entry.name.removesuffix(".sql") for entry in folder.iterdir() if entry.name.endswith(".sql")))
-
-
 def quoted(catalog: str) -> str:
     return ".".join(f"`{part}`" for part in catalog.split("."))
-
-
-def absolute(root: str) -> str:
-    """The root as Spark takes it wherever a process stands: an address as it is, a directory from /."""
-    root = root.rstrip("/")
-    return root if re.match(r"^[a-z][a-z0-9+.-]*:/", root, re.IGNORECASE) else str(Path(root).resolve())
 
 
 def identifier_of(output: OutputConfig, name: str) -> str:
@@ -91,8 +39,13 @@ def view_selects(output: OutputConfig) -> Iterator[tuple[str, str]]:
     """(name, SELECT) of each view, over the tables of an output."""
     names = {name: identifier_of(output, name) for name in table_names()}
     for view in view_names():
-        statement = schema_dir().joinpath("views", f"{view}.sql").read_text(encoding="utf-8")
-        yield view, Template(statement).substitute(names)
+        yield view, Template(sql_of(view)).substitute(names)
+
+
+def _missing_columns(name: str, rows: DataFrame) -> list[str]:
+    """Columns in SQL that the table's file has and its rows have not."""
+    there = {column.lower() for column in rows.columns}
+    return [ddl for column, ddl in columns_ddl(name).items() if column.lower() not in there]
 
 
 class Tables:
@@ -118,14 +71,35 @@ class Tables:
         return f"{self.output.catalog}.{name}" if self.output.catalog else f"{self.output.root.rstrip('/')}/{name}"
 
     def ensure(self, name: str) -> None:
-        """Create the table from its SQL file where it does not exist yet."""
-        if name in self._ensured:
-            return
-        self._ensured.add(name)
-        if self.output.catalog and len(self._ensured) == 1:
+        """Create the table from its SQL file where it does not exist yet, and add the columns that it lacks."""
+        if name not in self._ensured:
+            self._opened(name)
+
+    def all_runs(self, name: str) -> DataFrame:
+        """The whole table, created empty where it does not exist."""
+        return self.spark.table(self.identifier(name)) if name in self._ensured else self._opened(name)
+
+    def _opened(self, name: str) -> DataFrame:
+        """The table for the first time: there, and with every column that its file has.
+
+        A column that an earlier version's table lacks is added: its old rows get NULL there. Cost: no file of data is
+        read or written, and nothing but the statement that creates the table where nothing is missing.
+        """
+        if self.output.catalog and not self._ensured:
             self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {quoted(self.output.catalog)}")
-        statement = schema_dir().joinpath(f"{name}.sql").read_text(encoding="utf-8")
-        self.spark.sql(Template(statement).substitute(table=self.identifier(name)))
+        identifier = self.identifier(name)
+        self.spark.sql(create_statement(name, identifier))
+        self._ensured.add(name)
+        rows = self.spark.table(identifier)
+        missing = _missing_columns(name, rows)
+        if not missing:
+            return rows
+        try:
+            self.spark.sql(f"ALTER TABLE {identifier} ADD COLUMNS ({', '.join(missing)})")
+        except PySparkException:  # another job may have added them in the same moment
+            if _missing_columns(name, self.spark.table(identifier)):
+                raise
+        return self.spark.table(identifier)
 
     def exists(self, name: str) -> bool:
         if self.output.catalog:
@@ -134,15 +108,21 @@ class Tables:
 
         return DeltaTable.isDeltaTable(self.spark, f"{absolute(self.output.root)}/{name}")
 
-    def all_runs(self, name: str) -> DataFrame:
-        """The whole table, created empty where it does not exist."""
-        self.ensure(name)
-        return self.spark.table(self.identifier(name))
-
     def published(self, *columns: str) -> list[Row]:
         """run_id and the named columns of `runs`, the newest first: one row a published run, held by the driver."""
         newest_first = self.all_runs("runs").sort(F.desc("published_at"), F.desc("run_id"))
         return newest_first.select("run_id", *columns).collect()
+
+    def published_run(self, run_id: str | None) -> tuple[str, str]:
+        """(run_id, id_type) of the run asked for, or of the newest. RunError where there is none, or not that one."""
+        known = self.published("id_type")
+        if not known:
+            raise RunError(f"no run is published under {self.output.root!r} yet")
+        chosen = known[0] if run_id is None else next((row for row in known if row["run_id"] == run_id), None)
+        if chosen is None:
+            names = [row["run_id"] for row in known]
+            raise RunError(f"there is no published run {run_id!r}.{nearest(str(run_id), names)}")
+        return chosen["run_id"], chosen["id_type"]
 
     def read(self, name: str, level: int | None = None) -> DataFrame:
         """This run's rows, or those of one level, without the run_id."""
@@ -190,11 +170,15 @@ class Tables:
         writer = (
             writer.mode("append") if replaced is None else writer.mode("overwrite").option("replaceWhere", replaced)
         )
+        self._commit(name, writer)
+        return int(counted.get["rows"])
+
+    def _commit(self, name: str, writer: DataFrameWriter) -> None:
+        """Write to the table, wherever it is."""
         if self.output.catalog:
             writer.saveAsTable(self.identifier(name))
         else:
             writer.save(f"{absolute(self.output.root)}/{name}")
-        return int(counted.get["rows"])
 
     def _holds_nothing(self, name: str, predicate: str) -> bool:
         """Whether the table has no row of this run (and level); a run that is new knows without looking."""
@@ -214,11 +198,7 @@ class Tables:
         """Add a few rows to this run's, keeping those that are there (the log of steps)."""
         schema = self.all_runs(name).schema
         values = [tuple({**row, "run_id": self.run_id}[field.name] for field in schema.fields) for row in rows]
-        writer = self.spark.createDataFrame(values, schema).coalesce(1).write.format("delta").mode("append")
-        if self.output.catalog:
-            writer.saveAsTable(self.identifier(name))
-        else:
-            writer.save(f"{absolute(self.output.root)}/{name}")
+        self._commit(name, self.spark.createDataFrame(values, schema).coalesce(1).write.format("delta").mode("append"))
 
     def drop_run(self, name: str) -> None:
         """Remove this run's rows of the table, where it exists."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from graphseam.runs import has_table
+from graphseam.files import has_table
+from graphseam.schemas import table_names
 from graphseam.sections import OutputConfig
-from graphseam.tables import identifier_of, table_names, view_selects
+from graphseam.tables import identifier_of, view_selects
 
 
 def view_statements(root: str) -> list[str]:

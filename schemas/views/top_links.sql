@@ -1,4 +1,5 @@
 -- one row a predicted pair of the newest published run, edges held out left aside; a pair that both nodes predict stands once
+-- 'graphseam.ids' = 'src, dst'
 SELECT src, dst, probability, score, cosine, num_paths, rank, run_id
 FROM (
   SELECT *, row_number() OVER (

@@ -22,8 +22,8 @@ import numpy as np
 import pyarrow.parquet as pq
 from references import references
 
-from graphseam.embedding import EMBEDDERS
 from graphseam.graph import Graph
+from graphseam.methods import EMBEDDERS
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 

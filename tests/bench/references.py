@@ -19,8 +19,8 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.linalg import eigsh
 
-from graphseam.embedding import EMBEDDERS
 from graphseam.graph import Graph
+from graphseam.methods import EMBEDDERS
 
 LOADED = """
 import sys, time, numpy as np, scipy.sparse as sp

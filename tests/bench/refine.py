@@ -32,7 +32,7 @@ from conftest import SHARED, make_config, run_steps
 from graphseam.arrow import vector_column
 from graphseam.blocks.stages import SparkStages
 from graphseam.refine import refine
-from graphseam.refine.layout import plan_blocks
+from graphseam.refine.block_plan import plan_blocks
 from graphseam.refine.steps import _noise
 from graphseam.session import build_session, size_shuffles
 

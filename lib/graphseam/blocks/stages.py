@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 from graphseam.spark_line import map_groups
 
 MOST_SUMS = 64  # arrays that the driver adds up itself
-TASKS_A_CORE = 2  # several small blocks share a task: a task costs more than a small block
+TASKS_PER_CORE = 2  # several small blocks share a task: a task costs more than a small block
 SUMS = "block INT, sums BINARY"
 ARROW_SUMS = pa.schema([("block", pa.int32()), ("sums", pa.binary())])
 
@@ -30,7 +30,7 @@ class SparkStages:
 
     def __init__(self, spark: SparkSession, num_blocks: int) -> None:
         self.num_blocks, self._spark = num_blocks, spark
-        self.num_tasks = max(1, min(num_blocks, TASKS_A_CORE * spark.sparkContext.defaultParallelism))
+        self.num_tasks = max(1, min(num_blocks, TASKS_PER_CORE * spark.sparkContext.defaultParallelism))
 
     def run(self, step: Step) -> np.ndarray:
         """Call `step(block)` for every block; returns the sum of what it returned, float64, in the blocks' order.

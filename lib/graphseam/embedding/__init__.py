@@ -5,44 +5,29 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from graphseam.embedding.executor import Embedder, Stage, embed_subgraphs
-from graphseam.embedding.fastrp import FastrpEmbedder
-from graphseam.embedding.gpus import gpu_shares, has_gpus, task_profile
-from graphseam.embedding.line import LineEmbedder
 from graphseam.embedding.memory import Limit, check_memory, gpu_bytes, gpu_limit, task_limit
-from graphseam.embedding.netmf import NetmfEmbedder
-from graphseam.embedding.node2vec import DeepWalkEmbedder, Node2vecEmbedder
-from graphseam.embedding.prone import ProneEmbedder
 from graphseam.errors import RunError
 from graphseam.gathered import gathered
+from graphseam.gpus import gpu_shares, has_gpus, task_profile
+from graphseam.methods import EMBEDDERS
+from graphseam.runs import Run
+from graphseam.sections import BORDER, NO_START, EmbedConfig
 from graphseam.session import MANY_TASKS, cores_of_a_task
-
-if TYPE_CHECKING:
-    from graphseam.runs import Run
-    from graphseam.sections import EmbedConfig
-
-EMBEDDERS: dict[str, Any] = {
-    "prone": ProneEmbedder,
-    "netmf": NetmfEmbedder,
-    "deepwalk": DeepWalkEmbedder,
-    "node2vec": Node2vecEmbedder,
-    "line": LineEmbedder,
-    "fastrp": FastrpEmbedder,
-}
-BORDER, NO_START = "border", ""
 
 
 def build_embedder(settings: EmbedConfig) -> Embedder:
-    """The embedder of `embed.method`, with those of the section's settings that it has."""
-    kind = EMBEDDERS[settings.method]
+    """The embedder of `embed.method`, with those of the section's settings that it has, and its own."""
+    kind = EMBEDDERS[settings.method].load()
     wanted = {option.name for option in dataclasses.fields(kind)}
     given = dataclasses.asdict(settings)
-    return kind(**{name: given[name] for name in wanted & set(given)})
+    embedder: Embedder = kind(**{name: given[name] for name in wanted & set(given)}, **settings.own_options)
+    return embedder
 
 
 def embed(run: Run) -> dict[str, Any]:

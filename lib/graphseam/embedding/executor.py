@@ -7,37 +7,28 @@ import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from typing import Any, ClassVar, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark import TaskContext
 from pyspark.resource import ResourceProfile
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from graphseam.arrow import groups_of, slices, vector_column, vector_matrix
+from graphseam.columns import EDGE
+from graphseam.embedding.embedder import Embedder
 from graphseam.embedding.memory import PeakMemory, gpu_bytes, gpu_peak_bytes, subgraph_bytes, watch_gpu
 from graphseam.errors import EmbeddingError
 from graphseam.graph import Graph
 from graphseam.seeds import derive_seed
 from graphseam.session import empty_list
 from graphseam.spark_line import map_in_arrow, repartition_by_number
+from graphseam.task import limit_threads, task_device, task_gpus
 
-COLUMNS = ["level", "subgraph_id", "src", "dst", "weight"]
-
-
-class Embedder(Protocol):
-    """Embeds a graph in one task's memory; algorithms know nothing of Spark. docs/embedders.md shows a whole one."""
-
-    dim: int
-    warm: ClassVar[bool]  # whether `start` is used
-
-    def embed(self, graph: Graph, seed: int, device: str, start: np.ndarray | None = None) -> np.ndarray: ...
-
-    def predict_bytes(self, num_nodes: int, num_edges: int) -> int: ...
+COLUMNS = ("level", "subgraph_id", *EDGE)
 
 
 @dataclass(frozen=True)
@@ -60,34 +51,6 @@ class Stage:
     on_cpu: bool = False
     profile: ResourceProfile | None = None
     gathered: Any = field(default=None, compare=False)
-
-
-def task_device() -> str:
-    """'cuda:<address>' of the GPU that Spark assigned to this task, 'cpu' where it assigned none.
-
-    Workers are reused between GPUs and see all of them, so the address is asked for in every task. Where the cluster
-    manager has narrowed CUDA_VISIBLE_DEVICES to the executor's own devices, they are numbered from 0.
-    """
-    addresses = task_gpus()
-    if not addresses:
-        return "cpu"
-    return "cuda:0" if os.environ.get("CUDA_VISIBLE_DEVICES") else f"cuda:{addresses[0]}"
-
-
-def task_gpus() -> list[str]:
-    """The addresses of the GPUs that Spark assigned to this task."""
-    context = TaskContext.get()
-    gpus = context.resources().get("gpu") if context is not None else None
-    return [] if gpus is None else list(gpus.addresses)
-
-
-def limit_threads(threads: int) -> None:
-    """Let torch and BLAS use this many threads: the task's share of the cores, no more."""
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    torch.set_num_threads(threads)
-    threadpool_limits(threads)
 
 
 def embed_subgraphs(subgraph_edges: DataFrame, stage: Stage, starts: DataFrame | None = None) -> DataFrame:

@@ -24,14 +24,12 @@ class FastrpEmbedder:
     weights: tuple[float, ...] = (1.0, 1.0, 7.81, 45.28)  # of the first power of the walk, the second, ...
     degree_power: float = -0.628  # what a node's degree scales its random row by
 
-    warm = False
-
     def embed(self, graph: Graph, seed: int, device: str, start: np.ndarray | None = None) -> np.ndarray:
         """float32[n, dim]; a node without edges gets a zero row. Deterministic on a CPU. `start` is not used."""
         import torch
         from sklearn.random_projection import SparseRandomProjection
 
-        from graphseam.embedding import linalg
+        from graphseam import linalg
 
         if graph.num_edges == 0:
             return np.zeros((graph.num_nodes, self.dim), np.float32)

@@ -15,6 +15,7 @@ from graphseam.embedding.sampling import alias_table, draw, generator
 from graphseam.embedding.skipgram import train_pair, visits_of
 from graphseam.embedding.start import random_start
 from graphseam.graph import Graph
+from graphseam.vectors import unit_rows
 
 if TYPE_CHECKING:
     import torch
@@ -37,8 +38,6 @@ class LineEmbedder:
     alpha: float = 0.025  # learning rate, falling in a straight line
     power: float = 0.75  # of the degree a negative is drawn by
 
-    warm = True
-
     def embed(self, graph: Graph, seed: int, device: str, start: np.ndarray | None = None) -> np.ndarray:
         """float32[n, dim]; a node without edges gets a zero row. Deterministic on a CPU."""
         half = self.dim - self.dim // 2
@@ -49,7 +48,7 @@ class LineEmbedder:
             if arcs.nnz:
                 train = self._train_on_cpu if device == "cpu" else self.train_in_batches
                 vectors = train(arcs, vectors, order, seed + order, device)
-            parts.append(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12))
+            parts.append(unit_rows(vectors))
         joined = np.concatenate(parts, axis=1)
         joined[graph.degrees == 0] = 0
         return joined

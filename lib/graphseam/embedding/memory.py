@@ -9,17 +9,15 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import psutil
 import pyarrow as pa
 
+from graphseam.embedding.embedder import Embedder
 from graphseam.errors import MemoryBudgetError
 from graphseam.graph import Graph
-
-if TYPE_CHECKING:
-    from graphseam.embedding.executor import Embedder
 
 ARROW_BYTES_AN_EDGE = 80  # five columns as Spark's batches hold them, and once more as they are put together
 BUILD_BYTES_AN_EDGE = 130  # while rows become a matrix: ids, their order, both ends' places, the matrix each way

@@ -27,13 +27,11 @@ class NetmfEmbedder:
     negatives: float = 1.0
     svd_rounds: int = 8  # power iterations of the factorisation; the spectrum falls slowly
 
-    warm = True
-
     def embed(self, graph: Graph, seed: int, device: str, start: np.ndarray | None = None) -> np.ndarray:
         """float32[n, dim], left singular vectors times the root of their values; a node without edges gets zeros."""
         import torch
 
-        from graphseam.embedding import linalg
+        from graphseam import linalg
 
         if graph.num_edges == 0:
             return np.zeros((graph.num_nodes, self.dim), np.float32)
@@ -53,7 +51,7 @@ class NetmfEmbedder:
         """
         import torch
 
-        from graphseam.embedding import linalg
+        from graphseam import linalg
 
         degrees, place = graph.degrees, torch.device(device)
         inverse = np.where(degrees > 0, 1 / np.maximum(degrees, 1e-300), 0)

@@ -27,8 +27,10 @@ class DeepWalkEmbedder:
     num_walks: int = 10
     walk_length: int = 80
     window: int = 10
-
-    warm = True
+    negatives: int = 5
+    alpha: float = 0.025  # learning rate, falling in a straight line
+    power: float = 0.75  # of the visits that a negative is drawn by
+    subsample: float = 1e-3  # a node with a larger share of all visits is now and then left out of a walk
 
     @property
     def bias(self) -> tuple[float, float]:
@@ -48,7 +50,9 @@ class DeepWalkEmbedder:
 
     @property
     def settings(self) -> SkipGram:
-        return SkipGram(self.num_walks, self.walk_length, self.window)
+        return SkipGram(
+            self.num_walks, self.walk_length, self.window, self.negatives, self.alpha, self.power, self.subsample
+        )
 
     def _train_on_cpu(
         self, walks: WalkGraph, visits: np.ndarray, vectors: np.ndarray, seed: int, device: str

@@ -30,13 +30,11 @@ class ProneEmbedder:
     power: float = 0.75  # of the context distribution for negative samples
     svd_rounds: int = 5  # power iterations of the randomised SVD; 2 cost 1 to 2 points of F1 on wikipedia_pos
 
-    warm = True
-
     def embed(self, graph: Graph, seed: int, device: str, start: np.ndarray | None = None) -> np.ndarray:
         """float32[n, dim], rows of length 1; a node without edges gets a zero row. Deterministic on a CPU."""
         import torch  # takes seconds to import, and the driver never needs it
 
-        from graphseam.embedding import linalg
+        from graphseam import linalg
 
         if graph.num_edges == 0:
             return np.zeros((graph.num_nodes, self.dim), np.float32)
@@ -59,7 +57,7 @@ class ProneEmbedder:
 
     def _propagate(self, graph: Graph, start: torch.Tensor) -> torch.Tensor:
         """The Chebyshev expansion of a Gaussian band-pass filter of the graph's Laplacian, applied to `start`."""
-        from graphseam.embedding import linalg
+        from graphseam import linalg
 
         loops = graph.adjacency + sp.identity(graph.num_nodes, format="csr")
         walk = sp.diags(1.0 / np.asarray(loops.sum(axis=1)).ravel()) @ loops

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 
-from graphseam.evaluate.pairs import HARD, POSITIVE, RANKED_AMONG, RANKING, UNIFORM
+from graphseam.pairs import HARD, POSITIVE, RANKED_AMONG, RANKING, UNIFORM
 from graphseam.session import in_one_task
 
 METRIC_SCHEMA = (

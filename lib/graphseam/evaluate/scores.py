@@ -8,8 +8,10 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from graphseam.arrow import vector_matrix
+from graphseam.columns import ENDS
 from graphseam.session import columns_of
 from graphseam.spark_line import map_group_pairs
+from graphseam.vectors import unit_rows
 
 SCORES = "cosine DOUBLE, dot_product DOUBLE"
 BLOCK_BYTES = 128 << 20  # of float32 vectors that a task of the scores holds
@@ -29,7 +31,7 @@ def score_pairs(pairs: DataFrame, embeddings: DataFrame, num_blocks: int) -> Dat
     Cost: one join of the embeddings with the ends, one shuffle of the pairs. Memory: the vectors of one block a task.
     """
     placed = pairs.withColumn("block", F.pmod(F.xxhash64("src"), F.lit(num_blocks)))
-    ends = placed.select(F.col("block").alias("asked_by"), F.explode(F.array("src", "dst")).alias("node_id")).distinct()
+    ends = placed.select(F.col("block").alias("asked_by"), F.explode(F.array(*ENDS)).alias("node_id")).distinct()
     vectors = embeddings.select("node_id", "vector").join(ends, on="node_id", how="inner")
     return map_group_pairs(placed, vectors, ("block", "asked_by"), _score_block, f"{columns_of(pairs)}, {SCORES}")
 
@@ -45,7 +47,7 @@ def _score_block(pairs: pa.Table, vectors: pa.Table) -> pa.Table:
         rows = slice(start, start + step)
         one, other = (matrix[places[rows]].astype(np.float64) for places in (left, right))
         dot[rows] = np.einsum("ij,ij->i", one, other)
-        cosine[rows] = np.einsum("ij,ij->i", _unit(one), _unit(other))
+        cosine[rows] = np.einsum("ij,ij->i", unit_rows(one), unit_rows(other))
     return (
         pairs.drop_columns(["block"])
         .append_column("cosine", pa.array(cosine))
@@ -58,7 +60,3 @@ def _places(nodes: np.ndarray, node_ids: np.ndarray) -> np.ndarray:
     places = np.searchsorted(node_ids, nodes)
     known = np.append(node_ids, -1)[places] == nodes
     return np.where(known, places, len(node_ids))
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-300)

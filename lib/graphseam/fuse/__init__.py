@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from contextlib import ExitStack
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyspark.sql import DataFrame
 
-from graphseam.blocks.engine import lineage_cut
+from graphseam.checkpoints import lineage_cut
 from graphseam.fuse.concat import concat_levels
 from graphseam.fuse.procrustes import Placing, place_level
 from graphseam.gathered import gathered
-
-if TYPE_CHECKING:
-    from graphseam.runs import Run
+from graphseam.methods import FUSIONS
+from graphseam.runs import Run
 
 
 def fuse(run: Run) -> dict[str, Any]:
     """Bring the subgraphs' vectors into one table, one vector a node."""
     levels = [row["level"] for row in run.tables.read("subgraph_embeddings").select("level").distinct().collect()]
-    return FUSIONS[run.config.fuse.method](run, sorted(levels))
+    details: dict[str, Any] = FUSIONS[run.config.fuse.method](run, sorted(levels))
+    return details
 
 
 def fuse_by_procrustes(run: Run, levels: list[int]) -> dict[str, Any]:
@@ -84,9 +83,3 @@ def fuse_by_concat(run: Run, levels: list[int]) -> dict[str, Any]:
         vectors = concat_levels(vectors, levels, run.config.embed.dim)
     homed = vectors.select("node_id", "degree", "vector").join(_homes(run, 1), on="node_id")
     return {"nodes": run.tables.write("fused_embeddings", homed)}
-
-
-FUSIONS: dict[str, Callable[[Run, list[int]], dict[str, Any]]] = {
-    "procrustes": fuse_by_procrustes,
-    "concat": fuse_by_concat,
-}

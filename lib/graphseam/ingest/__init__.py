@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from graphseam.columns import EDGE, ENDS
 from graphseam.errors import InputError
-from graphseam.evaluate import draw_pairs
+from graphseam.files import is_remote, local_files
 from graphseam.ingest.graph import connect, hold_out, mark_free, merge, newest_numbers, number_ids, with_sides
-from graphseam.ingest.reading import id_type_of, read_rows, with_reason
-from graphseam.ingest.sources import inputs, is_remote, local_files
+from graphseam.ingest.reading import count_rows, id_type_of, read_rows, with_reason
 from graphseam.ingest.split import check_split, mark_held, settle, stranded
+from graphseam.ingested import Ingested
+from graphseam.pairs import draw_pairs
+from graphseam.runs import Run
 from graphseam.seeds import derive_seed
 from graphseam.session import persisted, size_shuffles
-
-if TYPE_CHECKING:
-    from graphseam.runs import Run
+from graphseam.sources import inputs
 
 BYTES_PER_ROW = 4  # of a compressed edge list
 MANY_ROWS = 10_000_000
 KEY_TYPES = {"integer": "BIGINT", "string": "STRING"}
-ID_COLUMNS = {"edges": ["src", "dst"], "nodes": ["node"], "labels": ["node"], "pairs": ["src", "dst"]}
+ID_COLUMNS = {"edges": [*ENDS], "nodes": ["node"], "labels": ["node"], "pairs": [*ENDS]}
 
 
 def ingest(run: Run) -> dict[str, Any]:
@@ -50,8 +51,9 @@ def ingest(run: Run) -> dict[str, Any]:
     if run.config.input.split:
         checked["edges"] = mark_held(checked["edges"], run.config.evaluate.held_out_values)
     with persisted(checked["edges"]) as checked["edges"]:
-        details = {"id_type": id_type, **_count_rows(checked["edges"]), **_reject(run, checked)}
-        size_shuffles(run.spark, details["rows"])
+        counts = count_rows(checked["edges"])
+        details = {"id_type": id_type, "rows": counts.rows, "loops": counts.loops, **_reject(run, checked)}
+        size_shuffles(run.spark, counts.rows)
         details["nodes"], dense = _write_nodes(run, checked, id_type)
         nodes = run.tables.read("nodes").select("node_id", F.col("id").cast(KEY_TYPES[id_type]).alias("id"))
         if details["nodes"] == 0:
@@ -62,7 +64,7 @@ def ingest(run: Run) -> dict[str, Any]:
             )
         details["bipartite"] = _is_bipartite(run)
         details |= _write_edges(run, checked["edges"].where("reason IS NULL"), nodes)
-    details["twins"] = details.pop("usable") - details["loops"] - details["edges"] - details["holdout_edges"]
+    details["duplicate_edges"] = counts.usable - counts.loops - details["edges"] - details["holdout_edges"]
     if run.config.holds_out:
         details |= draw_pairs(run, details["nodes"], dense, details["bipartite"])
     else:
@@ -71,7 +73,7 @@ def ingest(run: Run) -> dict[str, Any]:
         details |= _write_labels(run, checked["labels"].where("reason IS NULL"), nodes)
     if "pairs" in checked:
         details |= _write_pairs(run, checked["pairs"].where("reason IS NULL"), nodes)
-    return details
+    return Ingested(**details).details()
 
 
 def _guess_rows(run: Run) -> int:
@@ -80,15 +82,6 @@ def _guess_rows(run: Run) -> int:
     if any(is_remote(path) for path in paths):
         return MANY_ROWS
     return sum(file.stat().st_size for path in paths for file in local_files(path, "input")) // BYTES_PER_ROW
-
-
-def _count_rows(edges: DataFrame) -> dict[str, int]:
-    """How many rows there are, can be used, and are loops."""
-    usable = F.col("reason").isNull()
-    rows, kept, loops = edges.agg(
-        F.count("*"), F.count_if(usable), F.count_if(usable & F.expr("src = dst"))
-    ).first() or (0, 0, 0)
-    return {"rows": rows, "usable": kept, "loops": loops}
 
 
 def _reject(run: Run, checked: dict[str, DataFrame]) -> dict[str, Any]:
@@ -146,7 +139,7 @@ def _write_edges(run: Run, rows: DataFrame, nodes: DataFrame) -> dict[str, Any]:
     run.tables.drop_run("holdout_edges")
     if config.input.split:
         return _write_given_split(run, rows, nodes)
-    edges = merge(connect(rows.select("src", "dst", "weight"), nodes), config.input.directed, bool(config.input.weight))
+    edges = merge(connect(rows.select(*EDGE), nodes), config.input.directed, bool(config.input.weight))
     if not config.holds_out:
         return {"edges": run.tables.write("edges", edges), "holdout_edges": 0}
     with persisted(mark_free(edges, seed)) as marked:
@@ -162,7 +155,7 @@ def _write_given_split(run: Run, rows: DataFrame, nodes: DataFrame) -> dict[str,
     """Write edges and holdout_edges as the split column says; nodes with held-out edges only are counted."""
     config = run.config.input
     check_split(rows, run.config)
-    with persisted(settle(connect(rows.select("src", "dst", "weight", "held"), nodes))) as settled:
+    with persisted(settle(connect(rows.select(*EDGE, "held"), nodes))) as settled:
         embedded, held = (
             merge(settled.where(chosen), config.directed, bool(config.weight)) for chosen in ("NOT held", "held")
         )
@@ -177,12 +170,12 @@ def _write_labels(run: Run, rows: DataFrame, nodes: DataFrame) -> dict[str, Any]
     """Write the labels of known nodes; those of others are counted."""
     labels = rows.select(F.col("node").alias("id"), F.col("label").cast("string").alias("label")).distinct()
     run.tables.write("labels", labels.join(nodes, on="id", how="inner").select("node_id", "label"))
-    strangers = labels.join(nodes, on="id", how="left_anti").count()
+    unknown = labels.join(nodes, on="id", how="left_anti").count()
     kept = run.tables.read("labels").agg(F.count("*"), F.countDistinct("node_id"), F.countDistinct("label")).head()
     assert kept is not None  # an aggregate without groups has one row
     return {
         "label_rows": kept[0],
         "labelled_nodes": kept[1],
         "label_classes": kept[2],
-        "labels_of_unknown_nodes": strangers,
+        "labels_of_unknown_nodes": unknown,
     }

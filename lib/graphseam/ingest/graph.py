@@ -5,6 +5,8 @@ from __future__ import annotations
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from graphseam.columns import EDGE, ENDS
+from graphseam.edges import both_ways, low_and_high, ordered_sum
 from graphseam.seeds import uniform
 from graphseam.spark_line import with_row_numbers
 
@@ -74,7 +76,7 @@ def connect(rows: DataFrame, nodes: DataFrame) -> DataFrame:
         return nodes.select(F.col("node_id").alias(f"{end}_id"), F.col("id").alias(end))
 
     joined = rows.join(numbered("src"), on="src", how="inner").join(numbered("dst"), on="dst", how="inner")
-    others = [column for column in rows.columns if column not in ("src", "dst")]
+    others = [column for column in rows.columns if column not in ENDS]
     return joined.select(F.col("src_id").alias("src"), F.col("dst_id").alias("dst"), *others)
 
 
@@ -87,11 +89,10 @@ def merge(rows: DataFrame, directed: bool, weighted: bool) -> DataFrame:
     """
     edges = rows.where("src <> dst")
     if not directed:
-        edges = edges.select(F.least("src", "dst").alias("src"), F.greatest("src", "dst").alias("dst"), "weight")
+        edges = edges.withColumns(dict(zip(ENDS, low_and_high(), strict=True)))
     if not weighted:
-        return edges.select("src", "dst").distinct().withColumn("weight", F.lit(1.0))
-    total = F.aggregate(F.array_sort(F.collect_list("weight")), F.lit(0.0), lambda total, weight: total + weight)
-    return edges.groupBy("src", "dst").agg(total.alias("weight"))
+        return edges.select(*ENDS).distinct().withColumn("weight", F.lit(1.0))
+    return edges.groupBy(*ENDS).agg(ordered_sum("weight").alias("weight"))
 
 
 def mark_free(edges: DataFrame, seed: int) -> DataFrame:
@@ -100,19 +101,15 @@ def mark_free(edges: DataFrame, seed: int) -> DataFrame:
     Every node keeps the edge that drew its highest number. Both directions of a pair draw the same number, for what
     is embedded has no directions. Cost: one aggregation and two joins of `edges`.
     """
-    drawn = edges.withColumn("draw", uniform(seed, F.lit("keep"), F.least("src", "dst"), F.greatest("src", "dst")))
-    ends = drawn.select(F.col("src").alias("node"), "draw").union(drawn.select(F.col("dst").alias("node"), "draw"))
-    best = ends.groupBy("node").agg(F.max("draw").alias("best"))
+    drawn = edges.withColumn("draw", uniform(seed, F.lit("keep"), *low_and_high()))
+    best = both_ways(drawn, "node", "other", "draw").groupBy("node").agg(F.max("draw").alias("best"))
 
     def best_of(end: str) -> DataFrame:
         return best.select(F.col("node").alias(end), F.col("best").alias(f"{end}_best"))
 
     joined = drawn.join(best_of("src"), on="src", how="inner").join(best_of("dst"), on="dst", how="inner")
     return joined.select(
-        "src",
-        "dst",
-        "weight",
-        ((F.col("draw") < F.col("src_best")) & (F.col("draw") < F.col("dst_best"))).alias("free"),
+        *EDGE, ((F.col("draw") < F.col("src_best")) & (F.col("draw") < F.col("dst_best"))).alias("free")
     )
 
 
@@ -122,5 +119,5 @@ def hold_out(marked: DataFrame, share: float, num_edges: int, num_free: int, see
     Where fewer edges are free than asked for, all of them are held out.
     """
     chance = min(1.0, share * num_edges / num_free) if num_free else 0.0
-    drawn = uniform(seed, F.lit("hold out"), F.least("src", "dst"), F.greatest("src", "dst")) < F.lit(chance)
-    return marked.select("src", "dst", "weight", (F.col("free") & drawn).alias("held"))
+    drawn = uniform(seed, F.lit("hold out"), *low_and_high()) < F.lit(chance)
+    return marked.select(*EDGE, (F.col("free") & drawn).alias("held"))

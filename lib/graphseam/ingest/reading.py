@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import ByteType, DecimalType, DoubleType, FloatType, IntegerType, LongType, ShortType, StringType
 from pyspark.sql.utils import AnalysisException
 
 from graphseam.errors import InputError
-from graphseam.ingest.sources import (
-    WHITESPACE,
-    Source,
-    find_format,
-    inspect,
-    is_remote,
-    local_files,
-    positional,
-    text_source,
-)
+from graphseam.files import is_remote, local_files
 from graphseam.sections import InputConfig
+from graphseam.sources import WHITESPACE, Source, find_format, inspect, positional, text_source
 
 INTEGERS = (ByteType, ShortType, IntegerType, LongType)
 READABLE = (*INTEGERS, FloatType, DoubleType, DecimalType, StringType)  # as ids and weights
@@ -192,3 +186,19 @@ def with_reason(rows: DataFrame, ids: list[str], weight: str | None, id_type: st
     typed = [(as_integer(rows, key) if id_type == "integer" else _present(rows, key)).alias(key) for key in ids]
     kept = [column for column in rows.columns if column not in (*ids, "weight")]
     return rows.select(*typed, value.alias("weight"), reason.alias("reason"), *kept)
+
+
+class RowCounts(NamedTuple):
+    """How many rows of edges there are, can be used, and are usable loops."""
+
+    rows: int
+    usable: int
+    loops: int
+
+
+def count_rows(edges: DataFrame) -> RowCounts:
+    """Of rows as `with_reason` leaves them, with the columns src and dst. Cost: one pass."""
+    usable = F.col("reason").isNull()
+    counts = edges.agg(F.count("*"), F.count_if(usable), F.count_if(usable & F.expr("src = dst"))).head()
+    assert counts is not None  # an aggregate without groups has one row
+    return RowCounts(*counts)

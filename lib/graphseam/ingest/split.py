@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from graphseam.config import Config
+from graphseam.edges import end_nodes, low_and_high
 from graphseam.errors import InputError
-
-if TYPE_CHECKING:
-    from graphseam.config import Config
 
 NUM_SHOWN = 10  # values of the column that an error names
 
@@ -56,14 +53,10 @@ def settle(rows: DataFrame) -> DataFrame:
     rows: (src, dst, weight, held) of node numbers. An edge that comes both held out and embedded would be known to
     the embedding that it is to measure, so it is embedded. Cost: one shuffle of `rows`.
     """
-    pair = Window.partitionBy(F.least("src", "dst"), F.greatest("src", "dst"))
+    pair = Window.partitionBy(*low_and_high())
     return rows.withColumn("held", F.min("held").over(pair))
 
 
 def stranded(edges: DataFrame, held: DataFrame) -> int:
     """How many nodes have held-out edges only: they stay nodes, with a zero vector. Cost: one join of their ends."""
-
-    def ends(rows: DataFrame) -> DataFrame:
-        return rows.select(F.explode(F.array("src", "dst")).alias("node_id"))
-
-    return ends(held).distinct().join(ends(edges), on="node_id", how="left_anti").count()
+    return end_nodes(held).distinct().join(end_nodes(edges), on="node_id", how="left_anti").count()

@@ -2,46 +2,38 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from graphseam.columns import EDGE
+from graphseam.edges import end_nodes
 from graphseam.embedding import forecast_of_a_subgraph
 from graphseam.errors import RunError
+from graphseam.methods import PARTITIONERS
 from graphseam.partition.budget import TRIES, Budget, Cut
-from graphseam.partition.communities import LpaPartitioner, assigned_by_communities
-from graphseam.partition.distributed import assigned_by_blocks
-from graphseam.partition.hashing import HashPartitioner
 from graphseam.partition.levels import (
+    LevelRows,
+    Partitioner,
+    Room,
     Wanted,
-    assign_in_one_task,
     border_edges,
     captured_edges,
-    check_memory,
     core_edges,
     level_sizes,
     placed_edges,
 )
-from graphseam.partition.metis import METIS_BYTES_AN_EDGE, MetisPartitioner
-from graphseam.partition.multilevel import BLOCK_BYTES_AN_EDGE, MultilevelPartitioner
-from graphseam.refine.layout import plan_blocks
+from graphseam.refine.block_plan import plan_blocks
+from graphseam.runs import Run
+from graphseam.sections import PartitionConfig
 from graphseam.seeds import derive_seed
 from graphseam.session import persisted
-
-if TYPE_CHECKING:
-    from graphseam.runs import Run
-
-PARTITIONERS: dict[str, Any] = {
-    "multilevel": MultilevelPartitioner,
-    "metis": MetisPartitioner,
-    "hash": HashPartitioner,
-    "graphframes_lpa": LpaPartitioner,
-}
 
 
 @dataclass(frozen=True)
@@ -72,7 +64,7 @@ def partition(run: Run) -> dict[str, Any]:
     """
     for table in ("assignments", "subgraph_edges", "border_edges"):  # a repeated run may have fewer levels than before
         run.tables.drop_run(table)
-    num_nodes, num_edges = run.details("ingest")["nodes"], run.details("ingest")["edges"]
+    num_nodes, num_edges = run.ingested.nodes, run.ingested.edges
     budget = _budget(run, num_edges)
     levels = [_level(run, budget, [], num_nodes, num_edges)]
     while levels[-1].kind == "cut" and levels[-1].border and len(levels) < run.config.partition.max_levels:
@@ -105,7 +97,7 @@ def _level(run: Run, budget: Budget, before: list[Level], num_nodes: int, num_ed
     """Write one level's assignments and edges; cut once more where a subgraph came out over the budget."""
     started, settings, number = time.monotonic(), run.config.partition, len(before) + 1
     edges = run.tables.read("border_edges", level=number - 1) if before else run.tables.read("edges")
-    edges = edges.select("src", "dst", "weight")
+    edges = edges.select(*EDGE)
     cut = budget.cut(number, num_nodes, num_edges)
     level = Level(number, "cut", "", cut.num_subgraphs, num_nodes, num_edges, 0.0)
     first_id = sum(earlier.num_subgraphs for earlier in before)
@@ -131,13 +123,11 @@ def _level(run: Run, budget: Budget, before: list[Level], num_nodes: int, num_ed
 def _whole_level(run: Run, level: Level, edges: DataFrame, subgraph_id: int) -> Level:
     """Every edge given in one subgraph; no task has to hold them all here."""
     place = [F.lit(level.level).alias("level"), F.lit(subgraph_id).alias("subgraph_id")]
-    captured = run.tables.write("subgraph_edges", edges.select(*place, "src", "dst", "weight"), level.level)
+    captured = run.tables.write("subgraph_edges", edges.select(*place, *EDGE), level.level)
     nodes = (
         run.tables.read("nodes").select("node_id")
         if level.level == 1
-        else run.tables.read("subgraph_edges", level=level.level)
-        .select(F.explode(F.array("src", "dst")).alias("node_id"))
-        .distinct()
+        else end_nodes(run.tables.read("subgraph_edges", level=level.level)).distinct()
     )
     num_nodes = run.tables.write("assignments", nodes.select(*place, "node_id"), level.level)
     return replace(
@@ -162,7 +152,7 @@ def _cut_level(run: Run, level: Level, cut: Cut, edges: DataFrame, first_id: int
         run.tables.write("subgraph_edges", captured_edges(placed, level.level), level.level)
         border = run.tables.write("border_edges", border_edges(placed, level.level), level.level)
     cut_edges = run.tables.read("border_edges", level=level.level)
-    border_nodes = cut_edges.select(F.explode(F.array("src", "dst")).alias("node_id")).distinct().count()
+    border_nodes = end_nodes(cut_edges).distinct().count()
     inside = sum(edges_inside for _, edges_inside in sizes.values())
     if inside + border != level.num_edges:
         raise RunError(
@@ -184,38 +174,25 @@ def _cut_level(run: Run, level: Level, cut: Cut, edges: DataFrame, first_id: int
     )
 
 
-@contextmanager
-def _assigned(run: Run, level: Level, cut: Cut, edges: DataFrame, first_id: int) -> Iterator[tuple[str, DataFrame]]:
-    """(the method that does it, ASSIGNMENTS). `multilevel` hands a graph that fits one task to METIS."""
-    settings, memory_mb = run.config.partition, run.task_memory_mb(num_tasks=1)
-    seed = derive_seed(run.config.run.seed, "partition", level.level)
+def _assigned(
+    run: Run, level: Level, cut: Cut, edges: DataFrame, first_id: int
+) -> AbstractContextManager[tuple[str, DataFrame]]:
+    """(the method that does it, ASSIGNMENTS)."""
     nodes = run.tables.read("nodes").select("node_id") if level.level == 1 else None
+    rows = LevelRows(edges, nodes, level.num_nodes, level.num_edges)
+    seed = derive_seed(run.config.run.seed, "partition", level.level)
     wanted = Wanted(level.num_subgraphs, level.level, first_id, seed, run.tables.schema("assignments"))
-    method = settings.method
-    coarsest = settings.coarsest_edges or (memory_mb << 20) // METIS_BYTES_AN_EDGE
-    metis = MetisPartitioner(imbalance=settings.imbalance, node_cost=cut.node_cost)
-    if (
-        method == "multilevel"
-        and level.num_edges <= coarsest
-        and metis.predict_bytes(level.num_nodes, level.num_edges) >> 20 <= memory_mb
-    ):
-        method = "metis"
-    if method == "multilevel":
-        block_edges = min(settings.block_edges, (run.task_memory_mb() << 20) // BLOCK_BYTES_AN_EDGE)
-        partitioner = MultilevelPartitioner(settings.imbalance, cut.node_cost, block_edges, coarsest)
-        with assigned_by_blocks(
-            edges, nodes, partitioner, wanted, run.task_memory_mb(), run.checkpoint_dir()
-        ) as assignments:
-            yield method, assignments
-        return
-    if method == "graphframes_lpa":
-        lpa = LpaPartitioner(settings.imbalance, cut.node_cost)
-        with assigned_by_communities(edges, nodes, lpa, wanted, memory_mb, run.checkpoint_dir()) as assignments:
-            yield method, assignments
-        return
-    whole = metis if method == "metis" else PARTITIONERS[method](imbalance=settings.imbalance)
-    check_memory(whole, method, level.num_nodes, level.num_edges, memory_mb)
-    yield method, assign_in_one_task(edges, nodes, whole, wanted)
+    room = Room(run.task_memory_mb(), run.task_memory_mb(num_tasks=1), run.checkpoint_dir())
+    return build_partitioner(run.config.partition, cut.node_cost).assigned(rows, wanted, room)
+
+
+def build_partitioner(settings: PartitionConfig, node_cost: int) -> Partitioner:
+    """The partitioner of `partition.method`, with those of the section's settings that it has."""
+    kind = PARTITIONERS[settings.method].load()
+    given = {**dataclasses.asdict(settings), "node_cost": node_cost}
+    wanted = {option.name for option in dataclasses.fields(kind)}
+    partitioner: Partitioner = kind(**{name: given[name] for name in wanted & set(given)})
+    return partitioner
 
 
 def _rows(levels: list[Level], num_nodes: int, num_edges: int) -> Iterator[dict[str, Any]]:

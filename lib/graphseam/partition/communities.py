@@ -17,12 +17,13 @@ import scipy.sparse as sp
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from graphseam.edges import end_nodes
 from graphseam.errors import MemoryBudgetError
 from graphseam.graphframes_jvm import connected_components, label_propagation, require_graphframes
 from graphseam.partition.budget import balanced_weights, end_limits, max_ends_of_a_node
 from graphseam.partition.coarsest import split
-from graphseam.partition.levels import Wanted, placed_edges
-from graphseam.partition.metis import METIS_BYTES_AN_EDGE, weight_scale
+from graphseam.partition.levels import LevelRows, Room, Wanted, placed_edges
+from graphseam.partition.metis import METIS_BYTES_PER_EDGE, weight_scale
 from graphseam.session import persisted
 from graphseam.spark_line import map_group_pairs
 
@@ -37,6 +38,14 @@ class LpaPartitioner:
 
     imbalance: float = 0.05
     node_cost: int = 0
+
+    @contextmanager
+    def assigned(self, rows: LevelRows, wanted: Wanted, room: Room) -> Iterator[tuple[str, DataFrame]]:
+        """As Partitioner.assigned."""
+        with assigned_by_communities(
+            rows.edges, rows.nodes, self, wanted, room.lone_task_mb, room.checkpoint_dir
+        ) as assignments:
+            yield "graphframes_lpa", assignments
 
     def cut(self, graph: pa.Table, nodes: pa.Table, num_subgraphs: int, seed: int) -> np.ndarray:
         """int32[n] in [0, num_subgraphs): the part of each group of `nodes`.
@@ -58,7 +67,7 @@ class LpaPartitioner:
         return split(adjacency, sizes.astype(np.int64), num_subgraphs, self.imbalance, seed)
 
     def predict_bytes(self, num_groups: int, num_edges: int) -> int:
-        return 200 * num_groups + METIS_BYTES_AN_EDGE * num_edges
+        return 200 * num_groups + METIS_BYTES_PER_EDGE * num_edges
 
 
 @contextmanager
@@ -103,11 +112,7 @@ def _grouped(edges: DataFrame, labels: DataFrame, components: DataFrame, num_sub
     A component that fits half a subgraph stays whole, else a community that does; of others each node stands alone.
     Groups are numbered so that the three kinds never meet: three times a node's number, and the kind.
     """
-    ends = (
-        edges.select(F.explode(F.array("src", "dst")).alias("node_id"))
-        .groupBy("node_id")
-        .agg(F.count("*").alias("ends"))
-    )
+    ends = end_nodes(edges).groupBy("node_id").agg(F.count("*").alias("ends"))
     placed = ends.join(labels, on="node_id", how="inner").join(components, on="node_id", how="inner")
     total = placed.agg(F.sum("ends")).head()
     room = (total[0] or 0) / num_subgraphs / 2 if total is not None else 0

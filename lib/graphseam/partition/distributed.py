@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -13,20 +14,32 @@ from pyspark.sql import functions as F
 
 from graphseam.blocks.engine import SparkEngine
 from graphseam.blocks.layout import Ranges
+from graphseam.columns import EDGE
 from graphseam.errors import MemoryBudgetError
+from graphseam.partition.finest import Job, pack_edges, pack_nodes
 from graphseam.partition.levels import Wanted
 from graphseam.partition.metis import weight_scale
-from graphseam.partition.multilevel import Job, MultilevelPartitioner, pack_edges, pack_nodes
 
-BUCKETS_A_BLOCK = 64
+BUCKETS_PER_BLOCK = 64
 MOST_BUCKETS = 1 << 20
+
+
+class Cutter(Protocol):
+    """What cuts on the block engine; see MultilevelPartitioner."""
+
+    @property
+    def block_edges(self) -> int: ...
+
+    def cut(self, engine: Any, job: Job, entries: Any, nodes: Any) -> Any: ...
+
+    def predict_bytes(self, num_nodes: int, num_edges: int) -> int: ...
 
 
 @contextmanager
 def assigned_by_blocks(
     edges: DataFrame,
     nodes: DataFrame | None,
-    partitioner: MultilevelPartitioner,
+    partitioner: Cutter,
     wanted: Wanted,
     task_memory_mb: int,
     checkpoint_dir: str | None = None,
@@ -48,7 +61,7 @@ def assigned_by_blocks(
         )
     engine = SparkEngine(edges.sparkSession, job.ranges.num_blocks, checkpoint_dir)
     try:
-        entries = engine.pack(edges.select("src", "dst", "weight"), partial(pack_edges, job=job))
+        entries = engine.pack(edges.select(*EDGE), partial(pack_edges, job=job))
         if nodes is None:
             nodes = edges.select(F.col("src").alias("node_id")).limit(0)
         named = engine.pack(nodes.select("node_id"), partial(pack_nodes, job=job))
@@ -80,7 +93,7 @@ def plan(edges: DataFrame, nodes: DataFrame | None, block_edges: int, wanted: Wa
     if nodes is not None:
         last_id = max(last_id, nodes.agg(F.max("node_id")).head()[0] or 0)  # type: ignore[index]
     num_blocks = max(1, -(-num_edges // block_edges))
-    width = max(1, -(-(last_id + 1) // min(MOST_BUCKETS, BUCKETS_A_BLOCK * num_blocks)))
+    width = max(1, -(-(last_id + 1) // min(MOST_BUCKETS, BUCKETS_PER_BLOCK * num_blocks)))
     counts = _bucket_counts(edges, width, last_id // width + 1)
     ranges = Ranges.even(counts, width, num_blocks)
     scale = weight_scale(largest[1], largest[2]) if num_edges else 0.0

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from graphseam.compiled import mix
 from graphseam.graph import Graph
+from graphseam.partition.levels import InOneTask
 
 
 @dataclass(frozen=True)
-class HashPartitioner:
+class HashPartitioner(InOneTask):
     """Cost: O(nodes). Every other method has to cut fewer edges than this one."""
 
+    method: ClassVar[str] = "hash"
     imbalance: float = 0.05
     node_cost: int = 0
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -11,20 +14,14 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
+from graphseam.columns import EDGE
+from graphseam.edges import end_nodes
 from graphseam.errors import MemoryBudgetError
 from graphseam.graph import Graph
 from graphseam.seeds import uniform
 from graphseam.spark_line import map_group_pairs
 
 CORE_MARGIN = 0.98  # a hash draws about, not exactly, the share it is asked for
-
-
-class Partitioner(Protocol):
-    """Splits a graph in one task's memory; algorithms know nothing of Spark."""
-
-    def partition(self, graph: Graph, num_subgraphs: int, seed: int) -> np.ndarray: ...
-
-    def predict_bytes(self, num_nodes: int, num_edges: int) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -38,9 +35,55 @@ class Wanted:
     schema: StructType
 
 
-def assign_in_one_task(
-    edges: DataFrame, nodes: DataFrame | None, partitioner: Partitioner, wanted: Wanted
-) -> DataFrame:
+@dataclass(frozen=True)
+class LevelRows:
+    """What a level cuts. edges: EDGES. nodes: (node_id), those that may have no edge; None where each has one."""
+
+    edges: DataFrame
+    nodes: DataFrame | None
+    num_nodes: int
+    num_edges: int
+
+
+@dataclass(frozen=True)
+class Room:
+    """What a task may hold, beside others and alone, in MB; and where supersteps are kept, as of SparkEngine."""
+
+    task_mb: int
+    lone_task_mb: int
+    checkpoint_dir: str | None = None
+
+
+class Partitioner(Protocol):
+    """What a line of methods.PARTITIONERS names: a frozen dataclass with `imbalance`, `node_cost` (what a node counts
+    beside its edge ends) and whichever of block_edges and coarsest_edges it knows."""
+
+    def assigned(self, rows: LevelRows, wanted: Wanted, room: Room) -> AbstractContextManager[tuple[str, DataFrame]]:
+        """(the method that did it, ASSIGNMENTS), which live as long as the `with` block."""
+        ...
+
+
+class InOneTask(ABC):
+    """A partitioner that is given the whole graph in one task's memory; it knows nothing of Spark."""
+
+    method: ClassVar[str]
+
+    @abstractmethod
+    def partition(self, graph: Graph, num_subgraphs: int, seed: int) -> np.ndarray:
+        """int32[n] in [0, num_subgraphs): the subgraph of each node."""
+
+    @abstractmethod
+    def predict_bytes(self, num_nodes: int, num_edges: int) -> int:
+        """What the task holds at its peak."""
+
+    @contextmanager
+    def assigned(self, rows: LevelRows, wanted: Wanted, room: Room) -> Iterator[tuple[str, DataFrame]]:
+        """As Partitioner.assigned. Errors: MemoryBudgetError where the graph does not fit one task."""
+        check_memory(self, self.method, rows.num_nodes, rows.num_edges, room.lone_task_mb)
+        yield self.method, assign_in_one_task(rows.edges, rows.nodes, self, wanted)
+
+
+def assign_in_one_task(edges: DataFrame, nodes: DataFrame | None, partitioner: InOneTask, wanted: Wanted) -> DataFrame:
     """Put every node of the level in a subgraph, in one task.
 
     edges: EDGES of the level. nodes: (node_id), those that may have no edge, or None. Returns ASSIGNMENTS.
@@ -55,12 +98,12 @@ def assign_in_one_task(
 
     if nodes is None:
         nodes = edges.select(F.col("src").alias("node_id")).limit(0)
-    edge_rows = edges.select(F.lit(0).alias("task"), "src", "dst", "weight")
+    edge_rows = edges.select(F.lit(0).alias("task"), *EDGE)
     node_rows = nodes.select(F.lit(0).alias("task"), "node_id")
     return map_group_pairs(edge_rows, node_rows, ("task", "task"), assign_all, wanted.schema)
 
 
-def check_memory(partitioner: Partitioner, method: str, num_nodes: int, num_edges: int, task_memory_mb: int) -> None:
+def check_memory(partitioner: InOneTask, method: str, num_nodes: int, num_edges: int, task_memory_mb: int) -> None:
     """MemoryBudgetError where the graph is predicted not to fit the one task that partitions it."""
     needed_mb = partitioner.predict_bytes(num_nodes, num_edges) >> 20
     if needed_mb > task_memory_mb:
@@ -83,7 +126,7 @@ def placed_edges(edges: DataFrame, assignments: DataFrame) -> DataFrame:
 def captured_edges(placed: DataFrame, level: int) -> DataFrame:
     """SUBGRAPH_EDGES: the edges with both ends in one subgraph."""
     return placed.where("src_subgraph = dst_subgraph").select(
-        F.lit(level).alias("level"), F.col("src_subgraph").alias("subgraph_id"), "src", "dst", "weight"
+        F.lit(level).alias("level"), F.col("src_subgraph").alias("subgraph_id"), *EDGE
     )
 
 
@@ -93,7 +136,7 @@ def border_edges(placed: DataFrame, level: int) -> DataFrame:
     Source: Lin, Large-Scale Network Embedding in Apache Spark, KDD 2021, arXiv:2106.10620.
     """
     return placed.where("src_subgraph <> dst_subgraph").select(
-        F.lit(level).alias("level"), "src", "dst", "weight", "src_subgraph", "dst_subgraph"
+        F.lit(level).alias("level"), *EDGE, "src_subgraph", "dst_subgraph"
     )
 
 
@@ -104,7 +147,7 @@ def core_edges(edges: DataFrame, max_edges: int, seed: int) -> DataFrame:
     budget is sampled by the edge's hash. Every subgraph above meets the core in its best connected border nodes.
     Cost: one aggregation and two joins of `edges`; the driver sees one row a step, at most 520.
     """
-    ends = edges.select(F.explode(F.array("src", "dst")).alias("node_id"))
+    ends = end_nodes(edges)
     degrees = ends.groupBy("node_id").agg(F.count("*").alias("degree"))
 
     def degree_of(end: str) -> DataFrame:
@@ -122,9 +165,7 @@ def core_edges(edges: DataFrame, max_edges: int, seed: int) -> DataFrame:
         if kept >= max_edges:
             break
     drawn = uniform(seed, F.lit("core"), "src", "dst") < F.lit(chance)
-    return ranked.where((F.col("step") > threshold) | ((F.col("step") == threshold) & drawn)).select(
-        "src", "dst", "weight"
-    )
+    return ranked.where((F.col("step") > threshold) | ((F.col("step") == threshold) & drawn)).select(*EDGE)
 
 
 def level_sizes(placed: DataFrame) -> dict[int, tuple[int, int]]:

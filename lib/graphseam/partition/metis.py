@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -10,18 +11,20 @@ import scipy.sparse as sp
 from graphseam.graph import Graph
 from graphseam.partition.budget import balanced_weights, end_limits, max_ends_of_a_node
 from graphseam.partition.coarsest import split
+from graphseam.partition.levels import InOneTask
 
 LARGEST_WEIGHT = 1000  # METIS takes whole numbers; weights are scaled to 1..1000
-METIS_BYTES_AN_EDGE = 200
+METIS_BYTES_PER_EDGE = 200
 
 
 @dataclass(frozen=True)
-class MetisPartitioner:
+class MetisPartitioner(InOneTask):
     """Balances edge ends, as the budget bounds edges: a node weighs its number of neighbours, and node_cost.
 
     Cost: O(edges · log subgraphs) time, about 200 bytes an edge. Deterministic in the seed.
     """
 
+    method: ClassVar[str] = "metis"
     imbalance: float = 0.05
     node_cost: int = 0
 
@@ -46,7 +49,7 @@ class MetisPartitioner:
 
     def predict_bytes(self, num_nodes: int, num_edges: int) -> int:
         """What the task holds at its peak: the edges as they come, the matrix, METIS' copy and its coarser graphs."""
-        return 100 * num_nodes + METIS_BYTES_AN_EDGE * num_edges
+        return 100 * num_nodes + METIS_BYTES_PER_EDGE * num_edges
 
 
 def weight_scale(smallest: float, largest: float) -> float:

@@ -7,27 +7,38 @@ Source: Meyerhenke, Sanders and Schulz, Parallel graph partitioning for complex 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from pyspark.sql import DataFrame
 
 from graphseam.blocks.engine import LocalEngine
-from graphseam.blocks.layout import EDGE, ROW_BITS, ROW_MASK, WEIGHTED_EDGE, Block, Ranges, pack_by_block
-from graphseam.blocks.packets import Inbox, Packet
+from graphseam.blocks.layout import Ranges
 from graphseam.graph import Graph
 from graphseam.partition import coarsening
-from graphseam.partition.budget import balanced_weights, end_limits, max_ends_of_a_node
-from graphseam.partition.coarsest import split
-from graphseam.partition.metis import scaled, weight_scale
+from graphseam.partition.budget import end_limits, max_ends_of_a_node
+from graphseam.partition.distributed import assigned_by_blocks
+from graphseam.partition.finest import (
+    Job,
+    build_finest,
+    gather,
+    name_members,
+    pack_edges,
+    pack_nodes,
+    solve_coarsest,
+    weigh,
+)
+from graphseam.partition.levels import LevelRows, Room, Wanted
+from graphseam.partition.metis import METIS_BYTES_PER_EDGE, MetisPartitioner, weight_scale
 
 CLUSTER_SUPERSTEPS = 6  # each visits half the nodes
 REFINE_SUPERSTEPS = 6  # at most; each moves nodes one way only
 STALLED = 0.85  # a level that keeps more of the edges than this is the last
-CHUNK = 1 << 20  # edges packed at once
-BLOCK_BYTES_AN_EDGE = 500  # of a block, where every edge brings two nodes of its own
+BLOCK_BYTES_PER_EDGE = 500  # of a block, where every edge brings two nodes of its own
 SETTLED = 2e-4  # refinement ends when less than this share of the weight moves
 
 
@@ -42,7 +53,7 @@ class MultilevelPartitioner:
     imbalance: float = 0.05
     node_cost: int = 0
     block_edges: int = 1_000_000
-    coarsest_edges: int = 10_000_000
+    coarsest_edges: int = 10_000_000  # 0 in a configuration: as many as the memory of the task holds
 
     def partition(self, graph: Graph, num_subgraphs: int, seed: int) -> np.ndarray:
         """int32[n]: the same supersteps in this process, on a graph in memory."""
@@ -60,9 +71,29 @@ class MultilevelPartitioner:
             parts[packet.values[:, 0]] = packet.values[:, 1]
         return parts
 
+    @contextmanager
+    def assigned(self, rows: LevelRows, wanted: Wanted, room: Room) -> Iterator[tuple[str, DataFrame]]:
+        """As Partitioner.assigned; a graph that fits one task goes to METIS.
+
+        Blocks and the coarsest graph are made as small as a task's memory asks for.
+        """
+        coarsest = self.coarsest_edges or (room.lone_task_mb << 20) // METIS_BYTES_PER_EDGE
+        metis = MetisPartitioner(imbalance=self.imbalance, node_cost=self.node_cost)
+        needed_mb = metis.predict_bytes(rows.num_nodes, rows.num_edges) >> 20
+        if rows.num_edges <= coarsest and needed_mb <= room.lone_task_mb:
+            with metis.assigned(rows, wanted, room) as done:
+                yield done
+            return
+        block_edges = min(self.block_edges, (room.task_mb << 20) // BLOCK_BYTES_PER_EDGE)
+        bounded = replace(self, block_edges=block_edges, coarsest_edges=coarsest)
+        with assigned_by_blocks(
+            rows.edges, rows.nodes, bounded, wanted, room.task_mb, room.checkpoint_dir
+        ) as assignments:
+            yield "multilevel", assignments
+
     def predict_bytes(self, num_nodes: int, num_edges: int) -> int:
         """Of a block of `num_edges` edges, both directions of each: entries as they come, matrix, labels, halo."""
-        return BLOCK_BYTES_AN_EDGE * num_edges // 2 + BLOCK_BYTES_AN_EDGE * min(num_nodes, 2 * num_edges) // 4
+        return BLOCK_BYTES_PER_EDGE * num_edges // 2 + BLOCK_BYTES_PER_EDGE * min(num_nodes, 2 * num_edges) // 4
 
     def cut(self, engine: Any, job: Job, entries: Any, nodes: Any) -> Any:
         """Packets `members`, one a block: int64[m, 2], (node id, part) of the nodes with an edge and those in `nodes`.
@@ -147,117 +178,3 @@ class _Coarser:
     graph: Any
     plans: Any
     num_entries: int
-
-
-@dataclass(frozen=True)
-class Job:
-    """What the supersteps are told of the graph. weight_scale: of weights to whole numbers; 0: every edge weighs 1.
-
-    num_nodes: one more than the largest node id. num_ends: twice the edges, as they were counted.
-    """
-
-    ranges: Ranges
-    num_nodes: int
-    num_parts: int
-    seed: int
-    weight_scale: float
-    num_ends: int
-
-
-def pack_edges(batches: Iterator[dict[str, np.ndarray]], job: Job) -> Iterator[Packet]:
-    """Edges (src, dst, weight) as entries of both directions, packed by block."""
-    for columns in _chunks(batches):
-        ends = [job.ranges.addresses(columns["src"]), job.ranges.addresses(columns["dst"])]
-        rows, others = np.concatenate(ends), np.concatenate(ends[::-1])
-        entries = np.empty(len(rows), WEIGHTED_EDGE if job.weight_scale else EDGE)
-        entries["row"], entries["column"] = rows & ROW_MASK, others
-        if job.weight_scale:
-            entries["weight"] = np.tile(scaled(columns["weight"], job.weight_scale), 2)
-        yield from pack_by_block(rows >> ROW_BITS, entries, "entries")
-
-
-def pack_nodes(batches: Iterator[dict[str, np.ndarray]], job: Job) -> Iterator[Packet]:
-    """Nodes (node_id) that are to be named even without an edge, packed by block."""
-    for columns in _chunks(batches):
-        rows = job.ranges.addresses(columns["node_id"])
-        yield from pack_by_block(rows >> ROW_BITS, (rows & ROW_MASK).astype(np.uint32), "nodes")
-
-
-def _chunks(batches: Iterator[dict[str, np.ndarray]]) -> Iterator[dict[str, np.ndarray]]:
-    """The batches put together to about a million rows each: few large packets instead of many small ones."""
-    held: list[dict[str, np.ndarray]] = []
-    for batch in batches:
-        held.append(batch)
-        if sum(len(next(iter(part.values()))) for part in held) >= CHUNK:
-            yield {name: np.concatenate([part[name] for part in held]) for name in batch}
-            held = []
-    if held:
-        yield {name: np.concatenate([part[name] for part in held]) for name in held[0]}
-
-
-def build_finest(block: int, inbox: Inbox, job: Job, limits: np.ndarray) -> Iterator[Packet]:
-    """The block of the graph itself, a node weighing its edge ends; which of its rows are to be named; and for the
-    driver [rows, entries, ends where each node counts at most limits[0], limits[1], ...]."""
-    entries = [values for _, values in inbox.all("entries", WEIGHTED_EDGE if job.weight_scale else EDGE)]
-    starts = job.ranges.starts
-    stop = starts[block + 1] if block + 1 < len(starts) else job.num_nodes
-    graph = Block.build(block, entries, int(stop - starts[block]), None)
-    named = graph.node_weights > 0
-    named[inbox.joined("nodes", np.uint32)] = True
-    yield Packet(block, "named", named)
-    yield from graph.packets()
-    bounded = [np.minimum(graph.node_weights, limit).sum() for limit in limits]
-    yield Packet(block, "totals", np.array([graph.num_rows, len(graph.neighbours), *bounded], np.int64))
-
-
-def weigh(block: int, inbox: Inbox, node_cost: int, max_ends: int) -> Iterator[Packet]:
-    """The same block with the weights that are balanced."""
-    graph = Block.of(block, inbox)
-    yield Packet(block, "named", inbox.one("named", np.bool_))
-    yield from coarsening.built(replace(graph, node_weights=balanced_weights(graph.node_weights, node_cost, max_ends)))
-
-
-def gather(block: int, inbox: Inbox, keep: float) -> Iterator[Packet]:
-    """The block's part of the coarsest graph to block 0, each edge from its smaller end.
-
-    keep: the share of the edges that block 0 can hold; below 1 only the heaviest travel.
-    """
-    graph = Block.of(block, inbox)
-    places = np.concatenate([graph.addresses, graph.halo])
-    rows, columns = np.repeat(graph.addresses, np.diff(graph.indptr)), places[graph.neighbours]
-    weights = graph.weights if len(graph.weights) else np.ones(len(rows), np.int64)
-    once = np.flatnonzero(rows < columns)
-    if keep < 1:
-        heaviest = np.argsort(-weights[once], kind="stable")[: int(keep * len(once))]
-        once = np.sort(once[heaviest])
-    yield Packet(0, "edges", np.stack([rows[once], columns[once], weights[once]]))
-    yield Packet(0, "node_weights", np.concatenate([[block], graph.node_weights]))
-
-
-def solve_coarsest(block: int, inbox: Inbox, num_parts: int, imbalance: float, seed: int) -> Iterator[Packet]:
-    """In block 0: the whole coarsest graph, cut by METIS; each block gets the parts of its rows."""
-    weights = [(int(values[0]), values[1:]) for _, values in inbox.all("node_weights", np.int64)]
-    starts = np.zeros(max(index for index, _ in weights) + 2, np.int64)
-    for index, values in weights:
-        starts[index + 1] = len(values)
-    starts = np.cumsum(starts)
-    edges = np.concatenate([values.reshape(3, -1) for _, values in inbox.all("edges", np.int64)], axis=1)
-    rows, columns = (starts[ends >> ROW_BITS] + (ends & ROW_MASK) for ends in edges[:2])
-    half = sp.coo_matrix((edges[2], (rows, columns)), shape=(starts[-1], starts[-1])).tocsr()
-    adjacency = sp.csr_matrix(half + half.T)
-    adjacency.sort_indices()
-    parts = split(adjacency, np.concatenate([values for _, values in weights]), num_parts, imbalance, seed)
-    for index, values in weights:
-        yield Packet(index, "parts", parts[starts[index] : starts[index] + len(values)])
-
-
-def name_members(block: int, inbox: Inbox, job: Job) -> Iterator[Packet]:
-    """(node id, part) of each row that is to be named; those without an edge are spread by their id.
-
-    In pairs, not in columns: a packet may travel in parts.
-    """
-    graph = Block.of(block, inbox)
-    rows = np.flatnonzero(inbox.one("named", np.bool_))
-    node_ids = job.ranges.starts[block] + rows
-    parts = np.where(np.diff(graph.indptr)[rows] > 0, inbox.one("parts", np.int32)[rows], node_ids % job.num_parts)
-    yield Packet(block, "members", np.stack([node_ids, parts], axis=1))

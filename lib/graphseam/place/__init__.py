@@ -11,23 +11,23 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from graphseam.blocks.engine import lineage_cut
+from graphseam.checkpoints import lineage_cut
 from graphseam.config import Config, config_of
+from graphseam.edges import end_nodes
 from graphseam.errors import ConfigError, InputError
-from graphseam.export import published_run
 from graphseam.ingest.graph import connect, merge, number_ids
-from graphseam.ingest.reading import read_rows, with_reason
-from graphseam.ingest.sources import inputs
+from graphseam.ingest.reading import count_rows, read_rows, with_reason
 from graphseam.place.predictions import placed_labels, placed_links
 from graphseam.place.vectors import arcs_of, vectors_by_rounds
-from graphseam.refine.spectral import SpectralRefiner
 from graphseam.runs import Run
 from graphseam.sections import RUN_ID, PlaceConfig
 from graphseam.session import persisted, size_shuffles
+from graphseam.sources import inputs
 from graphseam.tables import Tables
 
 BROADCAST_IDS = 100_000  # ids of a batch up to which they go to the vectors (about 5 MB), not the vectors to them
 PLACED, UNREACHABLE = "placed", "unreachable"
+FIRST_VIEW_OF_0_1 = 0.875  # share of the columns
 
 
 def batch_name(edges: str) -> str:
@@ -48,7 +48,7 @@ def place(spark: SparkSession, config: Config, run_id: str | None = None, batch:
     config: input.edges are the arriving edges, output the run's tables, place what to do. run_id: a published run, the
     newest where not given. A node of the run that had no edge there is placed as a new one is; edges between two
     nodes that have vectors are counted and left aside. A batch of the same name is replaced; batches know nothing of
-    each other. Returns what the command tells: rows, rejected, loops, twins, edges, nodes by what became of them.
+    each other. Returns what the command tells: rows, rejected, loops, duplicate_edges, edges, and what became of nodes.
     Cost: one pass over the run's embeddings (two where links are predicted); all else is linear in the new edges.
     Place batches of one run one after another: two at once may give one number to two new nodes.
     Errors: InputError where no row can be used, RunError for an unknown run.
@@ -70,7 +70,7 @@ def place(spark: SparkSession, config: Config, run_id: str | None = None, batch:
         ):
             num_edges = edges.count()
             details |= _place_ends(run, batch, nodes, edges, config.place)
-    details["twins"] = details.pop("usable") - details["loops"] - num_edges
+    details["duplicate_edges"] = details.pop("usable") - details["loops"] - num_edges
     details["edges"] = num_edges - details["edges_between_known_nodes"]
     return details
 
@@ -83,15 +83,14 @@ def _checked_rows(spark: SparkSession, config: Config, id_type: str) -> DataFram
 
 def _place_ends(run: Run, batch: str, nodes: DataFrame, edges: DataFrame, settings: PlaceConfig) -> dict[str, Any]:
     """Place the nodes without a vector, and predict. nodes: (node_id, id, vector). edges: (src, dst, weight)."""
-    dim = run.config.embed.dim
-    widths = SpectralRefiner().widths(dim) if _has_views(run.config) else [dim]
+    dim, widths = run.config.embed.dim, _view_widths(run)
     opened, known = nodes.where("vector IS NULL").select("node_id", "id"), nodes.where("vector IS NOT NULL")
     with lineage_cut(arcs_of(edges, opened), run.checkpoint_dir()) as arcs:
         with vectors_by_rounds(arcs, known, widths, settings.max_hops, run.checkpoint_dir()) as found:
             written = write_batch(run, "placed_nodes", _placed_rows(opened, arcs, found, dim), batch)
         details = {
             "nodes": written,
-            "share_of_run": written / max(1, run.details("ingest")["nodes"]),
+            "share_of_run": written / max(1, run.ingested.nodes),
             **_count_statuses(run, batch),
             **_predict(run, batch, arcs, settings.top_links),
         }
@@ -103,7 +102,7 @@ def _place_ends(run: Run, batch: str, nodes: DataFrame, edges: DataFrame, settin
 def _published(spark: SparkSession, config: Config, run_id: str | None) -> tuple[Run, str]:
     """The run, with the configuration and the records it was published with, and its id_type."""
     tables = Tables(spark, config.output)
-    run_id, id_type = published_run(tables, run_id)
+    run_id, id_type = tables.published_run(run_id)
     tables = Tables(spark, config.output, run_id)
     published = tables.read("runs").head()
     assert published is not None  # published_run found it
@@ -112,17 +111,20 @@ def _published(spark: SparkSession, config: Config, run_id: str | None) -> tuple
     return Run(spark, settings, run_id, tables, records), id_type
 
 
-def _has_views(config: Config) -> bool:
-    """Whether the vectors are refinement's views side by side, or fused ones as they are."""
-    return config.refine.rounds > 0 or config.refine.hops > 0
+def _view_widths(run: Run) -> list[int]:
+    """The columns of each view in the run's vectors, as it was published with."""
+    published = run.tables.read("runs").head()
+    if published is not None and published["view_widths"]:
+        return list(published["view_widths"])
+    dim = run.config.embed.dim  # a run of 0.1.0, which had these two views where it refined
+    refined = run.config.refine.rounds > 0 or run.config.refine.hops > 0
+    first = round(FIRST_VIEW_OF_0_1 * dim)
+    return [width for width in (first, dim - first) if width] if refined else [dim]
 
 
 def _count_rows(run: Run, rows: DataFrame, batch: str) -> dict[str, Any]:
     """Numbers of rows; the unusable ones are kept in rejected_rows under the batch's name."""
-    usable = F.col("reason").isNull()
-    num_rows, num_usable, loops = rows.agg(
-        F.count("*"), F.count_if(usable), F.count_if(usable & F.expr("src = dst"))
-    ).first() or (0, 0, 0)
+    counts = count_rows(rows)
     rejected = rows.where("reason IS NOT NULL")
     source = f"batch {batch}"
     run.tables.write(
@@ -131,13 +133,13 @@ def _count_rows(run: Run, rows: DataFrame, batch: str) -> dict[str, Any]:
         part=f"source = '{source}'",
     )
     reasons = {row["reason"]: row["count"] for row in sorted(rejected.groupBy("reason").count().collect())}  # a reason
-    if not num_usable:
+    if not counts.usable:
         worst = max(reasons, key=reasons.__getitem__, default="no row at all")
         raise InputError(
-            f"no row of the new edges can be used ({num_rows:,} read; most often: {worst}); see the table "
+            f"no row of the new edges can be used ({counts.rows:,} read; most often: {worst}); see the table "
             f"{run.tables.location('rejected_rows')}"
         )
-    return {"rows": num_rows, "usable": num_usable, "rejected": reasons, "loops": loops}
+    return {"rows": counts.rows, "usable": counts.usable, "rejected": reasons, "loops": counts.loops}
 
 
 def _nodes_of(run: Run, rows: DataFrame) -> DataFrame:
@@ -146,7 +148,7 @@ def _nodes_of(run: Run, rows: DataFrame) -> DataFrame:
     Few ids are sent to the vectors, many meet them in a shuffle. New ids are numbered in their order behind those of
     the run and of its earlier batches; an id that came with one of those keeps its number.
     """
-    ids = rows.select(F.explode(F.array("src", "dst")).alias("id")).distinct()
+    ids = end_nodes(rows, "id").distinct()
     embeddings = run.tables.read("embeddings").select("node_id", "id", "vector")
     few = ids.limit(BROADCAST_IDS + 1).count() <= BROADCAST_IDS
     known = embeddings.join(F.broadcast(ids) if few else ids, on="id", how="inner").withColumn(

@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from graphseam.edges import with_original_ids
 from graphseam.predict.calibration import ALL, with_probability
 from graphseam.predict.candidates import newcomer_features, sought
-from graphseam.predict.labels import read_models
+from graphseam.predict.label_model import ALL_LABELS, predict_labels
 from graphseam.predict.link_model import with_score
 from graphseam.predict.links import kept_model
-from graphseam.predict.nodes import ALL_LABELS, predict_labels
+from graphseam.predict.nodes import read_models
 from graphseam.runs import Run
 
 
@@ -36,14 +37,7 @@ def placed_links(run: Run, placed: DataFrame, arcs: DataFrame, top_k: int) -> It
         scored = with_score(newcomer_features(what, newcomers), model).withColumn("fold", F.lit(ALL))
         order = Window.partitionBy("src").orderBy(F.desc("score"), "dst")
         best = scored.withColumn("rank", F.row_number().over(order)).where(F.col("rank") <= top_k)
-        ids = run.tables.read("nodes").select(F.col("node_id").alias("dst_node_id"), F.col("id").alias("dst"))
-        asked = placed.select(F.col("node_id").alias("src_node_id"), F.col("id").alias("src"))
-        yield (
-            with_probability(best, curves)
-            .withColumnsRenamed({"src": "src_node_id", "dst": "dst_node_id"})
-            .join(asked, on="src_node_id", how="inner")
-            .join(ids, on="dst_node_id", how="inner")
-        )
+        yield with_original_ids(with_probability(best, curves), placed, run.tables.read("nodes"))
 
 
 def placed_labels(run: Run, placed: DataFrame) -> DataFrame | None:

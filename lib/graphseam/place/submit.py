@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from graphseam.config import Config, check_run_id, load_config
 from graphseam.entry import job_arguments, one_clear_line
-from graphseam.ingest.sources import check_inputs
 from graphseam.place import check_batch, place
 from graphseam.place.telling import print_batch
 from graphseam.sections import EvaluateConfig, PredictConfig
 from graphseam.session import build_session
+from graphseam.sources import check_inputs
 
 
 def for_edges(config: Config, edges: str) -> Config:
@@ -21,7 +21,10 @@ def for_edges(config: Config, edges: str) -> Config:
 
 def submit_place() -> None:
     """Read the arguments, place the nodes, end with 0 or one clear line and 1."""
-    parser = job_arguments("TOML file of the run: its [output], and how to read the edges")
+    parser = job_arguments(
+        "place: edges of new nodes, embeddings -> placed_nodes, placed_links, placed_labels.",
+        "TOML file of the run: its [output], and how to read the edges",
+    )
     parser.add_argument("--edges", required=True, help="the new edges, in place of input.edges")
     parser.add_argument("--run-id", help="a published run; the newest where not given")
     parser.add_argument("--batch", help="name of the batch, which is replaced; the file's where not given")

@@ -14,7 +14,7 @@ def print_batch(details: dict[str, Any]) -> None:
     console.print(
         f"batch {details['batch']} of run {details['run_id']}: {details['rows']:,} rows, "
         f"{details['edges']:,} edges used, {details['edges_between_known_nodes']:,} between known nodes left "
-        f"aside; {details['loops']:,} loops and {details['twins']:,} twins merged"
+        f"aside; {details['loops']:,} loops and {details['duplicate_edges']:,} duplicate edges merged"
     )
     if details["rejected"]:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in details["rejected"].items())

@@ -12,8 +12,9 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from graphseam.arrow import slices, vector_column, vector_matrix
-from graphseam.blocks.engine import lineage_cut
-from graphseam.refine.columns import unit
+from graphseam.checkpoints import lineage_cut
+from graphseam.edges import both_ways, ordered_sum
+from graphseam.vectors import unit_rows
 
 GRID = 2.0**-46  # sums of its multiples are exact in float64, so that no order of the rows shows in a vector
 PLACED_SCHEMA = "node_id BIGINT, hops INT, vector ARRAY<FLOAT>"
@@ -28,17 +29,9 @@ def arcs_of(edges: DataFrame, open_nodes: DataFrame) -> DataFrame:
     edges: (src, dst, weight), each pair once. open_nodes: (node_id), those to be placed. Cost: two shuffles of the
     edges. Weights are added up in the order of their size, so that the sum's last bit does not depend on the layout.
     """
-    ends = edges.select(
-        F.explode(
-            F.array(
-                F.struct(F.col("src").alias("node_id"), F.col("dst").alias("other"), "weight"),
-                F.struct(F.col("dst").alias("node_id"), F.col("src").alias("other"), "weight"),
-            )
-        ).alias("end")
-    ).select("end.*")
+    ends = both_ways(edges, "node_id", "other", "weight")
     arcs = ends.join(open_nodes.select("node_id"), on="node_id", how="left_semi")
-    total = F.aggregate(F.array_sort(F.collect_list("weight")), F.lit(0.0), lambda total, weight: total + weight)
-    totals = arcs.groupBy("node_id").agg(total.alias("total"))
+    totals = arcs.groupBy("node_id").agg(ordered_sum("weight").alias("total"))
     return arcs.join(totals, on="node_id", how="inner").select(
         "node_id", "other", (F.col("weight") / F.col("total")).alias("share")
     )
@@ -126,7 +119,7 @@ def _finished(node_ids: np.ndarray, hops: np.ndarray, sums: np.ndarray, widths: 
     kept = weight[:, 0] > 0
     dim = sum(widths)
     lengths = sums[:, dim:-1] / np.maximum(weight, GRID)
-    views = [lengths[:, [at]] * unit(view) for at, view in enumerate(_views(sums[:, :dim], widths))]
+    views = [lengths[:, [at]] * unit_rows(view) for at, view in enumerate(_views(sums[:, :dim], widths))]
     vectors = np.concatenate(views, axis=1)[kept].astype(np.float32)
     return pa.RecordBatch.from_arrays(
         [pa.array(node_ids[kept]), pa.array(hops[kept]), vector_column(vectors, ARROW_PLACED.field("vector").type)],

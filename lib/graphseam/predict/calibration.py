@@ -13,7 +13,7 @@ from graphseam.session import columns_of, in_one_task
 CURVE_SCHEMA = "fold INT, score DOUBLE, probability DOUBLE"
 ALL = 2  # the curve fitted on both halves, for runs that have no held-out edges of their own
 MOST_BINS = 200
-IN_A_BIN = 50  # candidates, at least
+CANDIDATES_PER_BIN = 50  # candidates, at least
 Curves = dict[int, tuple[np.ndarray, np.ndarray]]
 
 
@@ -54,7 +54,7 @@ def curve(score: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     """(scores, probabilities) of the points of a monotone curve. score: float64[n], sorted; truth: bool[n]."""
     from sklearn.isotonic import IsotonicRegression
 
-    num_bins = max(1, min(MOST_BINS, len(score) // IN_A_BIN))
+    num_bins = max(1, min(MOST_BINS, len(score) // CANDIDATES_PER_BIN))
     bins = [part for part in np.array_split(np.arange(len(score)), num_bins) if len(part)]
     if not bins:
         return np.zeros(1), np.zeros(1)

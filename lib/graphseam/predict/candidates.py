@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -16,11 +15,9 @@ from graphseam.predict.indexes import choose_index
 from graphseam.predict.paths import PathSearch, neighbour_lists, paths, plan_paths, to_targets, wanted_of
 from graphseam.predict.search import Search, count_blocks
 from graphseam.predict.search import nearest as nearest_vectors
+from graphseam.runs import Run
 from graphseam.seeds import derive_seed, uniform
 from graphseam.session import cores_of_a_task, empty_list, persisted
-
-if TYPE_CHECKING:
-    from graphseam.runs import Run
 
 LEARNERS = 2000  # nodes whose candidates the model learns from
 
@@ -44,7 +41,7 @@ class Sought:
 
     @property
     def num_nodes(self) -> int:
-        return int(self.run.details("ingest")["nodes"])
+        return self.run.ingested.nodes
 
     @property
     def vectors(self) -> DataFrame:
@@ -63,10 +60,7 @@ class Sought:
     def path_search(self, top: int) -> PathSearch:
         run, cores = self.run, self.run.spark.sparkContext.defaultParallelism
         return plan_paths(
-            run.details("ingest")["edges"],
-            run.task_memory_mb(),
-            cores,
-            (self.three, top, run.config.predict.links.hub_cap),
+            run.ingested.edges, run.task_memory_mb(), cores, (self.three, top, run.config.predict.links.hub_cap)
         )
 
 
@@ -80,11 +74,11 @@ def chosen_methods(candidates: str, num_nodes: int) -> tuple[str, ...]:
 @contextmanager
 def sought(run: Run) -> Iterator[Sought]:
     """What the run looks for, its neighbour lists kept for as long as the block lasts."""
-    ingested = run.details("ingest")
-    methods = chosen_methods(run.config.predict.links.candidates, ingested["nodes"])
-    sources, targets = _ends(run, ingested["bipartite"])
+    ingested = run.ingested
+    methods = chosen_methods(run.config.predict.links.candidates, ingested.nodes)
+    sources, targets = _ends(run, ingested.bipartite)
     with persisted(neighbour_lists(run.tables.read("edges"))) as lists:
-        yield Sought(run, methods, ingested["bipartite"], lists, sources, targets)
+        yield Sought(run, methods, ingested.bipartite, lists, sources, targets)
 
 
 def _ends(run: Run, bipartite: bool) -> tuple[DataFrame | None, DataFrame | None]:

@@ -11,23 +11,16 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from graphseam.arrow import vector_matrix
-from graphseam.session import empty_list
-from graphseam.spark_line import repartition_by_number
+from graphseam.predict.query_blocks import answered_in_blocks, block_of, every_block, parts_of
+from graphseam.vectors import unit_rows
 
 FEATURES_SCHEMA = (
     "src BIGINT, dst BIGINT, learning BOOLEAN, known BOOLEAN, cosine FLOAT, num_paths BIGINT, "
     "adamic_adar FLOAT, resource_allocation FLOAT, src_degree BIGINT, dst_degree BIGINT"
 )
 NUMBERS = ("cosine", "num_paths", "adamic_adar", "resource_allocation", "src_degree", "dst_degree")
-BASE, QUERY = 0, 1
 PAIRS_AT_ONCE = 32_768  # gathered vectors of 128 numbers then take 32 MB
-LISTS = {
-    "dst": "bigint",
-    "known": "boolean",
-    "num_paths": "bigint",
-    "adamic_adar": "float",
-    "resource_allocation": "float",
-}
+LISTS = ("dst", "known", "num_paths", "adamic_adar", "resource_allocation")
 
 
 def pair_features(vectors: DataFrame, found: DataFrame, num_blocks: int) -> DataFrame:
@@ -37,22 +30,14 @@ def pair_features(vectors: DataFrame, found: DataFrame, num_blocks: int) -> Data
     the vectors and sees every row of `found`. Cost: num_blocks shuffles of `found` and one vector a row of it.
     Memory: a block's vectors, twice.
     """
-    nothing = [empty_list(kind).alias(name) for name, kind in LISTS.items()]
     held = vectors.select(
-        F.pmod(F.xxhash64("node_id"), F.lit(num_blocks)).cast("int").alias("block"),
-        F.lit(BASE).alias("kind"),
-        "node_id",
-        "vector",
-        F.col("degree").cast("bigint"),
-        F.lit(False).alias("learning"),
-        *nothing,
+        block_of("node_id", num_blocks).alias("block"), "node_id", "vector", F.col("degree").cast("bigint")
     )
     asked = (
         found.withColumnRenamed("src", "node_id")
         .join(vectors.select("node_id", "vector"), on="node_id", how="inner")
         .select(
-            F.explode(F.sequence(F.lit(0), F.lit(num_blocks - 1))).alias("block"),
-            F.lit(QUERY).alias("kind"),
+            every_block(num_blocks).alias("block"),
             "node_id",
             "vector",
             F.col("src_degree").alias("degree"),
@@ -60,31 +45,24 @@ def pair_features(vectors: DataFrame, found: DataFrame, num_blocks: int) -> Data
             *LISTS,
         )
     )
-    return (
-        repartition_by_number(held.union(asked), num_blocks, "block")
-        .sortWithinPartitions("kind", "node_id")
-        .drop("block")
-        .mapInArrow(_feature_stream, FEATURES_SCHEMA)
-    )
+    return answered_in_blocks(held, asked, num_blocks, _feature_stream, FEATURES_SCHEMA)
 
 
 def _feature_stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     held: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for batch in batches:
-        split = int(np.searchsorted(batch["kind"].to_numpy(), QUERY))
-        if split:
-            base = batch.slice(0, split)
+        base, queries = parts_of(batch)
+        if base.num_rows:
             held.append((base["node_id"].to_numpy(), _unit(base), base["degree"].to_numpy()))
-        if split < batch.num_rows and held:
+        if queries.num_rows and held:
             if len(held) > 1:
                 ids, vectors, degrees = (np.concatenate(parts) for parts in zip(*held, strict=True))
                 held = [(ids, vectors, degrees)]
-            yield from _features_of(*held[0], batch.slice(split))
+            yield from _features_of(*held[0], queries)
 
 
 def _unit(batch: pa.RecordBatch) -> np.ndarray:
-    vectors = vector_matrix(batch["vector"])
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-30)
+    return unit_rows(vector_matrix(batch["vector"]))
 
 
 def _features_of(

@@ -94,9 +94,6 @@ class HnswIndex:
         return scores, rows
 
 
-INDEXES: dict[str, Any] = {"exact": ExactIndex, "hnsw": HnswIndex}
-
-
 def choose_index(method: str, num_nodes: int) -> str:
     """The index that "auto" stands for: exact while all pairs take seconds."""
     if method != "auto":

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from pyspark.sql import DataFrame, Row, Window
 from pyspark.sql import functions as F
 
+from graphseam.edges import low_and_high, with_original_ids
 from graphseam.errors import RunError
+from graphseam.pairs import draw_negatives, facing, pairs_of, pools_of, sample_edges
 from graphseam.predict.calibration import ALL, Curves, fit_curves, with_probability
 from graphseam.predict.candidates import Sought, among, find_candidates, known_features, queries_of, sought
 from graphseam.predict.features import CANDIDATES, ONE_KIND, PAIRS, TWO_KINDS, Design
 from graphseam.predict.link_model import LinkModel, fit_link_models, with_score
 from graphseam.predict.search import nearest as nearest_vectors
+from graphseam.runs import Run
 from graphseam.seeds import derive_seed, uniform
 from graphseam.session import persisted
+from graphseam.steps import ALL_STEPS
 
-if TYPE_CHECKING:
-    from graphseam.runs import Run
-
-TABLES = ("link_predictions", "link_candidates", "link_models", "link_calibration", "pair_scores", "search_recall")
 LEARNT_PAIRS = 20_000  # edges the model of pairs learns from, with as many pairs of each other kind
 CALIBRATED = 200_000  # predictions that the curves are fitted on, at most
 RECALL_QUERIES = 1000  # nodes that the recall of a search is measured on
@@ -34,7 +34,7 @@ def predict_links(run: Run) -> dict[str, Any]:
     predictions of about the same score that are held-out edges, each half of the nodes by the curve of the other; where
     nothing is held out, of embedded edges among candidates, which flatters, or by predict.links.model_run.
     """
-    for name in TABLES:
+    for name in ALL_STEPS["predict_links"].writes:
         run.tables.drop_run(name)
     links = run.config.predict.links
     if links.top_k == 0:
@@ -51,7 +51,9 @@ def predict_links(run: Run) -> dict[str, Any]:
     with persisted(_best(run, ranker)) as best:
         curves, basis = (borrowed[1], f"run {links.model_run}") if borrowed else _calibrate(run, ranker, best)
         _keep(run, models, curves)
-        count = run.tables.write("link_predictions", _with_ids(run, with_probability(best, curves)))
+        count = run.tables.write(
+            "link_predictions", with_original_ids(with_probability(best, curves), run.tables.read("nodes"))
+        )
     return {"links": count, **details, "calibrated_on": basis, "models": sorted(models)}
 
 
@@ -86,7 +88,7 @@ def kept_model(run: Run) -> tuple[LinkModel, Curves] | None:
     points = run.tables.read("link_calibration").where(F.col("fold") == ALL).sort("score").collect()  # at most 200
     if not rows or not points:
         return None
-    models = _models_of(rows, TWO_KINDS if run.details("ingest")["bipartite"] else ONE_KIND)
+    models = _models_of(rows, TWO_KINDS if run.ingested.bipartite else ONE_KIND)
     return _pick(models, CANDIDATES), {ALL: _curve_of(points)}
 
 
@@ -149,8 +151,6 @@ def _candidate_examples(run: Run, by_source: bool) -> DataFrame:
 
 def _learnt_edges(what: Sought) -> DataFrame:
     """(query, src, dst): the embedded edges that the model of pairs learns from."""
-    from graphseam.evaluate.pairs import facing, pairs_of, sample_edges
-
     run, seed = what.run, derive_seed(what.run.config.run.seed, "link model")
     sample = sample_edges(pairs_of(run.tables.read("edges"), run.config.input.directed), LEARNT_PAIRS, seed)
     return facing(sample, run.tables.read("nodes")) if what.three else sample
@@ -158,9 +158,6 @@ def _learnt_edges(what: Sought) -> DataFrame:
 
 def _drawn_pairs(what: Sought, positives: DataFrame) -> DataFrame:
     """(truth, src, dst): the edges, and for each a uniform and a degree-matched pair that is none."""
-    from graphseam.evaluate import pools_of
-    from graphseam.evaluate.pairs import draw_negatives
-
     run, seed = what.run, derive_seed(what.run.config.run.seed, "link model")
     pools = pools_of(positives, positives.count(), run.tables.read("nodes"), what.three)
     negatives = draw_negatives(positives, pools, run.tables.read("edges"), 0, seed)
@@ -209,14 +206,15 @@ def _best(run: Run, model: LinkModel) -> DataFrame:
         F.col("rank") <= run.config.predict.links.top_k
     )
     fold = F.when(uniform(derive_seed(run.config.run.seed, "curves"), "src") < 0.5, 0).otherwise(1).cast("int")
+    low, high = low_and_high()
     held = (
         run.tables.read("holdout_edges")
-        .select(F.least("src", "dst").alias("low"), F.greatest("src", "dst").alias("high"))
+        .select(low.alias("low"), high.alias("high"))
         .distinct()
         .withColumn("held", F.lit(True))
     )
     return (
-        ranked.withColumns({"fold": fold, "low": F.least("src", "dst"), "high": F.greatest("src", "dst")})
+        ranked.withColumns({"fold": fold, "low": low, "high": high})
         .join(held, on=["low", "high"], how="left")
         .withColumn("held_out", F.coalesce("held", F.lit(False)))
         .drop("low", "high", "held", "learning", "known")
@@ -248,16 +246,3 @@ def _keep(run: Run, models: dict[str, LinkModel], curves: Curves) -> None:
             for score, probability in zip(*points, strict=True)
         ],
     )
-
-
-def _with_ids(run: Run, rows: DataFrame) -> DataFrame:
-    """Rows of link_predictions: the original ids beside the numbers."""
-    ids = run.tables.read("nodes")
-    named = rows.withColumnsRenamed({"src": "src_node_id", "dst": "dst_node_id"})
-    for end in ("src", "dst"):
-        named = named.join(
-            ids.select(F.col("node_id").alias(f"{end}_node_id"), F.col("id").alias(end)),
-            on=f"{end}_node_id",
-            how="inner",
-        )
-    return named

@@ -8,7 +8,6 @@ from scipy.special import expit
 
 BLOCK_ELEMENTS = 1 << 22  # scores [nodes, labels] solved for at once: 32 MB an array, about six of them
 GRADIENT_TOLERANCE = 1e-5  # of the scaled problem, whose curvature is about 1: scores are right to about as much
-CLASS_WEIGHTS = ("none", "balanced")
 
 
 def fit_one_vs_rest(

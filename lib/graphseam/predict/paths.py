@@ -10,15 +10,14 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from graphseam.edges import both_ways
 from graphseam.predict.kernels import find_paths, workspace
-from graphseam.session import empty_list
-from graphseam.spark_line import repartition_by_number
+from graphseam.predict.query_blocks import answered_in_blocks, block_of, every_block, parts_of
 
 PATHS_SCHEMA = (
     "src BIGINT, learning BOOLEAN, src_degree BIGINT, dst ARRAY<BIGINT>, known ARRAY<BOOLEAN>, "
     "num_paths ARRAY<BIGINT>, adamic_adar ARRAY<FLOAT>, resource_allocation ARRAY<FLOAT>"
 )
-LIST, QUERY = 0, 1
 QUERIES_AT_ONCE = 4096
 BYTES_PER_END = 40  # of an edge's end in a task: as it came, as the node's place, and Arrow's batch
 
@@ -52,16 +51,9 @@ def neighbour_lists(edges: DataFrame) -> DataFrame:
     Cost: one shuffle of the edges.
     """
     return (
-        edges.select(
-            F.explode(
-                F.array(
-                    F.struct(F.col("src").alias("node_id"), F.col("dst").alias("other")),
-                    F.struct(F.col("dst").alias("node_id"), F.col("src").alias("other")),
-                )
-            ).alias("end")
-        )
-        .groupBy("end.node_id")
-        .agg(F.array_sort(F.array_distinct(F.collect_list("end.other"))).alias("known"))
+        both_ways(edges, "node_id", "other")
+        .groupBy("node_id")
+        .agg(F.array_sort(F.array_distinct(F.collect_list("other"))).alias("known"))
         .withColumn("degree", F.size("known"))
     )
 
@@ -75,45 +67,20 @@ def paths(lists: DataFrame, queries: DataFrame, search: PathSearch, places: Data
     Cost: each block's lists and queries are moved once; O(paths) on executors. Memory: search.max_ends ends a task.
     """
     between = lists.where(F.col("degree") <= search.hub_cap)
-    spread = F.pmod(F.xxhash64("node_id"), F.lit(search.num_blocks))
     if search.whole or places is None:
-        asked = queries.withColumn("block", spread.cast("int"))
+        asked = queries.withColumn("block", block_of("node_id", search.num_blocks))
     else:
-        subgraph = F.xxhash64(F.coalesce("subgraph_id", F.lit(-1)))
-        asked = (
-            queries.join(places, on="node_id", how="left")
-            .withColumn("block", F.pmod(subgraph, F.lit(search.num_blocks)).cast("int"))
-            .drop("subgraph_id")
+        subgraph = F.coalesce("subgraph_id", F.lit(-1))
+        asked = queries.join(places, on="node_id", how="left").withColumn(
+            "block", block_of(subgraph, search.num_blocks)
         )
+    asked = asked.select("block", "node_id", "known", F.size("known").alias("degree"), "wanted", "learning")
     if search.whole:
-        held = between.withColumn("block", F.explode(F.sequence(F.lit(0), F.lit(search.num_blocks - 1))))
+        held = between.withColumn("block", every_block(search.num_blocks))
     else:
         held = _needed(between, asked, search)
-    rows = held.select(
-        "block",
-        F.lit(LIST).alias("kind"),
-        "node_id",
-        "known",
-        "degree",
-        empty_list("bigint").alias("wanted"),
-        F.lit(False).alias("learning"),
-    ).union(
-        asked.select(
-            "block",
-            F.lit(QUERY).alias("kind"),
-            "node_id",
-            "known",
-            F.size("known").alias("degree"),
-            "wanted",
-            "learning",
-        )
-    )
-    return (
-        repartition_by_number(rows, search.num_blocks, "block")
-        .sortWithinPartitions("kind", "node_id")
-        .drop("block")
-        .mapInArrow(_path_stream(search), PATHS_SCHEMA)
-    )
+    held = held.select("block", "node_id", "known", "degree")
+    return answered_in_blocks(held, asked, search.num_blocks, _path_stream(search), PATHS_SCHEMA)
 
 
 def _needed(between: DataFrame, asked: DataFrame, search: PathSearch) -> DataFrame:
@@ -157,14 +124,14 @@ def _path_stream(search: PathSearch) -> Callable[[Iterator[pa.RecordBatch]], Ite
         held: list[pa.RecordBatch] = []
         adjacency: Adjacency | None = None
         for batch in batches:
-            split = int(np.searchsorted(batch["kind"].to_numpy(), QUERY))
-            if split:
-                held.append(batch.slice(0, split).select(["node_id", "known", "degree"]))
-            for start in range(split, batch.num_rows, QUERIES_AT_ONCE):
+            lists, queries = parts_of(batch)
+            if lists.num_rows:
+                held.append(lists.select(["node_id", "known", "degree"]))
+            for start in range(0, queries.num_rows, QUERIES_AT_ONCE):
                 if adjacency is None:
                     adjacency = Adjacency(held, search)
                     held.clear()
-                yield adjacency.answer(batch.slice(start, min(QUERIES_AT_ONCE, batch.num_rows - start)))
+                yield adjacency.answer(queries.slice(start, QUERIES_AT_ONCE))
 
     return path_stream
 

@@ -11,14 +11,13 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from graphseam.arrow import vector_matrix
-from graphseam.embedding.executor import limit_threads, task_device
-from graphseam.predict.indexes import INDEXES, Index
-from graphseam.session import empty_list
-from graphseam.spark_line import repartition_by_number
+from graphseam.methods import INDEXES
+from graphseam.predict.indexes import Index
+from graphseam.predict.query_blocks import answered_in_blocks, block_of, every_block, parts_of
+from graphseam.task import limit_threads, task_device
 
 NEAREST_SCHEMA = "src BIGINT, dst BIGINT, score FLOAT, learning BOOLEAN"
 ARROW_NEAREST = pa.schema([("src", pa.int64()), ("dst", pa.int64()), ("score", pa.float32()), ("learning", pa.bool_())])
-BASE, QUERY = 0, 1
 NODES_PER_BLOCK = 20_000  # below it a block is not worth a task of its own
 HNSW_NODES = 250_000  # of one index; its number of shards must not hang on the machine
 TELLABLE = 1 << 20  # cosines nearer than 1e-6 are ties: how products are rounded differs between blocks
@@ -55,26 +54,9 @@ def nearest(base: DataFrame, queries: DataFrame, search: Search) -> DataFrame:
     Cost: num_blocks shuffles of the queries, and the index's own. Memory: one block and one batch a task.
     """
     count = search.num_blocks
-    held = base.select(
-        F.lit(BASE).alias("kind"),
-        empty_list("bigint").alias("known"),
-        F.lit(False).alias("learning"),
-        "node_id",
-        "vector",
-        F.pmod(F.xxhash64("node_id"), F.lit(count)).cast("int").alias("block"),
-    )
-    asked = queries.select(
-        F.lit(QUERY).alias("kind"),
-        "known",
-        "learning",
-        "node_id",
-        "vector",
-        F.explode(F.sequence(F.lit(0), F.lit(count - 1))).alias("block"),
-    )
-    rows = repartition_by_number(held.union(asked), count, "block").sortWithinPartitions("kind", "node_id")
-    found = rows.select("kind", "node_id", "known", "learning", "vector").mapInArrow(
-        _search_stream(search), NEAREST_SCHEMA
-    )
+    held = base.select(block_of("node_id", count).alias("block"), "node_id", "vector")
+    asked = queries.select(every_block(count).alias("block"), "node_id", "vector", "known", "learning")
+    found = answered_in_blocks(held, asked, count, _search_stream(search), NEAREST_SCHEMA)
     if count == 1:
         return found
     allowed = F.when(F.col("learning"), 2 * search.top_k).otherwise(search.top_k)
@@ -92,17 +74,17 @@ def _search_stream(search: Search) -> Callable[[Iterator[pa.RecordBatch]], Itera
         index = INDEXES[search.method](device=task_device())
         ids, vectors, built = [], [], False
         for batch in batches:
-            split = int(np.searchsorted(batch["kind"].to_numpy(), QUERY))
-            if split:
-                node_ids, unit = _unit_vectors(batch.slice(0, split))
+            base, queries = parts_of(batch)
+            if base.num_rows:
+                node_ids, unit = _unit_vectors(base)
                 ids.append(node_ids)
                 vectors.append(unit)
-            if split < batch.num_rows and ids and sum(map(len, ids)):
+            if queries.num_rows and sum(map(len, ids)):
                 if not built:
                     base_ids, built = np.concatenate(ids), True
                     index.build(np.concatenate(vectors), search.seed)
                     vectors.clear()
-                yield from _answer(index, base_ids, batch.slice(split), search.top_k)
+                yield from _answer(index, base_ids, queries, search.top_k)
 
     return search_stream
 

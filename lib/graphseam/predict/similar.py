@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,15 +12,14 @@ from pyspark.sql import Column, DataFrame, Row, Window
 from pyspark.sql import functions as F
 
 from graphseam.arrow import slices, vector_matrix
+from graphseam.edges import with_original_ids
 from graphseam.errors import RunError
-from graphseam.export import published_run
+from graphseam.predict.indexes import choose_index
 from graphseam.predict.search import TELLABLE, Search, count_blocks, nearest
+from graphseam.runs import Run
 from graphseam.seeds import derive_seed
 from graphseam.session import cores_of_a_task, empty_list
 from graphseam.tables import Tables
-
-if TYPE_CHECKING:
-    from graphseam.runs import Run
 
 FOUND_SCHEMA = "node_id BIGINT, id STRING, cosine DOUBLE"
 ARROW_FOUND = pa.schema([("node_id", pa.int64()), ("id", pa.string()), ("cosine", pa.float64())])
@@ -32,14 +31,7 @@ def predict_similar(run: Run) -> dict[str, Any]:
     if run.config.predict.similar.top_k == 0:
         return {"similar": 0}
     found, details = nearest_nodes(run)
-    ids = run.tables.read("nodes")
-    rows = found.withColumnsRenamed({"src": "src_node_id", "dst": "dst_node_id", "score": "cosine"})
-    for end in ("src", "dst"):
-        rows = rows.join(
-            ids.select(F.col("node_id").alias(f"{end}_node_id"), F.col("id").alias(end)),
-            on=f"{end}_node_id",
-            how="inner",
-        )
+    rows = with_original_ids(found.withColumnRenamed("score", "cosine"), run.tables.read("nodes"))
     return {"similar": run.tables.write("similar_nodes", rows), **details}
 
 
@@ -48,9 +40,7 @@ def nearest_nodes(run: Run) -> tuple[DataFrame, dict[str, Any]]:
 
     Exact or approximate, as predict.similar.method says. A zero vector neither asks nor is found.
     """
-    from graphseam.predict.indexes import choose_index
-
-    settings, num_nodes = run.config.predict.similar, run.details("ingest")["nodes"]
+    settings, num_nodes = run.config.predict.similar, run.ingested.nodes
     vectors = run.tables.read("embeddings").select("node_id", "vector")
     queries = vectors.withColumn("known", empty_list("bigint")).withColumn("learning", F.lit(False))
     method, cores = choose_index(settings.method, num_nodes), run.spark.sparkContext.defaultParallelism
@@ -86,7 +76,7 @@ def similar_nodes(tables: Tables, node: str, top_k: int = 10, run_id: str | None
     cosines, one over the edges; the driver holds top_k rows. Errors: RunError for an unknown run, a node that the
     run does not have, or one without edges, whose vector is zero.
     """
-    run_id, id_type = published_run(tables, run_id)
+    run_id, id_type = tables.published_run(run_id)
     embeddings = tables.all_runs("embeddings").where(F.col("run_id") == run_id).select("node_id", "id", "vector")
     asked = _find(embeddings, node, run_id, id_type)
     vector = np.array(asked["vector"], np.float64)

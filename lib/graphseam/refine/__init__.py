@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyspark.sql import functions as F
 
+from graphseam.refine.block import refine_in_one_block
+from graphseam.refine.block_plan import Blocks, plan_blocks
+from graphseam.refine.distributed import refined_by_blocks
+from graphseam.refine.spectral import SpectralRefiner
+from graphseam.runs import Run
 from graphseam.seeds import derive_seed
 from graphseam.session import cores_of_a_task
-
-if TYPE_CHECKING:
-    from graphseam.refine.layout import Blocks
-    from graphseam.runs import Run
 
 
 def refine(run: Run) -> dict[str, Any]:
     """A few rounds over all edges, those that were cut included; then one vector a node, with its original id.
 
     The graph lies in as many blocks as a task's memory asks for; their number does not show in the vectors. With
-    rounds = hops = 0 the fused vectors are taken as they are, zeros where no subgraph held the node.
+    rounds = hops = 0 the fused vectors are taken as they are, zeros where no subgraph held the node. Returns, among
+    what the log tells, view_widths: the columns of each view in a vector, which `place` needs.
     Errors: MemoryBudgetError where no number of blocks fits; `partition` has asked before, so that it comes early.
     """
     settings, dim = run.config.refine, run.config.embed.dim
@@ -26,43 +28,29 @@ def refine(run: Run) -> dict[str, Any]:
         nodes, fused = run.tables.read("nodes"), run.tables.read("fused_embeddings").select("node_id", "vector")
         zeros = F.array_repeat(F.lit(0.0).cast("float"), dim)
         vectors = nodes.join(fused, on="node_id", how="left").withColumn("vector", F.coalesce("vector", zeros))
-        return {"vectors": run.tables.write("embeddings", vectors), "blocks": 0}
-    from graphseam.refine.layout import plan_blocks
+        return {"vectors": run.tables.write("embeddings", vectors), "blocks": 0, "view_widths": [dim]}
+    blocks, refiner = plan_blocks(run), _refiner(run)
+    details = _in_one_task(run, refiner) if blocks is None else _in_blocks(run, refiner, blocks)
+    return {**details, "view_widths": [width for width in refiner.widths(dim) if width]}
 
-    blocks = plan_blocks(run)
-    return _in_one_task(run) if blocks is None else _in_blocks(run, blocks)
 
-
-def _in_one_task(run: Run) -> dict[str, Any]:
-    from graphseam.refine.block import refine_in_one_block
-
+def _in_one_task(run: Run, refiner: SpectralRefiner) -> dict[str, Any]:
     nodes, fused = run.tables.read("nodes"), run.tables.read("fused_embeddings").select("node_id", "vector")
     threads = cores_of_a_task(run.spark, num_tasks=1)
-    vectors = refine_in_one_block(
-        run.tables.read("edges"),
-        nodes,
-        fused,
-        _refiner(run),
-        run.config.embed.dim,
-        derive_seed(run.config.run.seed, "refine"),
-        threads,
-    )
+    seed = derive_seed(run.config.run.seed, "refine")
+    vectors = refine_in_one_block(run.tables.read("edges"), nodes, fused, refiner, run.config.embed.dim, seed, threads)
     num_vectors = run.tables.write("embeddings", vectors.join(nodes, on="node_id", how="inner"))
     return {"vectors": num_vectors, "blocks": 1, "threads": threads}
 
 
-def _in_blocks(run: Run, blocks: Blocks) -> dict[str, Any]:
-    from graphseam.refine.distributed import refined_by_blocks
-
+def _in_blocks(run: Run, refiner: SpectralRefiner, blocks: Blocks) -> dict[str, Any]:
     told: dict[str, Any] = {}
-    with refined_by_blocks(run, _refiner(run), blocks, derive_seed(run.config.run.seed, "refine"), told) as vectors:
+    with refined_by_blocks(run, refiner, blocks, derive_seed(run.config.run.seed, "refine"), told) as vectors:
         num_vectors = run.tables.write("embeddings", vectors)
     return {"vectors": num_vectors, **told}
 
 
-def _refiner(run: Run) -> Any:
-    from graphseam.refine.spectral import SpectralRefiner
-
+def _refiner(run: Run) -> SpectralRefiner:
     settings = run.config.refine
     return SpectralRefiner(
         iteration=settings.method,

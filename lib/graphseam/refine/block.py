@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -11,20 +10,19 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from graphseam.arrow import slices, vector_column, vector_matrix
-from graphseam.embedding.executor import limit_threads, task_device
+from graphseam.columns import EDGE
 from graphseam.graph import Graph
+from graphseam.refine.spectral import SpectralRefiner
 from graphseam.session import empty_list
+from graphseam.task import limit_threads, task_device
 
-if TYPE_CHECKING:
-    from graphseam.refine.spectral import SpectralRefiner as Refiner
-
-EDGE, NODE = 0, 1
+EDGE_ROW, NODE_ROW = 0, 1
 REFINED_SCHEMA = "node_id BIGINT, vector ARRAY<FLOAT>"
 ARROW_REFINED = pa.schema([("node_id", pa.int64()), ("vector", pa.list_(pa.field("element", pa.float32())))])
 
 
 def refine_in_one_block(
-    edges: DataFrame, nodes: DataFrame, fused: DataFrame, refiner: Refiner, dim: int, seed: int, threads: int
+    edges: DataFrame, nodes: DataFrame, fused: DataFrame, refiner: SpectralRefiner, dim: int, seed: int, threads: int
 ) -> DataFrame:
     """Refine the vectors of all nodes over all edges, in one task.
 
@@ -34,10 +32,10 @@ def refine_in_one_block(
     no_number, no_vector = F.lit(0).cast("bigint"), empty_list("float")
     start = nodes.select("node_id").join(fused.select("node_id", "vector"), on="node_id", how="left")
     rows = edges.select(
-        F.lit(EDGE).alias("kind"), "src", "dst", "weight", no_number.alias("node_id"), no_vector.alias("vector")
+        F.lit(EDGE_ROW).alias("kind"), *EDGE, no_number.alias("node_id"), no_vector.alias("vector")
     ).union(
         start.select(
-            F.lit(NODE).alias("kind"),
+            F.lit(NODE_ROW).alias("kind"),
             no_number.alias("src"),
             no_number.alias("dst"),
             F.lit(0.0).alias("weight"),
@@ -49,7 +47,7 @@ def refine_in_one_block(
 
 
 def _refine_stream(
-    refiner: Refiner, dim: int, seed: int, threads: int
+    refiner: SpectralRefiner, dim: int, seed: int, threads: int
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def refine_stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         limit_threads(threads)
@@ -69,9 +67,9 @@ def _collect(batches: Iterator[pa.RecordBatch], dim: int) -> tuple[Graph, np.nda
     edges: list[tuple[np.ndarray, ...]] = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))]
     ids, held_ids, held = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros((0, dim), np.float32)]
     for batch in batches:
-        is_edge = batch["kind"].to_numpy() == EDGE
+        is_edge = batch["kind"].to_numpy() == EDGE_ROW
         part = batch.filter(pa.array(is_edge))
-        edges.append(tuple(part[name].to_numpy() for name in ("src", "dst", "weight")))
+        edges.append(tuple(part[name].to_numpy() for name in EDGE))
         node_rows = batch.filter(pa.array(~is_edge))
         ids.append(node_rows["node_id"].to_numpy())
         placed = node_rows.filter(pa.array(node_rows["vector"].value_lengths().to_numpy() > 0))

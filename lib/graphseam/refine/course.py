@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from scipy.linalg import block_diag
 
+from graphseam.methods import ITERATIONS
 from graphseam.refine import steps
-from graphseam.refine.iteration import ITERATIONS, NOTHING, ROUNDS_A_SPAN, Iteration, Turn
+from graphseam.refine.iteration import NOTHING, ROUNDS_PER_SPAN, Iteration, Turn
 from graphseam.refine.steps import Span, Task
 
 GRAM_GRID = 2.0**-32  # finer than what float32 vectors tell, coarser than what adding up in another order changes
@@ -36,6 +37,11 @@ class Course:
     _turns: list[Turn] = field(default_factory=list)
     _ritz: list[tuple[list[np.ndarray | None], np.ndarray]] = field(default_factory=list)
 
+    @property
+    def _kind(self) -> type[Iteration]:
+        kind: type[Iteration] = ITERATIONS[self.method].load()
+        return kind
+
     def run(self, gram: np.ndarray, rounds: int, tolerance: float) -> None:
         """From the Gram matrix of "raw.0": at most `rounds` rounds of two products, the first product before them."""
         self._begin(gram, self.widths)
@@ -44,7 +50,7 @@ class Course:
         for done in range(rounds):
             if self._closed or self.changes[-1] < tolerance:
                 break
-            if done and done % ROUNDS_A_SPAN == 0 and ITERATIONS[self.method].keeps_bases:
+            if done and done % ROUNDS_PER_SPAN == 0 and self._kind.keeps_bases:
                 self._restart()
             self._product()
             self._product()
@@ -71,7 +77,7 @@ class Course:
         return not any(turn.raw.shape[1] for turn in self._turns)
 
     def _begin(self, gram: np.ndarray, widths: list[int]) -> None:
-        self._iterations = [ITERATIONS[self.method](width) for width in self.widths]
+        self._iterations = [self._kind(width) for width in self.widths]
         self._turns = [
             iteration.begin(part)
             for iteration, part in zip(self._iterations, diagonal(to_grid(gram), widths), strict=True)
@@ -93,7 +99,7 @@ class Course:
         ]
         self._products += 1
         self.task.store.drop(f"raw.{number - 1}", f"told.raw.{number - 1}")
-        if not ITERATIONS[self.method].keeps_bases:
+        if not self._kind.keeps_bases:
             self.task.store.drop(f"basis.{number - 1}", f"halo.{number - 1}")
 
     def _note(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,15 +18,14 @@ from graphseam.blocks.layout import pack_by_block, rows_by_block
 from graphseam.blocks.packets import Inbox, Packet
 from graphseam.blocks.stages import SparkStages
 from graphseam.blocks.store import FileStore
+from graphseam.columns import EDGE
 from graphseam.errors import ConfigError
-from graphseam.refine.layout import Blocks
+from graphseam.refine.block_plan import Blocks
 from graphseam.refine.rows import Rows
 from graphseam.refine.spectral import Ending, SpectralRefiner
 from graphseam.refine.steps import Task
+from graphseam.runs import Run
 from graphseam.session import cores_of_a_task, in_one_process
-
-if TYPE_CHECKING:
-    from graphseam.runs import Run
 
 ENTRY = np.dtype([("src", "<i8"), ("dst", "<i8"), ("dst_block", "<i4"), ("weight", "<f8")])  # packed: 28 bytes
 Batches = Iterator[pa.RecordBatch]
@@ -77,9 +76,9 @@ def _inputs(run: Run) -> Iterator[tuple[DataFrame, Callable[..., Iterator[Packet
     """The tables a block is built of, each with the function that packs it by block."""
     home = F.col("subgraph_id")
     inside = run.tables.read("subgraph_edges", level=1).select(
-        "src", "dst", "weight", home.alias("src_subgraph"), home.alias("dst_subgraph")
+        *EDGE, home.alias("src_subgraph"), home.alias("dst_subgraph")
     )
-    cut = run.tables.read("border_edges", level=1).select("src", "dst", "weight", "src_subgraph", "dst_subgraph")
+    cut = run.tables.read("border_edges", level=1).select(*EDGE, "src_subgraph", "dst_subgraph")
     yield inside, pack_entries
     yield cut, pack_entries
     nodes = run.tables.read("assignments", level=1).select("node_id", "subgraph_id")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from numpy.polynomial import Polynomial
 from scipy.special import iv
 
@@ -32,6 +30,3 @@ def chebyshev(passes: int) -> list[float]:
         expansion = expansion + 2 * (-1) ** term * float(iv(term, THETA)) * current
         before, current = current, 2 * inner * current - before
     return [float(weight) for weight in (Polynomial([0.0, 1.0]) * (1 - expansion)).coef]
-
-
-FILTERS: dict[str, Callable[[int], list[float]]] = {"hops": plain_hops, "chebyshev": chebyshev}

@@ -15,7 +15,7 @@ import numpy as np
 
 WEAK = 3e-3  # of a block's size: a direction below it is one the basis has already, give or take float32
 NOTHING = 1e-300
-ROUNDS_A_SPAN = 2  # then the iteration begins anew from its Ritz vectors
+ROUNDS_PER_SPAN = 2  # then the iteration begins anew from its Ritz vectors
 
 
 @dataclass(frozen=True)
@@ -97,9 +97,6 @@ class Subspace(Iteration):
         values = self.lengths[-1][: self.width]
         newest = np.eye(len(self.lengths[-1]), len(values)) * values
         return [*[None] * len(self.lengths), newest], values
-
-
-ITERATIONS: dict[str, type[Iteration]] = {"krylov": Krylov, "subspace": Subspace}
 
 
 def orthonormal_turn(gram: np.ndarray, size: float) -> tuple[np.ndarray, np.ndarray]:

@@ -94,7 +94,7 @@ def _by_torch(
     import scipy.sparse as sp
     import torch
 
-    from graphseam.embedding import linalg
+    from graphseam import linalg
 
     def there(array: np.ndarray) -> Any:
         return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(device)

@@ -13,9 +13,9 @@ from scipy.linalg import block_diag
 from graphseam.blocks.stages import LocalStages
 from graphseam.blocks.store import MemoryStore
 from graphseam.graph import Graph
+from graphseam.methods import FILTERS
 from graphseam.refine import steps
 from graphseam.refine.course import Course, diagonal, to_grid
-from graphseam.refine.filters import FILTERS
 from graphseam.refine.iteration import NOTHING, fixed_signs
 from graphseam.refine.rows import Rows
 from graphseam.refine.steps import Task, View

@@ -14,11 +14,12 @@ import numpy as np
 
 from graphseam.blocks.store import Store
 from graphseam.compiled import mix
-from graphseam.embedding.executor import limit_threads, task_device
-from graphseam.refine.columns import chunks, gram, make_unit_views, turned, unit, unit_views
 from graphseam.refine.iteration import Turn
 from graphseam.refine.product import product
 from graphseam.refine.rows import Rows
+from graphseam.refine.tall_matrices import chunks, gram, make_unit_views, turned, unit_views
+from graphseam.task import limit_threads, task_device
+from graphseam.vectors import unit_rows
 
 NO_SUMS = np.zeros(0)
 
@@ -182,7 +183,7 @@ def finished(
         views = unit_views(total[part].astype(np.float64) @ turn, widths)
         columns = np.concatenate([weight * view for weight, view in zip(weights, views, strict=True)], axis=1)
         vectors = np.zeros((part.stop - part.start, dim), np.float32)
-        vectors[:, : sum(widths)] = length * (rows.degrees[part] > 0)[:, None] * unit(columns)
+        vectors[:, : sum(widths)] = length * (rows.degrees[part] > 0)[:, None] * unit_rows(columns)
         yield part, vectors
 
 

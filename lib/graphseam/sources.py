@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import bz2
 import csv
-import glob
 import gzip
-import re
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from graphseam.errors import InputError, nearest
+from graphseam.files import is_remote, local_files, local_path
 from graphseam.sections import InputConfig
 
 WHITESPACE = r"\s+"  # as a delimiter: any run of blanks and tabs
@@ -45,42 +44,6 @@ class Source:
         if self.header is None:
             raise InputError(f"{missing} The file has no header: give a position from 0.{known}")
         raise InputError(f"{missing}{known} If these are no names but data, set input.header = false.")
-
-
-def is_remote(path: str) -> bool:
-    return re.match(r"^[a-z][a-z0-9+.-]*:/", path, re.IGNORECASE) is not None and not path.startswith("file:")
-
-
-def local_path(path: str) -> str:
-    return path.removeprefix("file://").removeprefix("file:")
-
-
-def local_files(path: str, key: str) -> list[Path]:
-    """The files behind a local path, directory or glob; InputError where there are none, or none that can be seen."""
-    try:
-        return _local_files(path, key)
-    except OSError as error:  # too long a name, a directory that may not be entered
-        raise InputError(f"{path[:200]!r} ({key}) cannot be opened: {error.strerror}") from None
-
-
-def _local_files(path: str, key: str) -> list[Path]:
-    plain = local_path(path)
-    found = [Path(name) for name in sorted(glob.glob(plain))] if re.search(r"[*?\[]", plain) else [Path(plain)]
-    if not found or not found[0].exists():
-        beside = [entry.name for entry in Path(plain).parent.glob("*")] if Path(plain).parent.is_dir() else []
-        hint = nearest(Path(plain).name, beside[:1000]).split(" Known:")[0]
-        raise InputError(f"there is no file or directory {path!r} ({key}).{hint}")
-    files = [
-        file
-        for place in found
-        for file in (sorted(place.rglob("*")) if place.is_dir() else [place])
-        if file.is_file() and not any(part.startswith(("_", ".")) for part in file.relative_to(place).parts)
-    ]
-    if not files:
-        raise InputError(f"the directory {path!r} ({key}) holds no data file")
-    if all(file.stat().st_size == 0 for file in files):
-        raise InputError(f"{path!r} ({key}) is empty (0 bytes)")
-    return [file for file in files if file.stat().st_size > 0]
 
 
 def find_format(path: str, files: list[Path], key: str) -> str:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from pyspark.sql import functions as F
 
 from graphseam.errors import MemoryBudgetError
-from graphseam.refine.iteration import ROUNDS_A_SPAN
-
-if TYPE_CHECKING:
-    from graphseam.runs import Run
+from graphseam.refine.iteration import ROUNDS_PER_SPAN
+from graphseam.runs import Run
 
 EDGE_BYTES = 90  # of an edge in its block: both entries as they come, sorted, and as rows
 STATES = 9  # vectors of each row and each node of the halo at once, those mapped from files counted
@@ -73,7 +70,7 @@ class Size:
 
 def whole_bytes(num_nodes: int, num_edges: int, dim: int, rounds: int) -> int:
     """Peak of the one task that refines the whole graph: the edges, and every basis."""
-    return WHOLE_EDGE_BYTES * num_edges + num_nodes * dim * 4 * (2 * min(rounds, ROUNDS_A_SPAN) + 2 + STATES)
+    return WHOLE_EDGE_BYTES * num_edges + num_nodes * dim * 4 * (2 * min(rounds, ROUNDS_PER_SPAN) + 2 + STATES)
 
 
 def block_bytes(num_nodes: int, num_edges: int, num_halo: int, dim: int) -> int:
@@ -88,8 +85,8 @@ def plan_blocks(run: Run) -> Blocks | None:
     edges and border; one row a subgraph reaches the driver.
     Errors: MemoryBudgetError where refine.num_blocks is too few, or no number would do.
     """
-    settings, told, dim = run.config.refine, run.details("ingest"), run.config.embed.dim
-    needed = whole_bytes(told["nodes"], told["edges"], dim, settings.rounds)
+    settings, ingested, dim = run.config.refine, run.ingested, run.config.embed.dim
+    needed = whole_bytes(ingested.nodes, ingested.edges, dim, settings.rounds)
     if (
         settings.rounds == settings.hops == 0
         or settings.num_blocks == 1
@@ -100,7 +97,7 @@ def plan_blocks(run: Run) -> Blocks | None:
     allowed = run.task_memory_mb() << 20
     tried = settings.num_blocks or max(2, run.spark.sparkContext.defaultParallelism)
     blocks = Blocks.even(sizes, tried)
-    while blocks.largest_bytes > allowed and not settings.num_blocks and tried < min(told["nodes"], MOST_BLOCKS):
+    while blocks.largest_bytes > allowed and not settings.num_blocks and tried < min(ingested.nodes, MOST_BLOCKS):
         tried = int(tried * max(1.1, min(2.0, blocks.largest_bytes / allowed))) + 1
         blocks = Blocks.even(sizes, tried)
     if blocks.largest_bytes > allowed:
@@ -111,7 +108,7 @@ def plan_blocks(run: Run) -> Blocks | None:
             "executors have that much"
         )
         raise MemoryBudgetError(
-            f"refining {told['nodes']:,} nodes and {told['edges']:,} edges at dim {dim} in {blocks.num_blocks:,} "
+            f"refining {ingested.nodes:,} nodes and {ingested.edges:,} edges at dim {dim} in {blocks.num_blocks:,} "
             f"blocks is predicted to need {blocks.largest_bytes >> 20:,} MB a task, and a task may hold "
             f"{allowed >> 20:,} (run.task_memory_mb); {way_out}"
         )

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from graphseam.arrow import slices
+from graphseam.vectors import unit_rows
 
 CHUNK_BYTES = 4 << 20  # of rows at once, in float64: what stays in a core's cache
 
@@ -42,14 +43,10 @@ def gram(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 def unit_views(columns: np.ndarray, widths: list[int]) -> list[np.ndarray]:
     """The columns of each view, rows of length 1; a zero row stays zero."""
-    return [unit(part) for part in np.split(columns, np.cumsum(widths)[:-1], axis=1)]
+    return [unit_rows(part) for part in np.split(columns, np.cumsum(widths)[:-1], axis=1)]
 
 
 def make_unit_views(columns: np.ndarray, widths: list[int]) -> None:
     """`unit_views` in place, a few rows at a time."""
     for part in chunks(*columns.shape):
         columns[part] = np.concatenate(unit_views(columns[part], widths), axis=1)
-
-
-def unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-30)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import reduce
+from typing import Any
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from graphseam.seeds import uniform
+from graphseam.edges import both_ways, end_nodes
+from graphseam.runs import Run
+from graphseam.seeds import derive_seed, uniform
+from graphseam.session import persisted
 from graphseam.spark_line import with_row_numbers
 
 ATTEMPTS = 8  # far ends drawn for one negative; a node joined to nearly all others may still get none
@@ -25,6 +29,58 @@ class Pool:
     kind: str  # uniform or hard
     size: int  # places, from 0
     nodes: DataFrame | None  # (place, node_id); None where each place is the number of its node
+
+
+def draw_pairs(run: Run, num_nodes: int, dense: bool, bipartite: bool = False) -> dict[str, Any]:
+    """Draw the pairs once, from the whole graph, and write evaluation_pairs; ingest calls this.
+
+    Positives are held-out edges, so a run that holds none out has nothing to draw. The far ends of `uniform`
+    negatives are any nodes, those of `hard` ones the ends of positives, so that degree alone tells less; in a
+    bipartite graph both are of the kind that links are predicted to.
+    Returns what the step reports: how many pairs of each kind, and how many positives lack some of their 100.
+    """
+    settings, seed = run.config.evaluate, derive_seed(run.config.run.seed, "pairs")
+    edges, held = run.tables.read("edges"), run.tables.read("holdout_edges")
+    sample = sample_edges(pairs_of(held, run.config.input.directed), settings.max_pairs, seed)
+    nodes = run.tables.read("nodes")
+    with persisted(facing(sample, nodes) if bipartite else sample) as positives:
+        num_positives = positives.count()
+        pools = pools_of(positives, num_positives, nodes, bipartite, num_nodes if dense else None)
+        pairs = positives.select(F.lit(POSITIVE).alias("kind"), "query", "src", "dst").union(
+            draw_negatives(positives, pools, edges.union(held), settings.max_ranked, seed)
+        )
+        run.tables.write("evaluation_pairs", with_degrees(pairs, edges))
+    return {"evaluation_pairs": _count_pairs(run, min(settings.max_ranked, num_positives))}
+
+
+def pools_of(
+    positives: DataFrame, num_positives: int, nodes: DataFrame, bipartite: bool, num_dense: int | None = None
+) -> list[Pool]:
+    """Where far ends come from: any node or, in a bipartite graph, any of the second kind; the ends of positives.
+
+    num_dense: how many nodes there are where their numbers have no gap, which saves numbering them.
+    """
+    if bipartite:
+        second = nodes.where(F.col("side") == "dst").select("node_id")
+        ends = positives.select(F.col("dst").alias("node_id"), "src", "dst")
+        return [Pool(UNIFORM, second.count(), numbered(second)), Pool(HARD, num_positives, numbered(ends))]
+    whole = (
+        Pool(UNIFORM, nodes.count(), numbered(nodes.select("node_id")))
+        if num_dense is None
+        else Pool(UNIFORM, num_dense, None)
+    )
+    return [whole, Pool(HARD, 2 * num_positives, numbered(ends_of(positives)))]
+
+
+def _count_pairs(run: Run, num_ranked: int) -> dict[str, int]:
+    """Pairs of each kind, and positives with fewer than 100 negatives to be ranked among, if any."""
+    by_query = run.tables.read("evaluation_pairs").groupBy("kind", "query").count()
+    full = F.count_if(F.col("count") >= RANKED_AMONG)
+    rows = by_query.groupBy("kind").agg(F.sum("count").alias("pairs"), full.alias("full")).collect()  # five kinds
+    counts = {row["kind"]: row["pairs"] for row in sorted(rows)}
+    complete = {row["kind"]: row["full"] for row in rows}
+    short = {f"fewer_{kind}": num_ranked - complete.get(kind, 0) for kind in RANKING.values()}
+    return counts | {name: count for name, count in short.items() if count}
 
 
 def sample_edges(edges: DataFrame, max_pairs: int, seed: int) -> DataFrame:
@@ -109,14 +165,7 @@ def _attempts(positives: DataFrame, kind: str, count: int) -> DataFrame:
 
 def _neighbours(positives: DataFrame, known: DataFrame) -> DataFrame:
     """(src, far): the edges at a positive's src, from it; at most evaluate.max_pairs numbers are broadcast."""
-    ends = known.select(
-        F.explode(
-            F.array(
-                F.struct("src", F.col("dst").alias("far")),
-                F.struct(F.col("dst").alias("src"), F.col("src").alias("far")),
-            )
-        ).alias("end")
-    ).select("end.src", "end.far")
+    ends = both_ways(known, "src", "far")
     return ends.join(F.broadcast(positives.select("src").distinct()), on="src", how="left_semi")
 
 
@@ -135,11 +184,7 @@ def with_degrees(pairs: DataFrame, edges: DataFrame) -> DataFrame:
 
     Cost: one aggregation of the edges, two joins of the pairs.
     """
-    degrees = (
-        edges.select(F.explode(F.array("src", "dst")).alias("node_id"))
-        .groupBy("node_id")
-        .agg(F.count("*").alias("degree"))
-    )
+    degrees = end_nodes(edges).groupBy("node_id").agg(F.count("*").alias("degree"))
 
     def degree_of(end: str) -> Column:
         return F.coalesce(F.col(f"{end}_degree"), F.lit(0))

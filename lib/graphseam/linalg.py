@@ -8,6 +8,8 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+from graphseam.vectors import SHORTEST
+
 
 def to_torch(matrix: sp.csr_matrix, device: torch.device) -> torch.Tensor:
     """A scipy CSR matrix as a float32 sparse CSR tensor on the device."""
@@ -85,7 +87,7 @@ def randomized_svd(
 
 def unit_rows(vectors: torch.Tensor) -> torch.Tensor:
     """Each row divided by its length; a zero row stays zero."""
-    return vectors / vectors.norm(dim=1, keepdim=True).clamp_min(1e-30)
+    return vectors / vectors.norm(dim=1, keepdim=True).clamp_min(SHORTEST)
 
 
 def pad_columns(vectors: torch.Tensor, dim: int) -> torch.Tensor:

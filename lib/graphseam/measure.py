@@ -1,0 +1,52 @@
+"""What a process and its children hold in memory."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import psutil
+
+NEW_HIGH = 1.01  # how far above the highest so far memory has to rise to be measured closely
+
+
+@contextmanager
+def peak_memory(interval_s: float = 0.5) -> Iterator[list[float]]:
+    """Watch the resident memory of this process and its children (JVM, Python workers); yields [peak in MB].
+
+    On a cluster that is the driver's side only. Pages that processes share are divided among them where the system
+    tells (Linux), else counted once each. That division walks every page, a tenth of a second for a JVM, so it is
+    asked for only when the processes hold more in all than ever before.
+    """
+    peak, highest, done = [0.0], [0], threading.Event()
+
+    def total(size: Callable[[psutil.Process], int]) -> int:
+        held = 0
+        for process in (me, *me.children(recursive=True)):
+            with suppress(psutil.Error):  # it ended between being listed and being asked
+                held += size(process)
+        return held
+
+    def look() -> None:
+        resident = total(lambda process: process.memory_info().rss)
+        if resident > NEW_HIGH * highest[0]:
+            highest[0] = resident
+            shared_out = total(
+                lambda process: getattr(process.memory_full_info(), "pss", 0) or process.memory_info().rss
+            )
+            peak[0] = max(peak[0], shared_out / 2**20)
+
+    def watch() -> None:
+        while not done.wait(interval_s):
+            look()
+
+    me = psutil.Process()
+    watcher = threading.Thread(target=watch, daemon=True)
+    look()
+    watcher.start()
+    try:
+        yield peak
+    finally:
+        done.set()
+        watcher.join()

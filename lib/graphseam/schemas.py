@@ -1,0 +1,99 @@
+"""The SQL files of the tables and views: what is true of a table stands in its own file, and is read from there.
+
+Beside its columns a table's file has properties, in TBLPROPERTIES; a view's, which is a SELECT, in its comments:
+`graphseam.public` (a table that people query), `graphseam.sort` (columns that an export is sorted by), `graphseam.ids`
+(columns of original ids) and `graphseam.export` (columns that an export has, where not all).
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from graphseam.errors import RunError, nearest
+
+if sys.version_info >= (3, 11):
+    from importlib.resources.abc import Traversable
+else:
+    from importlib.abc import Traversable
+
+PROPERTY = re.compile(r"'graphseam\.(\w+)'\s*=\s*'([^']*)'")
+
+
+def schema_dir() -> Traversable:
+    """Where the SQL files are: inside a wheel, installed or given to spark-submit, or beside `lib/` in a checkout."""
+    packaged = files("graphseam") / "_schemas"
+    return packaged if packaged.is_dir() else Path(__file__).resolve().parents[2] / "schemas"
+
+
+@cache
+def table_names() -> tuple[str, ...]:
+    return _sql_files(schema_dir())
+
+
+@cache
+def view_names() -> tuple[str, ...]:
+    return _sql_files(schema_dir() / "views")
+
+
+def _sql_files(folder: Traversable) -> tuple[str, ...]:
+    return tuple(sorted(entry.name.removesuffix(".sql") for entry in folder.iterdir() if entry.name.endswith(".sql")))
+
+
+@cache
+def sql_of(name: str) -> str:
+    """The text of a table's or a view's file. RunError where there is no such table or view."""
+    if name in table_names():
+        return schema_dir().joinpath(f"{name}.sql").read_text(encoding="utf-8")
+    if name in view_names():
+        return schema_dir().joinpath("views", f"{name}.sql").read_text(encoding="utf-8")
+    raise RunError(f"there is no table {name!r}.{nearest(name, (*table_names(), *view_names()))}")
+
+
+@cache
+def public_names() -> tuple[str, ...]:
+    """Tables that people query, in alphabetical order."""
+    return tuple(name for name in table_names() if _property(name, "public") == "true")
+
+
+def sort_columns(name: str) -> list[str]:
+    """What an export of the table or view is sorted by; empty where no order is better than another."""
+    return _columns(name, "sort")
+
+
+def id_columns(name: str) -> list[str]:
+    """The columns that hold ids as they came in."""
+    return _columns(name, "ids")
+
+
+def export_columns(name: str) -> list[str]:
+    """The columns of an export; empty for all."""
+    return _columns(name, "export")
+
+
+def _columns(name: str, key: str) -> list[str]:
+    return [column.strip() for column in _property(name, key).split(",") if column.strip()]
+
+
+def _property(name: str, key: str) -> str:
+    return dict(PROPERTY.findall(sql_of(name))).get(key, "")
+
+
+def create_statement(name: str, identifier: str) -> str:
+    """The statement that creates the table where it does not exist. identifier: its name in SQL."""
+    return Template(sql_of(name)).substitute(table=identifier)
+
+
+def columns_ddl(name: str) -> dict[str, str]:
+    """{column: "name TYPE … COMMENT …"} of a table in its file's order, each without its NOT NULL.
+
+    For columns that are added to a table with rows: Delta gives the old rows NULL there.
+    """
+    statement = sql_of(name)
+    inside = statement[statement.index("(") + 1 : statement.index(") USING delta")]
+    lines = [line.strip().rstrip(",") for line in inside.splitlines() if line.strip()]
+    return {line.split()[0]: re.sub(r"\s+NOT NULL\b(?=.*\bCOMMENT\b)", "", line, count=1) for line in lines}

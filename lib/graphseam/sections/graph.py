@@ -1,0 +1,99 @@
+"""Sections on what comes in, where results go, and the run as a whole."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from graphseam.errors import ConfigError
+from graphseam.sections.checks import require, require_name
+
+FORMATS = ("auto", "parquet", "csv", "delta")
+ID_TYPES = ("auto", "integer", "string")
+CATALOG = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}(\.[A-Za-z_][A-Za-z0-9_]{0,127}){0,1}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputConfig:
+    graphframe: str = ""  # directory with `edges` and `vertices`, as a GraphFrame is saved: instead of edges, nodes
+    edges: str = ""  # file, directory or glob; any address Spark can read
+    format: str = "auto"  # parquet, csv (any delimiter, gzip, SNAP comments), delta; auto looks
+    src: str = "src"  # column of one end; in a file without header, its position from 0
+    dst: str = "dst"  # column of the other end
+    weight: str = ""  # column of the weight; empty: every edge weighs 1
+    split: str = ""  # column that tells held-out edges (evaluate.held_out) from those to embed; empty: none
+    directed: bool = False  # true keeps src -> dst in `edges`; deepwalk, node2vec and line follow it, all else does not
+    header: str = "auto"  # csv only: true, false, or auto (a header is a first line that names src and dst)
+    comment: str = "#%"  # csv only: a line that begins with one of these characters is left out; empty: none
+    delimiter: str = ""  # csv only; empty: found from the first line
+    id_type: str = "auto"  # integer, string, or auto (integer when at least 9 of 10 ids are)
+    nodes: str = ""  # optional table of nodes, for those without an edge
+    node: str = "node"  # its id column, and that of `labels`
+    labels: str = ""  # optional table of labels: several rows a node where it has several
+    label: str = "label"  # its label column
+    node_type: str = ""  # a column of `nodes` that tells kinds of nodes apart, such as user and item
+    pairs: str = ""  # optional table of pairs (columns `src` and `dst`) that links are predicted for
+
+    def __post_init__(self) -> None:
+        self._take_graphframe()
+        require_name(self.format, "input.format", FORMATS)
+        require_name(self.id_type, "input.id_type", ID_TYPES)
+        require_name(self.header, "input.header", ("auto", "true", "false"))
+        require(
+            len(self.delimiter) <= 1 or self.delimiter == r"\s+",
+            "input.delimiter",
+            self.delimiter,
+            r'give one character ("\t" in quotes for a tab), or "\\s+" for any blanks',
+        )
+        require(
+            self.delimiter not in ('"', "\\", "\r", "\n"),
+            "input.delimiter",
+            self.delimiter,
+            "give a character that neither quotes nor ends a line",
+        )
+
+    def _take_graphframe(self) -> None:
+        """Fill in what `graphframe` stands for; once filled in, as in the record of a run, it may be read again."""
+        if not self.graphframe:
+            return
+        folder = self.graphframe.rstrip("/")
+        for name, value in (("edges", f"{folder}/edges"), ("nodes", f"{folder}/vertices")):
+            given = getattr(self, name)
+            require(given in ("", value), f"input.{name}", given, f"leave it out, as input.graphframe gives {value!r}")
+            object.__setattr__(self, name, value)
+        if self.node == "node":
+            object.__setattr__(self, "node", "id")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputConfig:
+    root: str = ""  # directory that holds one Delta table a name
+    catalog: str = ""  # or a catalog's schema, such as "prod.graphs", instead of a directory
+
+    def __post_init__(self) -> None:
+        if self.root and self.catalog:
+            raise ConfigError("output.root and output.catalog are both set; give one of them")
+        if self.catalog:
+            require(
+                CATALOG.fullmatch(self.catalog) is not None,
+                "output.catalog",
+                self.catalog,
+                "give a schema as `name` or `catalog.name`, in letters, digits and underscores",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    seed: int = 0  # any 64-bit whole number
+    task_memory_mb: int = 0  # what one task may hold, checked against a forecast before the work starts; 0: see below
+
+    # 0 stands for 4096 on a cluster, and in a local session for what the machine has to spare.
+
+    def __post_init__(self) -> None:
+        require(-(1 << 63) <= self.seed < 1 << 63, "run.seed", self.seed, "give a whole number of 64 bits")
+        require(
+            self.task_memory_mb == 0 or self.task_memory_mb >= 64,
+            "run.task_memory_mb",
+            self.task_memory_mb,
+            "give 0 (automatic) or at least 64",
+        )

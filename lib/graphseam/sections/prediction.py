@@ -1,0 +1,120 @@
+"""Sections on what is predicted from the vectors, and how it is judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from graphseam.errors import ConfigError
+from graphseam.methods import CANDIDATES, CLASS_WEIGHTS, INDEXES
+from graphseam.sections.checks import check_run_id, require, require_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinksConfig:
+    top_k: int = 10  # predicted links a node; 0 skips link prediction
+    candidates: str = "auto"  # where to look: exact, hnsw, two_hop, or two joined by "+"; pairs: those of input.pairs
+    num_candidates: int = 0  # scored a node, of each kind; 0: twice top_k, at least 20
+    hub_cap: int = 1000  # two_hop: paths through nodes of more edges are left out
+    src_type: str = ""  # links for nodes of this type only (input.node_type); "": all, or one side of two
+    dst_type: str = ""  # links to nodes of this type only
+    model_run: str = ""  # score and calibrate by the model of this earlier run, one that held edges out
+
+    # candidates "auto": exact up to 50,000 nodes, else hnsw, and two_hop with either. A graph that joins two kinds of
+    # nodes, no id of which occurs in both columns, is bipartite: the first column gets links to the second.
+
+    def __post_init__(self) -> None:
+        require(0 <= self.top_k <= 1000, "predict.links.top_k", self.top_k, "give a number from 0 to 1000")
+        parts = self.candidates.split("+")
+        for part in parts:
+            require_name(part, "predict.links.candidates", ("auto", "pairs", *CANDIDATES))
+        require(
+            len(parts) == 1 or not {"auto", "pairs"} & set(parts),
+            "predict.links.candidates",
+            self.candidates,
+            "give auto or pairs alone",
+        )
+        require(
+            len({"exact", "hnsw"} & set(parts)) < 2,
+            "predict.links.candidates",
+            self.candidates,
+            "give exact or hnsw, not both",
+        )
+        require(
+            self.num_candidates == 0 or self.top_k <= self.num_candidates <= 5000,
+            "predict.links.num_candidates",
+            self.num_candidates,
+            "give 0 (automatic) or top_k to 5,000",
+        )
+        require(self.hub_cap >= 2, "predict.links.hub_cap", self.hub_cap, "give 2 or more")
+        if self.model_run:
+            check_run_id(self.model_run)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodesConfig:
+    top_labels: int = 3  # labels kept a node, best first
+    max_train_nodes: int = 200_000  # labelled nodes a model learns from; more are sampled
+    class_weight: str = "none"  # or balanced: examples weigh inversely to their label's frequency
+
+    def __post_init__(self) -> None:
+        require(self.top_labels >= 1, "predict.nodes.top_labels", self.top_labels, "give 1 or more")
+        require(self.max_train_nodes >= 10, "predict.nodes.max_train_nodes", self.max_train_nodes, "give 10 or more")
+        require_name(self.class_weight, "predict.nodes.class_weight", CLASS_WEIGHTS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimilarConfig:
+    top_k: int = 10  # similar nodes a node; 0 skips them
+    method: str = "auto"  # exact or ivf, as for links; auto is exact up to 50,000 nodes
+
+    def __post_init__(self) -> None:
+        require(0 <= self.top_k <= 1000, "predict.similar.top_k", self.top_k, "give a number from 0 to 1000")
+        require_name(self.method, "predict.similar.method", ("auto", *INDEXES))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictConfig:
+    links: LinksConfig = field(default_factory=LinksConfig)
+    nodes: NodesConfig = field(default_factory=NodesConfig)
+    similar: SimilarConfig = field(default_factory=SimilarConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    holdout: float = 0.0  # share of the edges set aside before anything sees them; 0: none, no link metrics
+    held_out: str = ""  # or the values of the column input.split, apart by commas, that mark edges held out
+    max_pairs: int = 100_000  # held-out edges scored at most, and as many negatives of each kind
+    max_ranked: int = 1_000  # of them ranked at most, each among 100 negatives of each kind; 0: no ranking
+
+    @property
+    def held_out_values(self) -> list[str]:
+        """The values in held_out, blanks around them left out."""
+        return [value.strip() for value in self.held_out.split(",") if value.strip()]
+
+    def __post_init__(self) -> None:
+        require(0 <= self.holdout < 1, "evaluate.holdout", self.holdout, "give a share in [0, 1)")
+        require(
+            not self.held_out or bool(self.held_out_values),
+            "evaluate.held_out",
+            self.held_out,
+            "give a value of the column input.split, or several apart by commas",
+        )
+        if self.holdout and self.held_out:
+            raise ConfigError(
+                f"evaluate.holdout is {self.holdout} and evaluate.held_out is {self.held_out!r}; draw "
+                "the edges held out by the one, or name them by the other, and leave one out"
+            )
+        require(self.max_pairs >= 10, "evaluate.max_pairs", self.max_pairs, "give 10 or more")
+        require(
+            0 <= self.max_ranked <= 20_000, "evaluate.max_ranked", self.max_ranked, "give a number from 0 to 20,000"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaceConfig:
+    max_hops: int = 10  # steps from the run's nodes up to which new nodes are placed, 1 pass over the new edges each
+    top_links: int = 10  # predicted links a new node; 0 skips them
+
+    def __post_init__(self) -> None:
+        require(1 <= self.max_hops <= 100, "place.max_hops", self.max_hops, "give a number from 1 to 100")
+        require(0 <= self.top_links <= 1000, "place.top_links", self.top_links, "give a number from 0 to 1000")

@@ -1,0 +1,227 @@
+"""The steps of a run, one record each: order, fingerprints, progress, jobs and the table of the docs follow from here.
+
+A step is called by its dotted name, so that this table stands below the steps: they never import each other to find
+out what comes before or after them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from graphseam.config import Config
+
+Details = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Step:
+    """function: "module:name" of what does it, (Run) -> details. job: the file in jobs/ that runs it.
+
+    reads, writes: tables, or input. depends_on: sections and keys of the configuration that its result depends on,
+    beside those of the steps it comes `after`. tells: the end of its line of progress, from the details.
+    """
+
+    name: str
+    function: str
+    job: str
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    depends_on: tuple[str, ...]
+    after: tuple[str, ...]
+    tells: Callable[[Details], str]
+
+    def load(self) -> Callable[[Any], Details]:
+        """The function, imported now."""
+        module, _, name = self.function.partition(":")
+        function: Callable[[Any], Details] = getattr(import_module(module), name)
+        return function
+
+
+def _rejected(details: Details) -> str:
+    rejected = sum(details.get("rejected", {}).values())
+    return f"{details['nodes']:,} nodes, {details['edges']:,} edges, {rejected:,} rows rejected"
+
+
+def _learnt(details: Details) -> str:
+    """Labels predicted, and classes of which none could be, the first few by name."""
+    told = f"{details['predictions']:,} labels"
+    for status, names in details.get("such_as", {}).items():
+        if names:
+            counts = details["labels"]
+            more = ", ..." if len(names) < counts[status] else ""
+            told += f"; {counts[status]:,} of {sum(counts.values()):,} classes {status}: {', '.join(names)}{more}"
+    return told
+
+
+GATE = "gate"
+_RECORDS = (
+    Step(
+        name="ingest",
+        function="graphseam.ingest:ingest",
+        job="ingest",
+        reads=("input",),
+        writes=("nodes", "edges", "holdout_edges", "labels", "candidate_pairs", "evaluation_pairs", "rejected_rows"),
+        depends_on=(
+            "input",
+            "run.seed",
+            "evaluate.holdout",
+            "evaluate.held_out",
+            "evaluate.max_pairs",
+            "evaluate.max_ranked",
+        ),
+        after=(),
+        tells=_rejected,
+    ),
+    Step(
+        name="partition",
+        function="graphseam.partition:partition",
+        job="partition",
+        reads=("nodes", "edges"),
+        writes=("assignments", "subgraph_edges", "border_edges", "partition_levels"),
+        # the embedder's forecast and what a task may hold decide how finely it cuts
+        depends_on=("partition", "embed", "run.task_memory_mb"),
+        after=("ingest",),
+        tells="{subgraphs:,} subgraphs in {levels} levels, {left_over_edges:,} edges left over".format_map,
+    ),
+    Step(
+        name="embed",
+        function="graphseam.embedding:embed",
+        job="embed",
+        reads=("subgraph_edges", "assignments"),
+        writes=("subgraph_embeddings", "subgraph_stats"),
+        depends_on=("embed",),
+        after=("partition",),
+        tells="{vectors:,} vectors in {subgraphs:,} subgraphs".format_map,
+    ),
+    Step(
+        name="fuse",
+        function="graphseam.fuse:fuse",
+        job="fuse",
+        reads=("subgraph_embeddings", "assignments"),
+        writes=("fused_embeddings", "alignments"),
+        depends_on=("fuse",),
+        after=("embed",),
+        tells="{nodes:,} nodes in one frame".format_map,
+    ),
+    Step(
+        name="refine",
+        function="graphseam.refine:refine",
+        job="refine",
+        reads=("edges", "subgraph_edges", "border_edges", "assignments", "nodes", "fused_embeddings"),
+        writes=("embeddings",),
+        depends_on=("refine",),
+        after=("fuse",),
+        tells="{vectors:,} vectors, blocks: {blocks:,}".format_map,
+    ),
+    Step(
+        name="predict_links",
+        function="graphseam.predict.links:predict_links",
+        job="predict",
+        reads=("embeddings", "edges", "holdout_edges", "nodes", "assignments", "candidate_pairs", "evaluation_pairs"),
+        writes=(
+            "link_predictions",
+            "link_candidates",
+            "link_models",
+            "link_calibration",
+            "pair_scores",
+            "search_recall",
+        ),
+        depends_on=("predict.links",),
+        after=("refine",),
+        tells="{links:,} links".format_map,
+    ),
+    Step(
+        name="predict_nodes",
+        function="graphseam.predict.nodes:predict_nodes",
+        job="predict",
+        reads=("embeddings", "labels", "nodes"),
+        writes=("node_predictions", "label_models", "label_quality"),
+        depends_on=("predict.nodes",),
+        after=("refine",),
+        tells=_learnt,
+    ),
+    Step(
+        name="predict_similar",
+        function="graphseam.predict.similar:predict_similar",
+        job="predict",
+        reads=("embeddings", "nodes"),
+        writes=("similar_nodes",),
+        depends_on=("predict.similar",),
+        after=("refine",),
+        tells="{similar:,} similar nodes".format_map,
+    ),
+    Step(
+        name="evaluate",
+        function="graphseam.evaluate:evaluate",
+        job="evaluate",
+        reads=("embeddings", "evaluation_pairs", "pair_scores", "link_predictions", "node_predictions", "labels"),
+        writes=("metrics", "reliability"),
+        depends_on=("evaluate",),
+        after=("predict_links", "predict_nodes"),
+        tells=lambda details: f"{len(details.get('metrics', {}))} numbers",
+    ),
+    Step(
+        name=GATE,  # a check: part of a run where it is configured, and no result depends on it
+        function="graphseam.gate:gate",
+        job="gate",
+        reads=("metrics", "runs"),
+        writes=("gate_checks",),
+        depends_on=("gate",),
+        after=("evaluate",),
+        tells="{told}".format_map,
+    ),
+    Step(
+        name="publish",
+        function="graphseam.publish:publish",
+        job="publish",
+        reads=("embeddings",),
+        writes=("runs",),
+        depends_on=(),
+        after=("evaluate", "predict_similar"),
+        tells="{vectors:,} vectors published".format_map,
+    ),
+)
+ALL_STEPS: dict[str, Step] = {step.name: step for step in _RECORDS}
+STEPS: dict[str, Step] = {name: step for name, step in ALL_STEPS.items() if name != GATE}  # what makes a run
+
+
+def steps_of(config: Config) -> list[str]:
+    """The steps of a whole run in order: all that make it, with the gate before publish where it can stop a run."""
+    return list(ALL_STEPS if config.gate.max_drop < 1 else STEPS)
+
+
+def steps_of_job(job: str) -> tuple[str, ...]:
+    """The steps that jobs/<job>.py runs."""
+    return tuple(name for name, step in ALL_STEPS.items() if step.job == job)
+
+
+def description_of(job: str) -> str:
+    """A job in one line: the tables it reads and those it writes."""
+    steps = [ALL_STEPS[name] for name in steps_of_job(job)]
+    writes = list(dict.fromkeys(table for step in steps for table in step.writes))
+    reads = dict.fromkeys(table for step in steps for table in step.reads if table not in writes)
+    return f"{job}: {', '.join(reads)} -> {', '.join(writes)}."
+
+
+def step_fingerprint(config: Config, step: str) -> str:
+    """Hash of every setting the step's result depends on, its own and those of the steps before it."""
+    tree = dataclasses.asdict(config)
+    sections: set[str] = set()
+    pending = [step]
+    while pending:
+        record = ALL_STEPS[pending.pop()]
+        sections.update(record.depends_on)
+        pending.extend(record.after)
+    chosen = {}
+    for key in sorted(sections):
+        value: Any = tree
+        for part in key.split("."):
+            value = value[part]
+        chosen[key] = value
+    return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16]
