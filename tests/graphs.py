@@ -68,7 +68,7 @@ ZOO = [
     SmallGraph("path", [(at, at + 1) for at in range(40)]),
     SmallGraph("two_cliques_and_a_bridge", [*clique(range(10)), *clique(range(10, 20)), (0, 10)]),
     SmallGraph("two_components", [*clique(range(8)), *clique(range(20, 28))]),
-    SmallGraph("loops_and_twins", [(1, 2), (2, 1), (1, 2), (3, 3), (2, 3), (3, 4), (4, 4), (1, 4)]),
+    SmallGraph("loops_and_duplicates", [(1, 2), (2, 1), (1, 2), (3, 3), (2, 3), (3, 4), (4, 4), (1, 4)]),
     SmallGraph("weights", [(1, 2, 0.5), (2, 1, 0.1), (2, 3, 3.0), (3, 4, 1e-6), (4, 1, 1e6), (1, 3, 2.5)]),
     SmallGraph("isolated_ids", [(1, 2), (2, 3), (3, 1)], nodes=[3, 100, 200]),
     SmallGraph("ids_near_the_largest", [(LARGEST, LARGEST - 1), (LARGEST - 1, 0), (0, -LARGEST - 1), (5, LARGEST)]),

@@ -49,7 +49,7 @@ def test_blocks_hold_the_adjacency_and_peers_agree_on_what_travels(seed, num_blo
         rows = np.repeat(block.addresses, np.diff(block.indptr))
         ids = [ranges.starts[ends >> ROW_BITS] + (ends & ROW_MASK) for ends in (rows, places[block.neighbours])]
         np.add.at(found, tuple(ids), 1)
-        told = {packet.target: packet.values for packet in block.tell_halo("x", block.addresses)}
+        told = {packet.target: packet.values for packet in block.send_halo("x", block.addresses)}
         for place, peer in enumerate(block.peers.tolist()):
             theirs = blocks[peer]
             at = theirs.peers.tolist().index(block.index)
@@ -115,7 +115,7 @@ def components(engine, edges_packed, num_blocks: int, ranges: Ranges, num_nodes:
         smallest = own.copy()
         np.minimum.at(smallest, rows, labels[graph.neighbours])
         yield Packet(block, "labels", smallest)
-        yield from graph.tell_halo("halo", smallest)
+        yield from graph.send_halo("halo", smallest)
         yield Packet(block, "moved", np.array([(smallest != own).sum()], np.int64))
 
     graph = engine.keep(engine.step(build, edges_packed), static=True)

@@ -166,11 +166,11 @@ def test_perfect_scores_give_1_random_ones_a_half_and_equal_ones_the_middle_rank
     assert {stratum for *_, stratum in found} == {"all", *STRATA}
     degrees, scores = made["min_degree"], made["random"]
     low = np.flatnonzero((made["kind"] == "positive") & (degrees >= 3) & (degrees <= 7))
-    rivals = defaultdict(list)
+    ranked_negatives = defaultdict(list)
     for kind, query, score in zip(made["kind"], made["query"], scores, strict=True):
         if kind == RANKING[HARD]:
-            rivals[query].append(score)
-    ranks = [1 + sum(score > scores[at] for score in rivals[at]) for at in low if at < 1000]
+            ranked_negatives[query].append(score)
+    ranks = [1 + sum(score > scores[at] for score in ranked_negatives[at]) for at in low if at < 1000]
     assert found["mrr_of_101", HARD, "random", "degree 3 to 7"] == pytest.approx(np.mean(1 / np.array(ranks)))
 
 
@@ -189,10 +189,12 @@ def as_evaluation_pairs(split: dict[str, np.ndarray]) -> tuple[pa.Table, int]:
     parts = [("positive", numbers, split["pos"])]
     for kind in (UNIFORM, HARD):
         ranked = split[f"rank_{kind}"]
-        rivals = np.stack([np.repeat(split["pos"][split["rank_rows"], 0], ranked.shape[1]), ranked.ravel()], 1)
+        ranked_negatives = np.stack(
+            [np.repeat(split["pos"][split["rank_rows"], 0], ranked.shape[1]), ranked.ravel()], 1
+        )
         parts += [
             (kind, numbers, split[f"neg_{kind}"]),
-            (RANKING[kind], np.repeat(np.arange(len(ranked)), ranked.shape[1]), rivals),
+            (RANKING[kind], np.repeat(np.arange(len(ranked)), ranked.shape[1]), ranked_negatives),
         ]
     kinds = np.repeat([kind for kind, _, _ in parts], [len(pairs) for _, _, pairs in parts])
     queries, pairs = np.concatenate([query for _, query, _ in parts]), np.concatenate([part[2] for part in parts])
@@ -302,7 +304,7 @@ def test_a_given_split_is_kept(spark, tmp_path):
     assert edges_in(named, "holdout_edges") == {(4, 5), (1, 4), (1, 6)}
     assert edges_in(named, "edges") == {(1, 2), (2, 3), (1, 3), (3, 4), (2, 4)}
     told = named.details("ingest")
-    assert (told["edges"], told["holdout_edges"], told["twins"], told["nodes_held_out"]) == (5, 3, 2, 2)
+    assert (told["edges"], told["holdout_edges"], told["duplicate_edges"], told["nodes_held_out"]) == (5, 3, 2, 2)
     positives = named.tables.read("evaluation_pairs").where("kind = 'positive'").collect()
     assert len(positives) == 3
     placed = given_split(spark, tmp_path, "placed", "2", split="2", directed=True)

@@ -229,7 +229,7 @@ def test_loops_twins_labels_and_strangers(ingest, tmp_path):
     details = run.details("ingest")
     assert edges_of(run) == {("5", "6"): 1.75, ("6", "7"): 3.0}
     assert {row["id"] for row in run.tables.read("nodes").collect()} == {"5", "6", "7", "8", "100"}
-    assert (details["loops"], details["twins"]) == (2, 2)
+    assert (details["loops"], details["duplicate_edges"]) == (2, 2)
     assert details["rejected"] == {
         "nodes: blank line": 1,
         "nodes: node is not a whole number of 64 bits": 1,

@@ -22,9 +22,9 @@ from graphseam.refine import refine
 from graphseam.refine.block_plan import Blocks, Size, plan_blocks
 from graphseam.refine.filters import chebyshev, plain_hops
 from graphseam.refine.product import product
+from graphseam.refine.rounds import Task, View
 from graphseam.refine.rows import Rows
 from graphseam.refine.spectral import SpectralRefiner
-from graphseam.refine.steps import Task, View
 from graphseam.runs import open_run
 
 DIM = 8
@@ -54,11 +54,11 @@ def refined(
     for block in range(num_blocks):
         store.put(block, "start", start[block_of == block])
     task = Task(store, refiner.views, threads=1, device="cpu")
-    ending = refiner.run(stages or LocalStages(num_blocks), task, start.shape[1], seed=1)
+    projection = refiner.run(stages or LocalStages(num_blocks), task, start.shape[1], seed=1)
     vectors = np.zeros(start.shape, np.float32)
     for block in range(num_blocks):
         mine = np.flatnonzero(block_of == block)
-        for part, values in ending.vectors(block, task):
+        for part, values in projection.vectors(block, task):
             vectors[mine[part]] = values
     return vectors
 
@@ -153,9 +153,9 @@ def test_rounds_end_when_the_ritz_values_have_settled():
     keep_in_blocks(graph, 1, store)
     store.put(0, "start", random_start(graph, 6))
     refiner = SpectralRefiner(rounds=15, tolerance=1e-4)
-    ending = refiner.run(LocalStages(1), Task(store, refiner.views, 1, "cpu"), 6, seed=1)
-    assert 2 <= ending.course["rounds"] < 15
-    assert ending.changes[-1] < 1e-4 <= ending.changes[-2]
+    projection = refiner.run(LocalStages(1), Task(store, refiner.views, 1, "cpu"), 6, seed=1)
+    assert 2 <= projection.details["rounds"] < 15
+    assert projection.changes[-1] < 1e-4 <= projection.changes[-2]
 
 
 def test_the_chebyshev_filter_is_prones():

@@ -60,16 +60,16 @@ def label_propagation(edges: DataFrame, seed: int, checkpoint_dir: str | None) -
     from graphframes import GraphFrame
 
     listens = Window.partitionBy("dst").orderBy(uniform(seed, F.lit("lpa"), *ENDS), "src")
-    heard = (
+    incoming = (
         both_ways(edges, *ENDS)
         .withColumn("place", F.row_number().over(listens))
         .where(F.col("place") <= LPA_MOST_NEIGHBOURS)
         .select(*ENDS)
         .persist()
     )
-    vertices = heard.select(F.col("dst").alias("id")).distinct().persist()
-    with _checkpoints(edges.sparkSession, checkpoint_dir) as local, _freed(heard, vertices) as kept:
-        labels = GraphFrame(vertices, heard).labelPropagation(
+    vertices = incoming.select(F.col("dst").alias("id")).distinct().persist()
+    with _checkpoints(edges.sparkSession, checkpoint_dir) as local, _freed(incoming, vertices) as kept:
+        labels = GraphFrame(vertices, incoming).labelPropagation(
             LPA_ITERATIONS,
             algorithm="graphframes",  # "graphx" breaks ties by the order in which messages arrive
             use_local_checkpoints=local,

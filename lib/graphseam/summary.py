@@ -60,10 +60,10 @@ def _print_graph(run: Run, console: Console) -> None:
         )
         console.print(f"       [yellow]{sum(told.rejected.values()):,} rows rejected[/yellow]: {reasons}")
     if told.label_rows is not None:
-        strangers = told.labels_of_unknown_nodes
+        unknown = told.labels_of_unknown_nodes
         console.print(
             f"       {told.labelled_nodes:,} nodes with labels of {told.label_classes:,} classes"
-            + (f"; {strangers:,} labels of nodes that are not in the graph left out" if strangers else "")
+            + (f"; {unknown:,} labels of nodes that are not in the graph left out" if unknown else "")
         )
 
 

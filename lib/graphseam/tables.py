@@ -51,7 +51,7 @@ def _missing_columns(name: str, rows: DataFrame) -> list[str]:
 class Tables:
     """The tables of one root (or catalog), seen by one run.
 
-    Writing replaces this run's rows of the table (or of one `level` of it), so a repeated step leaves no twin.
+    Writing replaces this run's rows of the table (or of one `level` of it), so a repeated step leaves no duplicate.
     """
 
     def __init__(self, spark: SparkSession, output: OutputConfig, run_id: str | None = None) -> None:

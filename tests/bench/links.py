@@ -45,7 +45,7 @@ def run(edges: Path, root: Path, run_id: str, **sections: dict[str, Any]) -> Any
 
 def score_pairs(run: Any, pairs: np.ndarray, work: Path) -> dict[str, np.ndarray]:
     """{"cosine", "link model"}: scores of the referee's pairs, places in its own list of nodes being ids here."""
-    from graphseam.predict.candidates import known_features, sought
+    from graphseam.predict.candidates import known_features, link_search
     from graphseam.predict.features import ONE_KIND, PAIRS
     from graphseam.predict.link_model import LinkModel, with_score
 
@@ -60,7 +60,7 @@ def score_pairs(run: Any, pairs: np.ndarray, work: Path) -> dict[str, np.ndarray
     )
     rows = run.tables.read("link_models").where("model = 'pairs'").collect()
     model = LinkModel.of([row.asDict() for row in rows], ONE_KIND[PAIRS])
-    with sought(run) as what:
+    with link_search(run) as what:
         found = (
             with_score(known_features(what, numbered.select("src", "dst")), model)
             .join(numbered, on=["src", "dst"])

@@ -33,7 +33,7 @@ from graphseam.arrow import vector_column
 from graphseam.blocks.stages import SparkStages
 from graphseam.refine import refine
 from graphseam.refine.block_plan import plan_blocks
-from graphseam.refine.steps import _noise
+from graphseam.refine.rounds import _noise
 from graphseam.session import build_session, size_shuffles
 
 DIM, LARGE_TASK_MB, LARGE_HEAP = 128, 2000, "2g"

@@ -25,7 +25,7 @@ class SparkEngine:
     """Supersteps as grouped Arrow maps over packets; one block is one group, one partition, one task.
 
     A block's own key hashes to its own partition, so that packets kept by `keep` never move again: a superstep
-    shuffles only what blocks tell each other (and their small state). Results do not depend on the order in which
+    shuffles only what blocks send each other (and their small state). Results do not depend on the order in which
     packets arrive. Nothing is computed until `keep` or `keep_and_sum` asks; a chain of steps is one Spark job.
     """
 

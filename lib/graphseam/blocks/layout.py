@@ -75,7 +75,7 @@ class Block:
 
     @staticmethod
     def build(index: int, entries: list[np.ndarray], num_rows: int, node_weights: np.ndarray | None) -> Block:
-        """From packed entries in any order; twins are added up. node_weights: None for the number of neighbours."""
+        """From packed entries in any order; duplicate edges are added up. node_weights: None for the number of neighbours."""
         rows = np.concatenate([part["row"] for part in entries]) if entries else np.zeros(0, np.uint32)
         columns = np.concatenate([part["column"] for part in entries]) if entries else np.zeros(0, np.int64)
         weighted = bool(entries) and "weight" in (entries[0].dtype.names or ())
@@ -115,7 +115,7 @@ class Block:
     def of(index: int, inbox: Inbox) -> Block:
         return Block(index=index, **{name: inbox.one("block." + name, dtype) for name, dtype in _FIELDS})
 
-    def tell_halo(self, name: str, values: np.ndarray) -> Iterator[Packet]:
+    def send_halo(self, name: str, values: np.ndarray) -> Iterator[Packet]:
         """`values` of the rows that other blocks see, to those blocks. values: [m], or [m, width] for vectors."""
         for place, peer in enumerate(self.peers.tolist()):
             rows = self.send_rows[self.send_starts[place] : self.send_starts[place + 1]]

@@ -19,9 +19,9 @@ from graphseam.embedding.embedder import Embedder
 from graphseam.errors import MemoryBudgetError
 from graphseam.graph import Graph
 
-ARROW_BYTES_AN_EDGE = 80  # five columns as Spark's batches hold them, and once more as they are put together
-BUILD_BYTES_AN_EDGE = 130  # while rows become a matrix: ids, their order, both ends' places, the matrix each way
-BUILD_BYTES_A_NODE = 48
+ARROW_BYTES_PER_EDGE = 80  # five columns as Spark's batches hold them, and once more as they are put together
+BUILD_BYTES_PER_EDGE = 130  # while rows become a matrix: ids, their order, both ends' places, the matrix each way
+BUILD_BYTES_PER_NODE = 48
 START_COPIES = 4  # of vectors to begin from: rows as they come, put together, chosen, in order of the nodes
 FIXED_BYTES = 48 << 20  # buffers of batches and of the allocators, whatever the subgraph
 # Arrays below 32 MB leave holes in glibc's heap: the same subgraph took up to half more in one run than in another.
@@ -38,12 +38,12 @@ def subgraph_bytes(embedder: Embedder, num_nodes: int, num_edges: int, started: 
     The rows as they came in, then the larger of what the graph takes to be built and what the embedder takes, a
     half more for holes between arrays, and the vectors on their way out. started: vectors to begin from come in too.
     """
-    build = BUILD_BYTES_AN_EDGE * num_edges + BUILD_BYTES_A_NODE * num_nodes
+    build = BUILD_BYTES_PER_EDGE * num_edges + BUILD_BYTES_PER_NODE * num_nodes
     work = max(build, embedder.predict_bytes(num_nodes, num_edges))
     rows_out = 2 * min(num_nodes * embedder.dim * 4, 64 << 20)
-    rows_in = ARROW_BYTES_AN_EDGE * num_edges
+    rows_in = ARROW_BYTES_PER_EDGE * num_edges
     if started:
-        rows_in += ARROW_BYTES_AN_EDGE // 2 * num_edges + START_COPIES * num_nodes * embedder.dim * 4
+        rows_in += ARROW_BYTES_PER_EDGE // 2 * num_edges + START_COPIES * num_nodes * embedder.dim * 4
     return rows_in + work + min(work // 2, MAX_HOLES_BYTES) + rows_out + FIXED_BYTES
 
 

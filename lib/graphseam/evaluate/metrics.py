@@ -47,20 +47,20 @@ class Scored:
     negatives: np.ndarray  # float64[m], one a positive
     negative_queries: np.ndarray
     ranked: np.ndarray  # bool[n], the positives that are ranked
-    rivals: np.ndarray  # float64[r], the negatives they are ranked among
-    rival_queries: np.ndarray
+    ranked_negatives: np.ndarray  # float64[r], the negatives they are ranked among
+    ranked_negative_queries: np.ndarray
 
     def of(self, chosen: np.ndarray) -> Scored:
         """The same for a part of the positives (bool[n]) and their own negatives."""
-        own, owned = chosen[self.negative_queries], chosen[self.rival_queries]
+        own, owned = chosen[self.negative_queries], chosen[self.ranked_negative_queries]
         place = np.cumsum(chosen) - 1
         return Scored(
             self.positives[chosen],
             self.negatives[own],
             place[self.negative_queries[own]],
             self.ranked[chosen],
-            self.rivals[owned],
-            place[self.rival_queries[owned]],
+            self.ranked_negatives[owned],
+            place[self.ranked_negative_queries[owned]],
         )
 
 
@@ -89,7 +89,7 @@ def _link_metrics(pairs: pa.Table, scorers: Sequence[str], max_ranked: int) -> p
     numbers, degrees = positives["query"].to_numpy(), positives["min_degree"].to_numpy()
     rows: list[tuple[object, ...]] = []
     for variant in (UNIFORM, HARD):
-        negatives, rivals = of_kind(variant), of_kind(RANKING[variant])
+        negatives, ranked_negatives = of_kind(variant), of_kind(RANKING[variant])
         if not positives.num_rows or not negatives.num_rows:
             continue  # a complete graph has no negatives
         for scorer in scorers:
@@ -98,8 +98,8 @@ def _link_metrics(pairs: pa.Table, scorers: Sequence[str], max_ranked: int) -> p
                 negatives[scorer].to_numpy(),
                 np.searchsorted(numbers, negatives["query"].to_numpy()),
                 numbers < max_ranked,
-                rivals[scorer].to_numpy(),
-                np.searchsorted(numbers, rivals["query"].to_numpy()),
+                ranked_negatives[scorer].to_numpy(),
+                np.searchsorted(numbers, ranked_negatives["query"].to_numpy()),
             )
             measures = [
                 (metric, WHOLE, value, support)
@@ -148,9 +148,11 @@ def _rank_metrics(scored: Scored) -> Iterator[tuple[str, float, int]]:
     num_ranked = int(scored.ranked.sum())
     if not num_ranked:
         return
-    own = scored.positives[scored.rival_queries]
-    beaten = (scored.rivals > own) + 0.5 * (scored.rivals == own)
-    ranks = (1 + np.bincount(scored.rival_queries, weights=beaten, minlength=len(scored.ranked)))[scored.ranked]
+    own = scored.positives[scored.ranked_negative_queries]
+    beaten = (scored.ranked_negatives > own) + 0.5 * (scored.ranked_negatives == own)
+    ranks = (1 + np.bincount(scored.ranked_negative_queries, weights=beaten, minlength=len(scored.ranked)))[
+        scored.ranked
+    ]
     yield f"mrr_{OF}", np.mean(1 / ranks), num_ranked
     for k in HITS:
         yield f"hits@{k}_{OF}", np.mean(ranks <= k), num_ranked

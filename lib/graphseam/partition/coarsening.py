@@ -23,7 +23,7 @@ def cluster(block: int, inbox: Inbox, superstep: int, last: bool, max_weight: in
     """One superstep of size-constrained label propagation over half the nodes, drawn by their hash.
 
     A cluster may grow to `max_weight` in each block, as no block knows it whole: `number_clusters` splits those that
-    grew too heavy together. In the last superstep the clusters are claimed from their owners instead of told to peers.
+    grew too heavy together. In the last superstep the clusters are claimed from their owners instead of being sent to peers.
     """
     graph = Block.of(block, inbox)
     own = inbox.one("labels", np.int64) if "labels" in inbox else graph.addresses
@@ -52,7 +52,7 @@ def cluster(block: int, inbox: Inbox, superstep: int, last: bool, max_weight: in
         return
     own = known[labels[: graph.num_rows]]
     yield Packet(block, "labels", own)
-    yield from graph.tell_halo("halo", own)
+    yield from graph.send_halo("halo", own)
 
 
 def _hashes(numbers: np.ndarray, seed: int) -> np.ndarray:
@@ -122,7 +122,7 @@ def name_clusters(block: int, inbox: Inbox) -> Packets:
     graph = Block.of(block, inbox)
     clusters = inbox.joined("ids", np.int64)[inbox.one("slots", np.int32)]
     yield Packet(block, "clusters", clusters)
-    yield from graph.tell_halo("halo", clusters)
+    yield from graph.send_halo("halo", clusters)
 
 
 def contract(block: int, inbox: Inbox) -> Packets:
@@ -165,7 +165,7 @@ def take_parts(block: int, inbox: Inbox, num_parts: int) -> Packets:
     """Each row takes the part of its cluster, and tells those who see it."""
     graph = Block.of(block, inbox)
     parts = inbox.joined("cluster_parts", np.int32)[inbox.one("slots", np.int32)]
-    yield from _told(graph, parts, num_parts, moved=0)
+    yield from _sent(graph, parts, num_parts, moved=0)
 
 
 def refine(block: int, inbox: Inbox, room: np.ndarray, excess: np.ndarray, upwards: bool) -> Packets:
@@ -183,11 +183,11 @@ def refine(block: int, inbox: Inbox, room: np.ndarray, excess: np.ndarray, upwar
         np.argsort(np.diff(graph.indptr), kind="stable"),
         upwards,
     )
-    yield from _told(graph, parts[: graph.num_rows], len(room), moved)
+    yield from _sent(graph, parts[: graph.num_rows], len(room), moved)
 
 
-def _told(graph: Block, parts: np.ndarray, num_parts: int, moved: int) -> Packets:
+def _sent(graph: Block, parts: np.ndarray, num_parts: int, moved: int) -> Packets:
     """The parts to the block itself and its peers; to the driver the weight of each part here, and the rows moved."""
     yield Packet(graph.index, "parts", parts)
-    yield from graph.tell_halo("halo", parts)
+    yield from graph.send_halo("halo", parts)
     yield Packet(graph.index, "measures", np.append(label_weights(parts, graph.node_weights, num_parts), moved))

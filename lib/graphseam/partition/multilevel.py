@@ -134,7 +134,7 @@ class MultilevelPartitioner:
         return weighed, int(num_entries), int(total)
 
     def _coarsen(self, engine: Any, graph: Any, max_weight: int, seed: int) -> _Coarser:
-        told: tuple[Any, ...] = ()
+        sent: tuple[Any, ...] = ()
         for superstep in range(CLUSTER_SUPERSTEPS):
             step = partial(
                 coarsening.cluster,
@@ -143,8 +143,8 @@ class MultilevelPartitioner:
                 max_weight=max_weight,
                 seed=seed,
             )
-            told = (engine.step(step, *told, static=graph),)
-        plans = engine.keep(engine.step(partial(coarsening.number_clusters, max_weight=max_weight), *told))
+            sent = (engine.step(step, *sent, static=graph),)
+        plans = engine.keep(engine.step(partial(coarsening.number_clusters, max_weight=max_weight), *sent))
         named = engine.step(coarsening.name_clusters, engine.only(plans, "slots", "ids"), static=graph)
         entries = engine.step(coarsening.contract, named, static=graph)
         coarser, (_, num_entries, _) = engine.keep_and_sum(

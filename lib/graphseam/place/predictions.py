@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from graphseam.edges import with_original_ids
 from graphseam.predict.calibration import ALL, with_probability
-from graphseam.predict.candidates import newcomer_features, sought
+from graphseam.predict.candidates import link_search, unseen_node_features
 from graphseam.predict.label_model import ALL_LABELS, predict_labels
 from graphseam.predict.link_model import with_score
 from graphseam.predict.links import kept_model
@@ -32,9 +32,9 @@ def placed_links(run: Run, placed: DataFrame, arcs: DataFrame, top_k: int) -> It
         return
     model, curves = kept
     known = arcs.groupBy("node_id").agg(F.array_sort(F.collect_set("other")).alias("known"))
-    newcomers = placed.select("node_id", "vector").join(known, on="node_id", how="inner")
-    with sought(run) as what:
-        scored = with_score(newcomer_features(what, newcomers), model).withColumn("fold", F.lit(ALL))
+    unseen_nodes = placed.select("node_id", "vector").join(known, on="node_id", how="inner")
+    with link_search(run) as what:
+        scored = with_score(unseen_node_features(what, unseen_nodes), model).withColumn("fold", F.lit(ALL))
         order = Window.partitionBy("src").orderBy(F.desc("score"), "dst")
         best = scored.withColumn("rank", F.row_number().over(order)).where(F.col("rank") <= top_k)
         yield with_original_ids(with_probability(best, curves), placed, run.tables.read("nodes"))

@@ -58,8 +58,8 @@ def vectors_by_rounds(
 
     known: (node_id, vector), of the run. A round is a `mean_of_neighbours` over the run's vectors and those of the
     round before. The first reaches what is joined to a known node, each further one a step more; the round that
-    reaches nobody new is the last. It still mends: nodes that are joined to each other then have heard what the
-    others heard from the run. Deterministic, whatever the layout. Driver: one count a round.
+    reaches nobody new is the last. It still mends: nodes that are joined to each other then have received what the
+    others received from the run. Deterministic, whatever the layout. Driver: one count a round.
     """
     fixed = known.select("node_id", F.lit(0).alias("hops"), "vector")
     vectors, num_placed = fixed, 0

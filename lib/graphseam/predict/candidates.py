@@ -19,11 +19,11 @@ from graphseam.runs import Run
 from graphseam.seeds import derive_seed, uniform
 from graphseam.session import cores_of_a_task, empty_list, persisted
 
-LEARNERS = 2000  # nodes whose candidates the model learns from
+TRAINING_NODES = 2000  # nodes whose candidates the model learns from
 
 
 @dataclass(frozen=True)
-class Sought:
+class LinkSearch:
     """What a run looks for. methods: exact or hnsw, two_hop, or pairs. three: paths have three edges, as the graph is
     bipartite. lists: of paths.neighbour_lists. sources, targets: (node_id), None where all nodes are."""
 
@@ -72,13 +72,13 @@ def chosen_methods(candidates: str, num_nodes: int) -> tuple[str, ...]:
 
 
 @contextmanager
-def sought(run: Run) -> Iterator[Sought]:
+def link_search(run: Run) -> Iterator[LinkSearch]:
     """What the run looks for, its neighbour lists kept for as long as the block lasts."""
     ingested = run.ingested
     methods = chosen_methods(run.config.predict.links.candidates, ingested.nodes)
     sources, targets = _ends(run, ingested.bipartite)
     with persisted(neighbour_lists(run.tables.read("edges"))) as lists:
-        yield Sought(run, methods, ingested.bipartite, lists, sources, targets)
+        yield LinkSearch(run, methods, ingested.bipartite, lists, sources, targets)
 
 
 def _ends(run: Run, bipartite: bool) -> tuple[DataFrame | None, DataFrame | None]:
@@ -105,24 +105,24 @@ def among(rows: DataFrame, nodes: DataFrame | None) -> DataFrame:
     return rows if nodes is None else rows.join(nodes, on="node_id", how="left_semi")
 
 
-def queries_of(what: Sought, learners: bool) -> DataFrame:
-    """(node_id, known, degree, learning): every source, and LEARNERS of them a second time where `learners` is set."""
+def queries_of(what: LinkSearch, with_training_nodes: bool) -> DataFrame:
+    """(node_id, known, degree, learning): every source, and TRAINING_NODES of them a second time where `with_training_nodes` is set."""
     rows = among(what.lists, what.sources).withColumn("learning", F.lit(False))
-    if not learners:
+    if not with_training_nodes:
         return rows
     seed = derive_seed(what.run.config.run.seed, "learners")
-    share = F.lit(LEARNERS / max(1, what.num_nodes))
+    share = F.lit(TRAINING_NODES / max(1, what.num_nodes))
     chosen = among(what.lists, what.sources).where(uniform(seed, "node_id") < share)
     return rows.union(chosen.withColumn("learning", F.lit(True)))
 
 
-def find_candidates(what: Sought, learners: bool) -> DataFrame:
-    """Rows of features.FEATURES_SCHEMA: num_candidates a source and method, strangers all.
+def find_candidates(what: LinkSearch, with_training_nodes: bool) -> DataFrame:
+    """Rows of features.FEATURES_SCHEMA: num_candidates a source and method, all of them non-neighbours.
 
-    With `learners`, some sources come a second time with learning = true, neighbours being candidates like others.
+    With `with_training_nodes`, some sources come a second time with learning = true, neighbours being candidates like others.
     Cost: the searches'; vectors and lists move once a block.
     """
-    queries = queries_of(what, learners)
+    queries = queries_of(what, with_training_nodes)
     if "pairs" in what.methods:
         given = wanted_of(what.run.tables.read("candidate_pairs")).withColumn("learning", F.lit(False))
     elif what.methods == ("two_hop",):
@@ -135,7 +135,7 @@ def find_candidates(what: Sought, learners: bool) -> DataFrame:
     return features_of(what, _with_wanted(queries, given), top)
 
 
-def _nearest_targets(what: Sought, asked: DataFrame, search: Search) -> DataFrame:
+def _nearest_targets(what: LinkSearch, asked: DataFrame, search: Search) -> DataFrame:
     """(node_id, learning, wanted BIGINT[]): what the search finds for each query. asked: as of search.nearest."""
     found = nearest_vectors(among(what.vectors, what.targets), asked, search)
     return found.groupBy(F.col("src").alias("node_id"), "learning").agg(
@@ -150,7 +150,7 @@ def _with_wanted(queries: DataFrame, given: DataFrame | None) -> DataFrame:
     return joined.withColumn("wanted", F.coalesce("wanted", empty_list("bigint")))
 
 
-def known_features(what: Sought, pairs: DataFrame) -> DataFrame:
+def known_features(what: LinkSearch, pairs: DataFrame) -> DataFrame:
     """Rows of features.FEATURES_SCHEMA of given pairs, each pair once. pairs: (src, dst)."""
     given = wanted_of(pairs)
     asked = given.join(what.lists, on="node_id", how="left").select(
@@ -159,13 +159,13 @@ def known_features(what: Sought, pairs: DataFrame) -> DataFrame:
     return features_of(what, asked, 0)
 
 
-def newcomer_features(what: Sought, newcomers: DataFrame) -> DataFrame:
+def unseen_node_features(what: LinkSearch, unseen_nodes: DataFrame) -> DataFrame:
     """Rows of features.FEATURES_SCHEMA: candidates for nodes that the run does not have.
 
-    newcomers: (node_id, vector, known BIGINT[]), known being nodes of the run. Nearest vectors and paths as "auto" has
-    them. Of a bipartite graph only newcomers that are joined to targets come back.
+    unseen_nodes: (node_id, vector, known BIGINT[]), known being nodes of the run. Nearest vectors and paths as "auto" has
+    them. Of a bipartite graph only unseen_nodes that are joined to targets come back.
     """
-    asked = newcomers.withColumn("learning", F.lit(False))
+    asked = unseen_nodes.withColumn("learning", F.lit(False))
     if what.targets is not None and what.three:
         ends = asked.select("node_id", F.explode("known").alias("other")).join(
             what.targets.select(F.col("node_id").alias("other")), on="other", how="left_semi"
@@ -176,8 +176,8 @@ def newcomer_features(what: Sought, newcomers: DataFrame) -> DataFrame:
     return features_of(what, _with_wanted(asked.drop("vector"), given), what.num_candidates, asked)
 
 
-def features_of(what: Sought, queries: DataFrame, top: int, newcomers: DataFrame | None = None) -> DataFrame:
-    """queries: (node_id, known, wanted, learning). newcomers: (node_id, vector, …) of queries the run does not have."""
+def features_of(what: LinkSearch, queries: DataFrame, top: int, unseen_nodes: DataFrame | None = None) -> DataFrame:
+    """queries: (node_id, known, wanted, learning). unseen_nodes: (node_id, vector, …) of queries the run does not have."""
     run = what.run
     lists = what.lists if what.targets is None or what.three else to_targets(what.lists, what.targets)
     places = run.tables.read("assignments", level=1).select("node_id", "subgraph_id")
@@ -186,9 +186,9 @@ def features_of(what: Sought, queries: DataFrame, top: int, newcomers: DataFrame
     vectors = what.vectors.join(degrees, on="node_id", how="left").select(
         "node_id", "vector", F.coalesce("degree", F.lit(0)).alias("degree")
     )
-    if newcomers is not None:
-        vectors = vectors.join(newcomers.select("node_id"), on="node_id", how="left_anti").union(
-            newcomers.select("node_id", "vector", F.size("known").alias("degree"))
+    if unseen_nodes is not None:
+        vectors = vectors.join(unseen_nodes.select("node_id"), on="node_id", how="left_anti").union(
+            unseen_nodes.select("node_id", "vector", F.size("known").alias("degree"))
         )
     cores = run.spark.sparkContext.defaultParallelism
     return pair_features(

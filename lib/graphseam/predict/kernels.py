@@ -119,7 +119,7 @@ def find_paths(
     first: int,
     space: Any,
 ) -> Any:
-    """For each query its wanted nodes, then the `top` strangers of the largest sums (Adamic-Adar of two steps, resource
+    """For each query its wanted nodes, then the `top` non-neighbours of the largest sums (Adamic-Adar of two steps, resource
     allocation of three), ties in the order of the node; a query for learning has twice as many, neighbours among them.
 
     queries: int64[q], places of nodes; known_of and wanted_of: places, cut by their ptr; indptr, indices: lists of the

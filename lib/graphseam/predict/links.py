@@ -12,7 +12,7 @@ from graphseam.edges import low_and_high, with_original_ids
 from graphseam.errors import RunError
 from graphseam.pairs import draw_negatives, facing, pairs_of, pools_of, sample_edges
 from graphseam.predict.calibration import ALL, Curves, fit_curves, with_probability
-from graphseam.predict.candidates import Sought, among, find_candidates, known_features, queries_of, sought
+from graphseam.predict.candidates import LinkSearch, among, find_candidates, known_features, link_search, queries_of
 from graphseam.predict.features import CANDIDATES, ONE_KIND, PAIRS, TWO_KINDS, Design
 from graphseam.predict.link_model import LinkModel, fit_link_models, with_score
 from graphseam.predict.search import nearest as nearest_vectors
@@ -39,10 +39,10 @@ def predict_links(run: Run) -> dict[str, Any]:
     links = run.config.predict.links
     if links.top_k == 0:
         return {"links": 0}
-    with sought(run) as what:
+    with link_search(run) as what:
         designs = TWO_KINDS if what.three else ONE_KIND
         borrowed = _borrowed(run, designs) if links.model_run else None
-        run.tables.write("link_candidates", find_candidates(what, learners=borrowed is None))
+        run.tables.write("link_candidates", find_candidates(what, with_training_nodes=borrowed is None))
         models = _models(what, designs, borrowed[0] if borrowed else None)
         if not models:  # hardly an edge: nothing to learn from, and every candidate is as good as another
             return {"links": 0, "candidates": "+".join(what.methods), "models": "too few edges to learn from"}
@@ -109,7 +109,7 @@ def _curve_of(points: list[Row]) -> tuple[np.ndarray, np.ndarray]:
     return np.array([row["score"] for row in points]), np.array([row["probability"] for row in points])
 
 
-def _models(what: Sought, designs: dict[str, Design], given: dict[str, LinkModel] | None) -> dict[str, LinkModel]:
+def _models(what: LinkSearch, designs: dict[str, Design], given: dict[str, LinkModel] | None) -> dict[str, LinkModel]:
     """{name: model}, given or fitted on embedded edges; pair_scores written by the model of pairs if any are measured.
 
     Where candidates or drawn pairs hold too few examples, the other model stands for both; none where both do.
@@ -149,14 +149,14 @@ def _candidate_examples(run: Run, by_source: bool) -> DataFrame:
     return rows.withColumn("weight", 1 / F.greatest(edges_of, F.lit(1)).cast("double"))
 
 
-def _learnt_edges(what: Sought) -> DataFrame:
+def _learnt_edges(what: LinkSearch) -> DataFrame:
     """(query, src, dst): the embedded edges that the model of pairs learns from."""
     run, seed = what.run, derive_seed(what.run.config.run.seed, "link model")
     sample = sample_edges(pairs_of(run.tables.read("edges"), run.config.input.directed), LEARNT_PAIRS, seed)
     return facing(sample, run.tables.read("nodes")) if what.three else sample
 
 
-def _drawn_pairs(what: Sought, positives: DataFrame) -> DataFrame:
+def _drawn_pairs(what: LinkSearch, positives: DataFrame) -> DataFrame:
     """(truth, src, dst): the edges, and for each a uniform and a degree-matched pair that is none."""
     run, seed = what.run, derive_seed(what.run.config.run.seed, "link model")
     pools = pools_of(positives, positives.count(), run.tables.read("nodes"), what.three)
@@ -168,13 +168,15 @@ def _drawn_pairs(what: Sought, positives: DataFrame) -> DataFrame:
     )
 
 
-def _measure_recall(what: Sought) -> dict[str, Any]:
-    """Write search_recall: of a sample, the share of the exact nearest strangers that an approximate search found."""
+def _measure_recall(what: LinkSearch) -> dict[str, Any]:
+    """Write search_recall: of a sample, the share of the exact nearest non-neighbours that an approximate search found."""
     if "hnsw" not in what.methods:
         return {}
     run, top_k, search = what.run, what.num_candidates, what.search(what.num_candidates)
     chance = RECALL_QUERIES / max(1, what.num_nodes)
-    sample = queries_of(what, learners=False).where(uniform(search.seed, F.lit("recall"), "node_id") < chance)
+    sample = queries_of(what, with_training_nodes=False).where(
+        uniform(search.seed, F.lit("recall"), "node_id") < chance
+    )
     asked = sample.join(what.vectors, on="node_id", how="inner")
     targets = among(what.vectors, what.targets)
     exact, found = (
@@ -199,7 +201,7 @@ def _measure_recall(what: Sought) -> dict[str, Any]:
 
 
 def _best(run: Run, model: LinkModel) -> DataFrame:
-    """The top_k strangers of each node by score, with fold and held_out: what predictions are made of."""
+    """The top_k non-neighbours of each node by score, with fold and held_out: what predictions are made of."""
     order = Window.partitionBy("src").orderBy(F.desc("score"), "dst")
     scored = with_score(run.tables.read("link_candidates").where("NOT learning AND NOT known"), model)
     ranked = scored.withColumn("rank", F.row_number().over(order)).where(

@@ -24,7 +24,7 @@ BYTES_PER_END = 40  # of an edge's end in a task: as it came, as the node's plac
 
 @dataclass(frozen=True)
 class PathSearch:
-    """How to look for paths: two steps or `three`, `top` strangers a query, nodes of more than hub_cap edges are not
+    """How to look for paths: two steps or `three`, `top` non-neighbours per query, nodes of more than hub_cap edges are not
     between, in num_blocks blocks of queries; a block gets all lists where they fit, else those it needs up to
     max_ends ends, the shortest lists first."""
 

@@ -21,7 +21,7 @@ ARROW_NEAREST = pa.schema([("src", pa.int64()), ("dst", pa.int64()), ("score", p
 NODES_PER_BLOCK = 20_000  # below it a block is not worth a task of its own
 HNSW_NODES = 250_000  # of one index; its number of shards must not hang on the machine
 TELLABLE = 1 << 20  # cosines nearer than 1e-6 are ties: how products are rounded differs between blocks
-TWINS = 8  # nodes of equal cosine asked for beyond the last place, so that the id may choose among them
+TIES = 8  # nodes of equal cosine asked for beyond the last place, so that the id may choose among them
 COPIES = {"exact": 4, "hnsw": 5}  # of a block's vectors that a task holds while it builds an index
 
 
@@ -112,7 +112,7 @@ def _answer(index: Index, base_ids: np.ndarray, queries: pa.RecordBatch, top_k: 
         if len(node_ids) < chosen.num_rows:
             chosen = chosen.filter(pa.array(np.isin(chosen["node_id"].to_numpy(), node_ids)))
         learning = bool(chosen["learning"].true_count)
-        scores, places = index.search(vectors, top_k * (1 + learning) + 1 + (1 << int(size)) + TWINS)
+        scores, places = index.search(vectors, top_k * (1 + learning) + 1 + (1 << int(size)) + TIES)
         yield _best(chosen, base_ids, scores, places, top_k)
 
 

@@ -44,10 +44,10 @@ def _in_one_task(run: Run, refiner: SpectralRefiner) -> dict[str, Any]:
 
 
 def _in_blocks(run: Run, refiner: SpectralRefiner, blocks: Blocks) -> dict[str, Any]:
-    told: dict[str, Any] = {}
-    with refined_by_blocks(run, refiner, blocks, derive_seed(run.config.run.seed, "refine"), told) as vectors:
+    details: dict[str, Any] = {}
+    with refined_by_blocks(run, refiner, blocks, derive_seed(run.config.run.seed, "refine"), details) as vectors:
         num_vectors = run.tables.write("embeddings", vectors)
-    return {"vectors": num_vectors, **told}
+    return {"vectors": num_vectors, **details}
 
 
 def _refiner(run: Run) -> SpectralRefiner:

@@ -21,9 +21,9 @@ from graphseam.blocks.store import FileStore
 from graphseam.columns import EDGE
 from graphseam.errors import ConfigError
 from graphseam.refine.block_plan import Blocks
+from graphseam.refine.rounds import Task
 from graphseam.refine.rows import Rows
-from graphseam.refine.spectral import Ending, SpectralRefiner
-from graphseam.refine.steps import Task
+from graphseam.refine.spectral import Projection, SpectralRefiner
 from graphseam.runs import Run
 from graphseam.session import cores_of_a_task, in_one_process
 
@@ -33,9 +33,9 @@ Batches = Iterator[pa.RecordBatch]
 
 @contextmanager
 def refined_by_blocks(
-    run: Run, refiner: SpectralRefiner, blocks: Blocks, seed: int, told: dict[str, Any]
+    run: Run, refiner: SpectralRefiner, blocks: Blocks, seed: int, details: dict[str, Any]
 ) -> Iterator[DataFrame]:
-    """(node_id, id, vector), one row a node; the rows live as long as the `with` block. told: gets the run's course.
+    """(node_id, id, vector), one row a node; the rows live as long as the `with` block. details: gets what the run records of it.
 
     Cost: one shuffle each of the edges, of the nodes with their ids and of the fused vectors, then a superstep a pass
     over the edges, in which only the vectors of halo nodes move. A block's own vectors stay in files; on a cluster
@@ -49,11 +49,11 @@ def refined_by_blocks(
     try:
         packed = [engine.pack_batches(rows, partial(pack, blocks=blocks)) for rows, pack in _inputs(run)]
         engine.release(engine.keep(engine.step(partial(build, store=store, dim=dim), *packed)))
-        ending = refiner.run(stages, task, dim, seed)
-        told.update(blocks=blocks.num_blocks, threads=threads, **ending.course)
+        projection = refiner.run(stages, task, dim, seed)
+        details.update(blocks=blocks.num_blocks, threads=threads, **projection.details)
         output = run.tables.arrow_schema("embeddings")
         yield run.spark.range(0, blocks.num_blocks, 1, stages.num_tasks).mapInArrow(
-            _written(ending, task, output), run.tables.schema("embeddings")
+            _written(projection, task, output), run.tables.schema("embeddings")
         )
     finally:
         engine.release()
@@ -164,7 +164,7 @@ def build(block: int, inbox: Inbox, store: FileStore, dim: int) -> Iterator[Pack
     yield Packet(block, "built", np.zeros(0, np.int8))
 
 
-def _written(ending: Ending, task: Task, schema: pa.Schema) -> Callable[[Batches], Batches]:
+def _written(projection: Projection, task: Task, schema: pa.Schema) -> Callable[[Batches], Batches]:
     """Each block's vectors with their ids, as rows of EMBEDDINGS."""
 
     def written(batches: Batches) -> Batches:
@@ -172,7 +172,7 @@ def _written(ending: Ending, task: Task, schema: pa.Schema) -> Callable[[Batches
             for block in batch["id"].to_pylist():
                 task.place()
                 nodes = _arrow_table(task.store.get(block, "nodes")).combine_chunks()
-                for part, vectors in ending.vectors(block, task):
+                for part, vectors in projection.vectors(block, task):
                     rows = nodes.slice(part.start, part.stop - part.start)
                     columns = {
                         "node_id": rows["node_id"].combine_chunks(),

@@ -19,7 +19,7 @@ ROUNDS_PER_SPAN = 2  # then the iteration begins anew from its Ritz vectors
 
 
 @dataclass(frozen=True)
-class Turn:
+class BasisUpdate:
     """The next basis from what the blocks hold: B = W · raw - B_last · last - B_before · before; None for no term."""
 
     raw: np.ndarray
@@ -34,12 +34,12 @@ class Iteration:
     width: int
     keeps_bases: ClassVar[bool] = True
 
-    def advance(self, last_raw: np.ndarray, raw_raw: np.ndarray) -> Turn:
+    def advance(self, last_raw: np.ndarray, raw_raw: np.ndarray) -> BasisUpdate:
         raise NotImplementedError
 
-    def begin(self, gram: np.ndarray) -> Turn:
+    def begin(self, gram: np.ndarray) -> BasisUpdate:
         """The first basis from the Gram matrix of any block of columns."""
-        return Turn(orthonormal_turn(gram, np.trace(gram))[0])
+        return BasisUpdate(orthonormal_update(gram, np.trace(gram))[0])
 
     def ritz(self) -> tuple[list[np.ndarray | None], np.ndarray]:
         raise NotImplementedError
@@ -52,15 +52,15 @@ class Krylov(Iteration):
     diagonal: list[np.ndarray] = field(default_factory=list)
     below: list[np.ndarray] = field(default_factory=list)
 
-    def advance(self, last_raw: np.ndarray, raw_raw: np.ndarray) -> Turn:
+    def advance(self, last_raw: np.ndarray, raw_raw: np.ndarray) -> BasisUpdate:
         """The next basis. last_raw: B_jᵀ W; raw_raw: Wᵀ W. Without a new direction it has no column."""
         own = (last_raw + last_raw.T) / 2
         before = self.below[-1].T if self.below else None
         residual = raw_raw - own @ own - (before.T @ before if before is not None else 0)
-        turn, root = orthonormal_turn(residual, np.trace(raw_raw))
+        update, root = orthonormal_update(residual, np.trace(raw_raw))
         self.diagonal.append(own)
         self.below.append(root.T)
-        return Turn(turn, own @ turn, before @ turn if before is not None else None)
+        return BasisUpdate(update, own @ update, before @ update if before is not None else None)
 
     def ritz(self) -> tuple[list[np.ndarray | None], np.ndarray]:
         """(coefficients of each basis, values): B_0 E_0 + B_1 E_1 + … are the leading left singular vectors of M on
@@ -87,10 +87,10 @@ class Subspace(Iteration):
     keeps_bases: ClassVar[bool] = False
     lengths: list[np.ndarray] = field(default_factory=list)
 
-    def advance(self, last_raw: np.ndarray, raw_raw: np.ndarray) -> Turn:
-        turn, root = orthonormal_turn(raw_raw, np.trace(raw_raw))
+    def advance(self, last_raw: np.ndarray, raw_raw: np.ndarray) -> BasisUpdate:
+        update, root = orthonormal_update(raw_raw, np.trace(raw_raw))
         self.lengths.append(np.linalg.norm(root, axis=0))
-        return Turn(turn)
+        return BasisUpdate(update)
 
     def ritz(self) -> tuple[list[np.ndarray | None], np.ndarray]:
         """As `Krylov.ritz`, on the span of the last basis: only the newest has coefficients."""
@@ -99,7 +99,7 @@ class Subspace(Iteration):
         return [*[None] * len(self.lengths), newest], values
 
 
-def orthonormal_turn(gram: np.ndarray, size: float) -> tuple[np.ndarray, np.ndarray]:
+def orthonormal_update(gram: np.ndarray, size: float) -> tuple[np.ndarray, np.ndarray]:
     """(S, root): X S is orthonormal where XᵀX = gram, and gram = root rootᵀ on what is kept.
 
     Directions shorter than WEAK of the mean column, whose squared lengths add up to `size`, fall away.

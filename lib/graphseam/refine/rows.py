@@ -79,23 +79,23 @@ class Rows:
     def kept(block: int, store: Store) -> Rows:
         return Rows(**{field.name: store.get(block, f"rows.{field.name}") for field in fields(Rows)})
 
-    def keep_and_tell(self, block: int, store: Store, name: str, values: np.ndarray) -> None:
-        """Keep the block's values, and `tell` them."""
+    def keep_and_send(self, block: int, store: Store, name: str, values: np.ndarray) -> None:
+        """Keep the block's values, and `send` them."""
         store.put(block, name, values)
-        self.tell(block, store, name, values)
+        self.send(block, store, name, values)
 
-    def tell(self, block: int, store: Store, name: str, values: np.ndarray) -> None:
+    def send(self, block: int, store: Store, name: str, values: np.ndarray) -> None:
         """Leave the rows that other blocks see where they find them. values: [m], or [m, width]."""
-        store.put(block, f"told.{name}", values[self.send_rows])
+        store.put(block, f"sent.{name}", values[self.send_rows])
 
-    def hear(self, block: int, store: Store, name: str) -> np.ndarray:
-        """The halo's rows of what the peers told under that name, in the halo's order."""
+    def receive(self, block: int, store: Store, name: str) -> np.ndarray:
+        """The halo's rows of what the peers sent under that name, in the halo's order."""
         parts = []
         for peer in self.peers.tolist():
             peers, starts = store.get(peer, "rows.peers"), store.get(peer, "rows.send_starts")
             at = int(np.searchsorted(peers, block))
-            parts.append(store.get(peer, f"told.{name}", int(starts[at]), int(starts[at + 1])))
-        return np.concatenate(parts) if parts else store.get(block, f"told.{name}", 0, 0)
+            parts.append(store.get(peer, f"sent.{name}", int(starts[at]), int(starts[at + 1])))
+        return np.concatenate(parts) if parts else store.get(block, f"sent.{name}", 0, 0)
 
 
 def _distinct_pairs(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -14,11 +14,11 @@ from graphseam.blocks.stages import LocalStages
 from graphseam.blocks.store import MemoryStore
 from graphseam.graph import Graph
 from graphseam.methods import FILTERS
-from graphseam.refine import steps
-from graphseam.refine.course import Course, diagonal, to_grid
+from graphseam.refine import rounds
+from graphseam.refine.driver import IterationDriver, diagonal, to_grid
 from graphseam.refine.iteration import NOTHING, fixed_signs
+from graphseam.refine.rounds import Task, View
 from graphseam.refine.rows import Rows
-from graphseam.refine.steps import Task, View
 
 WEAK_START = 1e-4  # of the start's size: a direction below it is left to noise
 MEANS_GRID = 2.0**-40
@@ -64,92 +64,92 @@ class SpectralRefiner:
         rows.keep(0, store)
         store.put(0, "start", np.ascontiguousarray(start, np.float32))
         task = Task(store, self.views, threads, device)
-        ending = self.run(LocalStages(1), task, start.shape[1], seed)
+        projection = self.run(LocalStages(1), task, start.shape[1], seed)
         vectors = np.zeros((graph.num_nodes, start.shape[1]), np.float32)
-        for part, values in ending.vectors(0, task):
+        for part, values in projection.vectors(0, task):
             vectors[part] = values
         return vectors
 
-    def run(self, stages: Any, task: Task, dim: int, seed: int) -> Ending:
+    def run(self, stages: Any, task: Task, dim: int, seed: int) -> Projection:
         """Every round, in any number of blocks, whose rows and start are in the store."""
         widths = self.widths(dim)
         parts = [(view, width) for view, width in zip(self.views, widths, strict=True) if width]
         task = replace(task, views=tuple(view for view, _ in parts))
         widths = [width for _, width in parts]
-        sums = stages.run(partial(steps.begin, task=task))
+        sums = stages.run(partial(rounds.begin, task=task))
         live, degrees, entries, weights = (float(to_grid(sums[at : at + 1], MEANS_GRID)[0]) for at in range(4))
         if not live:
-            return Ending(dim=dim)
+            return Projection(dim=dim)
         task = replace(task, mean_degree=degrees / live, mean_weight=weights / entries)
-        turn, noise = _start(to_grid(sums[4:]).reshape(dim, dim), widths)
-        gram = stages.run(partial(steps.first, task=task, turn=turn, noise=noise, seed=seed))
+        transform, noise = _start(to_grid(sums[4:]).reshape(dim, dim), widths)
+        gram = stages.run(partial(rounds.first, task=task, transform=transform, noise=noise, seed=seed))
         task.store.drop("start", "rooted")
-        course = Course(stages, task, widths, self.iteration)
-        course.run(gram, self.rounds, self.tolerance)
-        return self._filter(course, dim)
+        driver = IterationDriver(stages, task, widths, self.iteration)
+        driver.run(gram, self.rounds, self.tolerance)
+        return self._filter(driver, dim)
 
-    def _filter(self, course: Course, dim: int) -> Ending:
+    def _filter(self, driver: IterationDriver, dim: int) -> Projection:
         """Propagation from the Ritz vectors, and the softening of what comes out."""
-        stages, task = course.stages, course.task
-        span, widths = course.span()
-        stages.run(partial(steps.combine, task=task, span=span, widths=widths))
-        course.drop(span)
+        stages, task = driver.stages, driver.task
+        span, widths = driver.span()
+        stages.run(partial(rounds.combine, task=task, span=span, widths=widths))
+        driver.drop(span)
         weights = FILTERS[self.filter](self.hops)
         for step in range(len(weights) - 1):
-            stages.run(partial(steps.hop, task=task, step=step))
-        gram = to_grid(stages.run(partial(steps.filtered, task=task, weights=weights)))
-        turns = [_softening(part, self.whiten) for part in diagonal(gram, widths)]
-        return Ending(
-            dim, block_diag(*turns), widths, [view.weight for view in task.views], self.length, course.changes
+            stages.run(partial(rounds.hop, task=task, step=step))
+        gram = to_grid(stages.run(partial(rounds.filtered, task=task, weights=weights)))
+        transforms = [_softening(part, self.whiten) for part in diagonal(gram, widths)]
+        return Projection(
+            dim, block_diag(*transforms), widths, [view.weight for view in task.views], self.length, driver.changes
         )
 
 
 @dataclass(frozen=True)
-class Ending:
-    """The last step, a block at a time: what is in the store as "filtered", turned. turn: None where no node has an
+class Projection:
+    """The last step, a block at a time: what is in the store as "filtered", transformed. transform: None where no node has an
     edge. changes: of the leading Ritz values in each round."""
 
     dim: int
-    turn: np.ndarray | None = None
+    transform: np.ndarray | None = None
     widths: list[int] = field(default_factory=list)
     weights: list[float] = field(default_factory=list)
     length: float = 0.0
     changes: list[float] = field(default_factory=list)
 
     @property
-    def course(self) -> dict[str, Any]:
+    def details(self) -> dict[str, Any]:
         """What the run's record tells of it."""
         return {"rounds": max(0, len(self.changes) - 1), "ritz_changes": [round(change, 6) for change in self.changes]}
 
     def vectors(self, block: int, task: Task) -> Iterator[tuple[slice, np.ndarray]]:
         """(rows, float32[rows, dim]) of the block, in the order of its node ids; zeros for a node without edges."""
         rows = Rows.kept(block, task.store)
-        if self.turn is None:
-            for part in steps.chunks(rows.num_rows, self.dim):
+        if self.transform is None:
+            for part in rounds.chunks(rows.num_rows, self.dim):
                 yield part, np.zeros((part.stop - part.start, self.dim), np.float32)
             return
-        yield from steps.finished(
-            rows, task.store.get(block, "filtered"), self.turn, self.widths, self.weights, self.dim, self.length
+        yield from rounds.finished(
+            rows, task.store.get(block, "filtered"), self.transform, self.widths, self.weights, self.dim, self.length
         )
 
 
 def _start(gram: np.ndarray, widths: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """(turn float64[dim, sum of widths], places of noise): each view's leading directions of the start, then noise
+    """(transform float64[dim, sum of widths], places of noise): each view's leading directions of the start, then noise
     where the start spans fewer."""
     values, vectors = np.linalg.eigh(gram)
     lengths, vectors = np.sqrt(np.maximum(values[::-1], 0)), fixed_signs(vectors[:, ::-1])
     strong = int((lengths > WEAK_START * max(float(np.linalg.norm(lengths)), NOTHING)).sum())
     noise: list[int] = []
-    turn = np.zeros((len(gram), sum(widths)))
+    transform = np.zeros((len(gram), sum(widths)))
     for place, width in zip(np.cumsum([0, *widths[:-1]]).tolist(), widths, strict=True):
         taken = min(width, strong)
-        turn[:, place : place + taken] = vectors[:, :taken] / lengths[:taken]
+        transform[:, place : place + taken] = vectors[:, :taken] / lengths[:taken]
         noise += range(place + taken, place + width)
-    return turn, np.array(noise, np.int64)
+    return transform, np.array(noise, np.int64)
 
 
 def _softening(gram: np.ndarray, whiten: float) -> np.ndarray:
-    """The turn after which the columns' singular values s are s^(1 - whiten)."""
+    """The transform after which the columns' singular values s are s^(1 - whiten)."""
     values, directions = np.linalg.eigh(gram)
     values = np.maximum(values[::-1], 1e-10 * max(values[-1], NOTHING))
     return fixed_signs(directions[:, ::-1]) * values ** (-whiten / 2)

@@ -17,7 +17,7 @@ def chunks(num_rows: int, width: int = 1) -> Iterator[slice]:
     return slices(num_rows, 8 * width, CHUNK_BYTES)
 
 
-def turned(blocks: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+def combined(blocks: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     """float32[n, k]: the sum of block @ matrix over the pairs, block float32[n, w] and matrix float64[w, k]."""
     ends = np.cumsum([0, *[block.shape[1] for block, _ in blocks]]).tolist()
     matrix = np.concatenate([matrix for _, matrix in blocks])

@@ -14,10 +14,10 @@ import numpy as np
 
 from graphseam.blocks.store import Store
 from graphseam.compiled import mix
-from graphseam.refine.iteration import Turn
+from graphseam.refine.iteration import BasisUpdate
 from graphseam.refine.product import product
 from graphseam.refine.rows import Rows
-from graphseam.refine.tall_matrices import chunks, gram, make_unit_views, turned, unit_views
+from graphseam.refine.tall_matrices import chunks, combined, gram, make_unit_views, unit_views
 from graphseam.task import limit_threads, task_device
 from graphseam.vectors import unit_rows
 
@@ -65,10 +65,10 @@ class Task:
 
 
 def begin(block: int, task: Task) -> np.ndarray:
-    """Tell degrees. Sums: nodes with an edge, their degrees, entries, their weights; the start's Gram matrix."""
+    """Send degrees. Sums: nodes with an edge, their degrees, entries, their weights; the start's Gram matrix."""
     task.place()
     rows, store = Rows.kept(block, task.store), task.store
-    rows.tell(block, store, "degrees", rows.degrees)
+    rows.send(block, store, "degrees", rows.degrees)
     rooted = store.get(block, "start") * np.sqrt(rows.degrees)[:, None].astype(np.float32)
     store.put(block, "rooted", rooted)
     weights = float(rows.weights.sum(dtype=np.float64)) if len(rows.weights) else float(len(rows.neighbours))
@@ -76,19 +76,19 @@ def begin(block: int, task: Task) -> np.ndarray:
     return np.concatenate([counts, gram(rooted, rooted).ravel()])
 
 
-def first(block: int, task: Task, turn: np.ndarray, noise: np.ndarray, seed: int) -> np.ndarray:
-    """The start's leading directions. turn: [dim, width]; noise: columns that are filled with noise instead."""
+def first(block: int, task: Task, transform: np.ndarray, noise: np.ndarray, seed: int) -> np.ndarray:
+    """The start's leading directions. transform: [dim, width]; noise: columns that are filled with noise instead."""
     task.place()
     rows, store = Rows.kept(block, task.store), task.store
-    store.put(block, "degrees", np.concatenate([rows.degrees, rows.hear(block, store, "degrees")]))
-    raw = turned([(store.get(block, "rooted"), turn)])
+    store.put(block, "degrees", np.concatenate([rows.degrees, rows.receive(block, store, "degrees")]))
+    raw = combined([(store.get(block, "rooted"), transform)])
     if len(noise):
         raw[:, noise] = _noise(rows.node_ids, len(noise), seed) * (rows.degrees > 0)[:, None]
-    rows.keep_and_tell(block, store, "raw.0", raw)
+    rows.keep_and_send(block, store, "raw.0", raw)
     return gram(raw, raw).ravel()
 
 
-def advance(block: int, task: Task, step: int, turn: Turn, widths: list[int]) -> np.ndarray:
+def advance(block: int, task: Task, step: int, update: BasisUpdate, widths: list[int]) -> np.ndarray:
     """The next basis B from the last product, and its product W = M B. Sums: BᵀW and WᵀW. widths: of the views.
 
     The halo's part of B is computed here as its owners do, from their last product, so that a round needs one
@@ -96,22 +96,22 @@ def advance(block: int, task: Task, step: int, turn: Turn, widths: list[int]) ->
     """
     device = task.place()
     rows, store = Rows.kept(block, task.store), task.store
-    basis = _next_basis(block, store, step, turn, store.get(block, f"raw.{step}"), "basis")
-    halo = _next_basis(block, store, step, turn, rows.hear(block, store, f"raw.{step}"), "halo")
+    basis = _next_basis(block, store, step, update, store.get(block, f"raw.{step}"), "basis")
+    halo = _next_basis(block, store, step, update, rows.receive(block, store, f"raw.{step}"), "halo")
     raw = product(rows, basis, halo, task.view_scales(store.get(block, "degrees")), widths, 0.0, device, task.threads)
     store.put(block, f"basis.{step}", basis)
     store.put(block, f"halo.{step}", halo)
-    rows.keep_and_tell(block, store, f"raw.{step + 1}", raw)
+    rows.keep_and_send(block, store, f"raw.{step + 1}", raw)
     return np.concatenate([gram(basis, raw).ravel(), gram(raw, raw).ravel()])
 
 
 @dataclass(frozen=True)
 class Span:
     """Vectors as a combination of what an iteration has: the bases from number `start`, the newest of which is still
-    to be turned from the last product. coefficients: of each basis, None where it has no part."""
+    to be made of the last product. coefficients: of each basis, None where it has no part."""
 
     start: int
-    turn: Turn
+    update: BasisUpdate
     coefficients: list[np.ndarray | None]
 
     @property
@@ -125,13 +125,13 @@ class Span:
             if matrix is not None:
                 bases.append(
                     (
-                        _next_basis(block, store, number, self.turn, store.get(block, f"raw.{number}"), "basis")
+                        _next_basis(block, store, number, self.update, store.get(block, f"raw.{number}"), "basis")
                         if number == self.newest
                         else store.get(block, f"basis.{number}"),
                         matrix,
                     )
                 )
-        return turned(bases)
+        return combined(bases)
 
 
 def restart(block: int, task: Task, span: Span) -> np.ndarray:
@@ -139,7 +139,7 @@ def restart(block: int, task: Task, span: Span) -> np.ndarray:
     task.place()
     rows, store, name = Rows.kept(block, task.store), task.store, f"raw.{span.newest + 1}"
     raw = span.vectors(block, store)
-    rows.keep_and_tell(block, store, name, raw)
+    rows.keep_and_send(block, store, name, raw)
     return gram(raw, raw).ravel()
 
 
@@ -149,7 +149,7 @@ def combine(block: int, task: Task, span: Span, widths: list[int]) -> np.ndarray
     rows, store = Rows.kept(block, task.store), task.store
     vectors = span.vectors(block, store)
     make_unit_views(vectors, widths)
-    rows.keep_and_tell(block, store, "hop.0", vectors)
+    rows.keep_and_send(block, store, "hop.0", vectors)
     return NO_SUMS
 
 
@@ -158,9 +158,9 @@ def hop(block: int, task: Task, step: int) -> np.ndarray:
     device = task.place()
     rows, store = Rows.kept(block, task.store), task.store
     scale = (1 / np.sqrt(store.get(block, "degrees") + task.mean_weight))[:, None].astype(np.float32)
-    own, halo = store.get(block, f"hop.{step}"), rows.hear(block, store, f"hop.{step}")
+    own, halo = store.get(block, f"hop.{step}"), rows.receive(block, store, f"hop.{step}")
     spread = product(rows, own, halo, scale, [own.shape[1]], task.mean_weight, device, task.threads)
-    rows.keep_and_tell(block, store, f"hop.{step + 1}", spread)
+    rows.keep_and_send(block, store, f"hop.{step + 1}", spread)
     return NO_SUMS
 
 
@@ -176,25 +176,31 @@ def filtered(block: int, task: Task, weights: list[float]) -> np.ndarray:
 
 
 def finished(
-    rows: Rows, total: np.ndarray, turn: np.ndarray, widths: list[int], weights: list[float], dim: int, length: float
+    rows: Rows,
+    total: np.ndarray,
+    transform: np.ndarray,
+    widths: list[int],
+    weights: list[float],
+    dim: int,
+    length: float,
 ) -> Iterator[tuple[slice, np.ndarray]]:
-    """The vectors, float32[m, dim], chunk by chunk: turned, each view's rows of its weight, whole rows of `length`."""
+    """The vectors, float32[m, dim], chunk by chunk: transformed, each view's rows of its weight, whole rows of `length`."""
     for part in chunks(rows.num_rows, dim):
-        views = unit_views(total[part].astype(np.float64) @ turn, widths)
+        views = unit_views(total[part].astype(np.float64) @ transform, widths)
         columns = np.concatenate([weight * view for weight, view in zip(weights, views, strict=True)], axis=1)
         vectors = np.zeros((part.stop - part.start, dim), np.float32)
         vectors[:, : sum(widths)] = length * (rows.degrees[part] > 0)[:, None] * unit_rows(columns)
         yield part, vectors
 
 
-def _next_basis(block: int, store: Store, step: int, turn: Turn, raw: np.ndarray, kind: str) -> np.ndarray:
+def _next_basis(block: int, store: Store, step: int, update: BasisUpdate, raw: np.ndarray, kind: str) -> np.ndarray:
     """float32[n, width]: the next basis on the rows of `raw`, the block's own or the halo's."""
     earlier = [
         (store.get(block, f"{kind}.{step - back}"), -matrix)
-        for back, matrix in ((1, turn.last), (2, turn.before))
+        for back, matrix in ((1, update.last), (2, update.before))
         if matrix is not None
     ]
-    return turned([(raw, turn.raw), *earlier])
+    return combined([(raw, update.raw), *earlier])
 
 
 def _noise(node_ids: np.ndarray, count: int, seed: int) -> np.ndarray:

@@ -12,15 +12,15 @@ import numpy as np
 from scipy.linalg import block_diag
 
 from graphseam.methods import ITERATIONS
-from graphseam.refine import steps
-from graphseam.refine.iteration import NOTHING, ROUNDS_PER_SPAN, Iteration, Turn
-from graphseam.refine.steps import Span, Task
+from graphseam.refine import rounds
+from graphseam.refine.iteration import NOTHING, ROUNDS_PER_SPAN, BasisUpdate, Iteration
+from graphseam.refine.rounds import Span, Task
 
 GRAM_GRID = 2.0**-32  # finer than what float32 vectors tell, coarser than what adding up in another order changes
 
 
 @dataclass
-class Course:
+class IterationDriver:
     """Beginning anew bounds how many bases are kept, and what three-term recurrences lose of orthogonality.
 
     changes: of the leading Ritz values in each round, as a share of their sum; the first product is round 0.
@@ -34,7 +34,7 @@ class Course:
     _start: int = 0  # number of the span's first basis
     _products: int = 0
     _iterations: list[Iteration] = field(default_factory=list)
-    _turns: list[Turn] = field(default_factory=list)
+    _updates: list[BasisUpdate] = field(default_factory=list)
     _ritz: list[tuple[list[np.ndarray | None], np.ndarray]] = field(default_factory=list)
 
     @property
@@ -59,14 +59,14 @@ class Course:
     def span(self) -> tuple[Span, list[int]]:
         """(the Ritz vectors, scaled by their values; columns of each view)."""
         coefficients = [beside([of_view[place] for of_view, _ in self._ritz]) for place in range(self._products + 1)]
-        return Span(self._start, side_by_side(self._turns), coefficients), [len(values) for _, values in self._ritz]
+        return Span(self._start, side_by_side(self._updates), coefficients), [len(values) for _, values in self._ritz]
 
     def drop(self, span: Span) -> None:
         """Free the bases that a span was combined of."""
         self.task.store.drop(
             *[
                 f"{kind}.{number}"
-                for kind in ("basis", "halo", "raw", "told.raw")
+                for kind in ("basis", "halo", "raw", "sent.raw")
                 for number in range(span.start, span.newest + 1)
             ]
         )
@@ -74,11 +74,11 @@ class Course:
     @property
     def _closed(self) -> bool:
         """Nothing new will come: the span holds all that its start can reach."""
-        return not any(turn.raw.shape[1] for turn in self._turns)
+        return not any(update.raw.shape[1] for update in self._updates)
 
     def _begin(self, gram: np.ndarray, widths: list[int]) -> None:
         self._iterations = [self._kind(width) for width in self.widths]
-        self._turns = [
+        self._updates = [
             iteration.begin(part)
             for iteration, part in zip(self._iterations, diagonal(to_grid(gram), widths), strict=True)
         ]
@@ -87,18 +87,18 @@ class Course:
     def _product(self) -> None:
         if self._closed:
             return
-        widths = [turn.raw.shape[1] for turn in self._turns]
+        widths = [update.raw.shape[1] for update in self._updates]
         number = self._start + self._products
         sums = self.stages.run(
-            partial(steps.advance, task=self.task, step=number, turn=side_by_side(self._turns), widths=widths)
+            partial(rounds.advance, task=self.task, step=number, update=side_by_side(self._updates), widths=widths)
         )
         crossed, squared = (diagonal(to_grid(part), widths) for part in np.split(sums, 2))
-        self._turns = [
+        self._updates = [
             iteration.advance(cross, square)
             for iteration, cross, square in zip(self._iterations, crossed, squared, strict=True)
         ]
         self._products += 1
-        self.task.store.drop(f"raw.{number - 1}", f"told.raw.{number - 1}")
+        self.task.store.drop(f"raw.{number - 1}", f"sent.raw.{number - 1}")
         if not self._kind.keeps_bases:
             self.task.store.drop(f"basis.{number - 1}", f"halo.{number - 1}")
 
@@ -109,7 +109,7 @@ class Course:
 
     def _restart(self) -> None:
         span, widths = self.span()
-        gram = self.stages.run(partial(steps.restart, task=self.task, span=span))
+        gram = self.stages.run(partial(rounds.restart, task=self.task, span=span))
         self.drop(span)
         self._start = span.newest + 1
         self._begin(gram, widths)
@@ -142,7 +142,7 @@ def beside(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
     return block_diag(*present) if present else None
 
 
-def side_by_side(turns: list[Turn]) -> Turn:
-    raw = beside([turn.raw for turn in turns])
-    assert raw is not None  # a turn always has it
-    return Turn(raw, beside([turn.last for turn in turns]), beside([turn.before for turn in turns]))
+def side_by_side(updates: list[BasisUpdate]) -> BasisUpdate:
+    raw = beside([update.raw for update in updates])
+    assert raw is not None  # a update always has it
+    return BasisUpdate(raw, beside([update.last for update in updates]), beside([update.before for update in updates]))
