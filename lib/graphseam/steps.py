@@ -225,3 +225,23 @@ def step_fingerprint(config: Config, step: str) -> str:
             value = value[part]
         chosen[key] = value
     return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def table_of_steps() -> str:
+    """The steps as a table in Markdown: what docs/architecture.md shows, and `python -m graphseam.steps` prints."""
+    rows = ["| step | job | reads | writes | its result depends on | after |", "|---|---|---|---|---|---|"]
+    for step in ALL_STEPS.values():
+        cells = (
+            [step.name],
+            [f"jobs/{step.job}.py"],
+            step.reads,
+            step.writes,
+            [f"`{key}`" for key in step.depends_on],
+            step.after,
+        )
+        rows.append(f"| {' | '.join(', '.join(cell) or '-' for cell in cells)} |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    print(table_of_steps())
