@@ -14,6 +14,7 @@ from typing import IO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from graphseam.columns import OPTIONAL
 from graphseam.errors import InputError, nearest
 from graphseam.files import is_remote, local_files, local_path
 from graphseam.sections import InputConfig
@@ -161,8 +162,8 @@ def check_inputs(config: InputConfig) -> None:
 def inputs(config: InputConfig) -> list[tuple[str, str, dict[str, str]]]:
     """(name, path, {key: column}) of each input that the configuration names."""
     ends = {"src": config.src, "dst": config.dst}
-    more = {key: column for key, column in (("weight", config.weight), ("split", config.split)) if column}
-    found = [("edges", config.edges, {**ends, **more})]
+    others = {key: getattr(config, key) for key in OPTIONAL if getattr(config, key)}
+    found = [("edges", config.edges, {**ends, **others})]
     if config.nodes:
         kinds = {"node_type": config.node_type} if config.node_type else {}
         found.append(("nodes", config.nodes, {"node": config.node, **kinds}))
