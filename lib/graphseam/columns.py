@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 ENDS = ("src", "dst")
-EDGE = (*ENDS, "weight")  # EDGES in docstrings; what is here goes along from `edges` to every step that reads it
+TRIPLE = (*ENDS, "weight")  # what an algorithm is given of an edge
+EDGE = TRIPLE  # EDGES in docstrings; what is added here goes along into every table that holds edges
 OPTIONAL = ("weight", "split")  # keys of [input] that may name a further column of the edges

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
 
-from graphseam.columns import EDGE
+from graphseam.columns import TRIPLE
 
 
 @dataclass(frozen=True)
@@ -76,5 +76,5 @@ class Graph:
     @staticmethod
     def from_arrow(edges: pa.Table, nodes: pa.Table | None = None, directed: bool = False) -> Graph:
         """The graph of a table with columns src, dst, weight (and of nodes with column node_id), rows in any order."""
-        src, dst, weight = (edges[name].to_numpy() for name in EDGE)
+        src, dst, weight = (edges[name].to_numpy() for name in TRIPLE)
         return Graph.from_edges(src, dst, weight, None if nodes is None else nodes["node_id"].to_numpy(), directed)

@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from graphseam.arrow import groups_of, slices, vector_column, vector_matrix
-from graphseam.columns import EDGE
+from graphseam.columns import TRIPLE
 from graphseam.embedding.embedder import Embedder
 from graphseam.embedding.memory import PeakMemory, gpu_bytes, gpu_peak_bytes, subgraph_bytes, watch_gpu
 from graphseam.errors import EmbeddingError
@@ -28,7 +28,7 @@ from graphseam.session import empty_list
 from graphseam.spark_line import map_in_arrow, repartition_by_number
 from graphseam.task import limit_threads, task_device, task_gpus
 
-COLUMNS = ("level", "subgraph_id", *EDGE)
+COLUMNS = ("level", "subgraph_id", *TRIPLE)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 
 from graphseam.blocks.engine import SparkEngine
 from graphseam.blocks.layout import Ranges
-from graphseam.columns import EDGE
+from graphseam.columns import TRIPLE
 from graphseam.errors import MemoryBudgetError
 from graphseam.partition.finest import Job, pack_edges, pack_nodes
 from graphseam.partition.levels import Wanted
@@ -61,7 +61,7 @@ def assigned_by_blocks(
         )
     engine = SparkEngine(edges.sparkSession, job.ranges.num_blocks, checkpoint_dir)
     try:
-        entries = engine.pack(edges.select(*EDGE), partial(pack_edges, job=job))
+        entries = engine.pack(edges.select(*TRIPLE), partial(pack_edges, job=job))
         if nodes is None:
             nodes = edges.select(F.col("src").alias("node_id")).limit(0)
         named = engine.pack(nodes.select("node_id"), partial(pack_nodes, job=job))

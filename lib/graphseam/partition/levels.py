@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
-from graphseam.columns import EDGE
+from graphseam.columns import EDGE, TRIPLE
 from graphseam.edges import end_nodes
 from graphseam.errors import MemoryBudgetError
 from graphseam.graph import Graph
@@ -98,7 +98,7 @@ def assign_in_one_task(edges: DataFrame, nodes: DataFrame | None, partitioner: I
 
     if nodes is None:
         nodes = edges.select(F.col("src").alias("node_id")).limit(0)
-    edge_rows = edges.select(F.lit(0).alias("task"), *EDGE)
+    edge_rows = edges.select(F.lit(0).alias("task"), *TRIPLE)
     node_rows = nodes.select(F.lit(0).alias("task"), "node_id")
     return map_group_pairs(edge_rows, node_rows, ("task", "task"), assign_all, wanted.schema)
 

@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from graphseam.arrow import slices, vector_column, vector_matrix
-from graphseam.columns import EDGE
+from graphseam.columns import TRIPLE
 from graphseam.graph import Graph
 from graphseam.refine.spectral import SpectralRefiner
 from graphseam.session import empty_list
@@ -32,7 +32,7 @@ def refine_in_one_block(
     no_number, no_vector = F.lit(0).cast("bigint"), empty_list("float")
     start = nodes.select("node_id").join(fused.select("node_id", "vector"), on="node_id", how="left")
     rows = edges.select(
-        F.lit(EDGE_ROW).alias("kind"), *EDGE, no_number.alias("node_id"), no_vector.alias("vector")
+        F.lit(EDGE_ROW).alias("kind"), *TRIPLE, no_number.alias("node_id"), no_vector.alias("vector")
     ).union(
         start.select(
             F.lit(NODE_ROW).alias("kind"),
@@ -69,7 +69,7 @@ def _collect(batches: Iterator[pa.RecordBatch], dim: int) -> tuple[Graph, np.nda
     for batch in batches:
         is_edge = batch["kind"].to_numpy() == EDGE_ROW
         part = batch.filter(pa.array(is_edge))
-        edges.append(tuple(part[name].to_numpy() for name in EDGE))
+        edges.append(tuple(part[name].to_numpy() for name in TRIPLE))
         node_rows = batch.filter(pa.array(~is_edge))
         ids.append(node_rows["node_id"].to_numpy())
         placed = node_rows.filter(pa.array(node_rows["vector"].value_lengths().to_numpy() > 0))

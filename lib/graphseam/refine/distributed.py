@@ -18,7 +18,7 @@ from graphseam.blocks.layout import pack_by_block, rows_by_block
 from graphseam.blocks.packets import Inbox, Packet
 from graphseam.blocks.stages import SparkStages
 from graphseam.blocks.store import FileStore
-from graphseam.columns import EDGE
+from graphseam.columns import TRIPLE
 from graphseam.errors import ConfigError
 from graphseam.refine.block_plan import Blocks
 from graphseam.refine.rounds import Task
@@ -76,9 +76,9 @@ def _inputs(run: Run) -> Iterator[tuple[DataFrame, Callable[..., Iterator[Packet
     """The tables a block is built of, each with the function that packs it by block."""
     home = F.col("subgraph_id")
     inside = run.tables.read("subgraph_edges", level=1).select(
-        *EDGE, home.alias("src_subgraph"), home.alias("dst_subgraph")
+        *TRIPLE, home.alias("src_subgraph"), home.alias("dst_subgraph")
     )
-    cut = run.tables.read("border_edges", level=1).select(*EDGE, "src_subgraph", "dst_subgraph")
+    cut = run.tables.read("border_edges", level=1).select(*TRIPLE, "src_subgraph", "dst_subgraph")
     yield inside, pack_entries
     yield cut, pack_entries
     nodes = run.tables.read("assignments", level=1).select("node_id", "subgraph_id")
