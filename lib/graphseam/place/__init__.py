@@ -12,6 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from graphseam.checkpoints import lineage_cut
+from graphseam.columns import EDGE, ENDS
 from graphseam.config import Config, config_of
 from graphseam.edges import end_nodes
 from graphseam.errors import ConfigError, InputError
@@ -59,9 +60,8 @@ def place(spark: SparkSession, config: Config, run_id: str | None = None, batch:
     with persisted(_checked_rows(spark, config, id_type)) as rows:
         details = {"run_id": run.run_id, "batch": batch, **_count_rows(run, rows, batch)}
         size_shuffles(spark, details["rows"])
-        usable = rows.where("reason IS NULL").select(
-            *[F.col(end).cast("string").alias(end) for end in ("src", "dst")], "weight"
-        )
+        as_text = {end: F.col(end).cast("string") for end in ENDS}
+        usable = rows.where("reason IS NULL").withColumns(as_text).select(*EDGE)
         with (
             lineage_cut(_nodes_of(run, usable), run.checkpoint_dir()) as nodes,
             lineage_cut(
