@@ -56,12 +56,15 @@ def renewed(spark, folder, root):
     return run_steps(spark, config, "new")
 
 
-def test_an_old_run_is_read_and_exported(spark, root, tmp_path):
+def test_an_old_run_is_read_and_exported_and_reading_changes_nothing(spark, root, tmp_path):
+    """It may lie where this reader must not write; what its tables lack is NULL."""
+    before = {name: columns_on_disk(root, name) for name in ("runs", "embeddings", "run_steps")}
     tables = Tables(spark, OutputConfig(root=str(root)), "old")
     assert tables.published_run(None)[0] in ("old", "new")
     assert export_table(tables, "embeddings", str(tmp_path / "x.parquet"), "old") == 36
     tables.register_views()
-    assert spark.sql("SELECT count(*) FROM runs WHERE run_id = 'old'").head()[0] == 1
+    assert spark.sql("SELECT count(*) FROM runs WHERE run_id = 'old' AND view_widths IS NULL").head()[0] == 1
+    assert {name: columns_on_disk(root, name) for name in before} == before
 
 
 def test_what_ingest_told_then_is_understood(spark, root):
@@ -98,7 +101,8 @@ def test_columns_are_added_once_and_whoever_comes_second_goes_on(spark, root, tm
         return plain(statement, *arguments, **named)
 
     monkeypatch.setattr(spark, "sql", raced)
-    assert {"view_widths", "dim"} <= set(tables.all_runs("runs").columns)
+    tables.ensure("runs")
+    assert {"view_widths", "dim"} <= set(columns_on_disk(tmp_path, "runs"))
     monkeypatch.undo()
     spark.sql(f"ALTER TABLE delta.`{tmp_path}/runs` DROP COLUMNS (dim)")
     monkeypatch.setattr(
@@ -109,7 +113,7 @@ def test_columns_are_added_once_and_whoever_comes_second_goes_on(spark, root, tm
         ),
     )
     with pytest.raises(PySparkException):  # what is wrong with the statement itself is not swallowed
-        Tables(spark, OutputConfig(root=str(tmp_path)), "any").all_runs("runs")
+        Tables(spark, OutputConfig(root=str(tmp_path)), "any").ensure("runs")
 
 
 def mean_by_views(vectors: np.ndarray, widths: list[int]) -> np.ndarray:

@@ -18,6 +18,7 @@ from graphseam.errors import RunError, nearest
 from graphseam.files import absolute
 from graphseam.schemas import columns_ddl, create_statement, sql_of, table_names, view_names
 from graphseam.sections import OutputConfig, check_run_id
+from graphseam.spark_line import schema_of
 
 GRAPHFRAME_INPUTS = "_graphframe"  # in output.root: a copy of the graph for each run that `graphseam.embed` made
 # A float32 vector neither repeats nor compresses: a dictionary would only cost time and memory.
@@ -42,12 +43,6 @@ def view_selects(output: OutputConfig) -> Iterator[tuple[str, str]]:
         yield view, Template(sql_of(view)).substitute(names)
 
 
-def _missing_columns(name: str, rows: DataFrame) -> list[str]:
-    """Columns in SQL that the table's file has and its rows have not."""
-    there = {column.lower() for column in rows.columns}
-    return [ddl for column, ddl in columns_ddl(name).items() if column.lower() not in there]
-
-
 class Tables:
     """The tables of one root (or catalog), seen by one run.
 
@@ -59,7 +54,8 @@ class Tables:
         self.output = output
         self.run_id = check_run_id(run_id) if run_id is not None else None
         self.is_new_run = False  # set by who knows that no table holds a row of the run yet: saves asking
-        self._ensured: set[str] = set()
+        self._created: set[str] = set()
+        self._complete: set[str] = set()  # tables known to have every column of their files
         self._written: set[str] = set()
 
     def identifier(self, name: str) -> str:
@@ -71,35 +67,48 @@ class Tables:
         return f"{self.output.catalog}.{name}" if self.output.catalog else f"{self.output.root.rstrip('/')}/{name}"
 
     def ensure(self, name: str) -> None:
-        """Create the table from its SQL file where it does not exist yet, and add the columns that it lacks."""
-        if name not in self._ensured:
-            self._opened(name)
+        """Create the table where it does not exist yet, and add the columns that an earlier version's table lacks.
+
+        The old rows get NULL in added columns. Cost: no file of data is read or written.
+        """
+        if name in self._complete:
+            return
+        self._complete.add(name)
+        missing = self._missing_columns(name, self._opened(name))
+        if not missing:
+            return
+        identifier, wanted = self.identifier(name), columns_ddl(name)
+        try:
+            self.spark.sql(f"ALTER TABLE {identifier} ADD COLUMNS ({', '.join(wanted[column] for column in missing)})")
+        except PySparkException:  # another job may have added them in the same moment
+            if self._missing_columns(name, self.spark.table(identifier)):
+                raise
 
     def all_runs(self, name: str) -> DataFrame:
-        """The whole table, created empty where it does not exist."""
-        return self.spark.table(self.identifier(name)) if name in self._ensured else self._opened(name)
+        """The whole table, created empty where it does not exist.
 
-    def _opened(self, name: str) -> DataFrame:
-        """The table for the first time: there, and with every column that its file has.
-
-        A column that an earlier version's table lacks is added: its old rows get NULL there. Cost: no file of data is
-        read or written, and nothing but the statement that creates the table where nothing is missing.
+        A column that an earlier version's table lacks is NULL; who only reads does not change the table.
         """
-        if self.output.catalog and not self._ensured:
-            self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {quoted(self.output.catalog)}")
-        identifier = self.identifier(name)
-        self.spark.sql(create_statement(name, identifier))
-        self._ensured.add(name)
-        rows = self.spark.table(identifier)
-        missing = _missing_columns(name, rows)
+        rows = self._opened(name)
+        missing = self._missing_columns(name, rows)
         if not missing:
             return rows
-        try:
-            self.spark.sql(f"ALTER TABLE {identifier} ADD COLUMNS ({', '.join(missing)})")
-        except PySparkException:  # another job may have added them in the same moment
-            if _missing_columns(name, self.spark.table(identifier)):
-                raise
-        return self.spark.table(identifier)
+        kinds = schema_of(", ".join(columns_ddl(name)[column] for column in missing))
+        return rows.withColumns({field.name: F.lit(None).cast(field.dataType) for field in kinds.fields})
+
+    def _opened(self, name: str) -> DataFrame:
+        """The table as it is, created from its SQL file where it does not exist."""
+        if name not in self._created:
+            if self.output.catalog and not self._created:
+                self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {quoted(self.output.catalog)}")
+            self.spark.sql(create_statement(name, self.identifier(name)))
+            self._created.add(name)
+        return self.spark.table(self.identifier(name))
+
+    def _missing_columns(self, name: str, rows: DataFrame) -> list[str]:
+        """Columns that the table's file has and its rows have not."""
+        there = {column.lower() for column in rows.columns}
+        return [column for column in columns_ddl(name) if column.lower() not in there]
 
     def exists(self, name: str) -> bool:
         if self.output.catalog:
@@ -157,6 +166,7 @@ class Tables:
 
     def _save(self, name: str, rows: DataFrame, replaced: str | None) -> int:
         """Write rows in one commit, in place of those that `replaced` chooses; returns how many were written."""
+        self.ensure(name)
         table = self.all_runs(name)
         wanted = [
             F.lit(self.run_id).alias("run_id")
@@ -196,6 +206,7 @@ class Tables:
 
     def append_rows(self, name: str, rows: list[dict[str, Any]]) -> None:
         """Add a few rows to this run's, keeping those that are there (the log of steps)."""
+        self.ensure(name)
         schema = self.all_runs(name).schema
         values = [tuple({**row, "run_id": self.run_id}[field.name] for field in schema.fields) for row in rows]
         self._commit(name, self.spark.createDataFrame(values, schema).coalesce(1).write.format("delta").mode("append"))
