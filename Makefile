@@ -11,8 +11,8 @@ AIRFLOW_CAN = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 SPARK35_VENV := .venv-spark35
 SPARK35_STAMP := $(SPARK35_VENV)/.installed
 
-.PHONY: install demo test test-airflow test-spark35 spark35-install lint format lock airflow airflow-install airflow-lock bench \
-  clean
+.PHONY: install demo check test test-all test-airflow test-spark35 spark35-install lint format lock airflow \
+  airflow-install airflow-lock bench clean
 
 install: $(STAMP)
 
@@ -28,24 +28,35 @@ $(STAMP): conf/requirements.lock pyproject.toml
 demo: install
 	$(BIN)/graphseam run conf/demo.toml
 
-# Airflow's tests mostly wait for Spark to start, so they go beside the others; what they print follows. Spark 3.5's lane
-# comes last, for time's sake with a part of its tests: whole runs through GraphFrames and in a catalog, what differs
-# between the lines, and most that needs no tables (algorithms know nothing of Spark). `make test-spark35` runs all.
-SPARK35_PART := $(patsubst %,tests/test_%.py,graphframes catalog links spark_line blocks jars config sources)
+# Lint, types and every test that needs no Spark session, in a minute or two.
+check: lint
+	$(BIN)/pytest tests -m "not spark and not slow and not thorough" -n 2
+
+# All that protects a user. Airflow's story and the install of Spark 3.5 go beside the other tests, as they mostly wait;
+# what Airflow's print follows. Spark 3.5's lane comes last, with what differs between the lines and whole runs through
+# it. CHOSEN leaves out what another test holds on a cheaper case; `make test-all` runs that and all of Spark 3.5's lane.
+CHOSEN := -m "not thorough"
+SPARK35_PART := $(patsubst %,tests/test_%.py,graphframes catalog spark_line blocks)
 test: install lint
-	@mkdir -p build; $(MAKE) --no-print-directory test-airflow > build/test-airflow.log 2>&1 & airflow=$$!; \
-	$(BIN)/pytest tests -n 2 --dist loadfile --no-loadscope-reorder --durations 40; status=$$?; \
+	@mkdir -p build; ( $(MAKE) --no-print-directory spark35-install; $(MAKE) --no-print-directory test-airflow ) \
+	  > build/test-airflow.log 2>&1 & airflow=$$!; \
+	$(BIN)/pytest tests $(CHOSEN) -n 2 --dist loadfile --no-loadscope-reorder --durations 40; status=$$?; \
 	wait $$airflow || status=1; cat build/test-airflow.log; \
 	$(MAKE) --no-print-directory test-spark35 SPARK35_TESTS="$(SPARK35_PART)" || status=1; exit $$status
+
+test-all:
+	@$(MAKE) --no-print-directory test CHOSEN= SPARK35_PART=tests
 
 test-airflow:
 	@$(AIRFLOW_CAN) || { echo "graphseam: Airflow's tests did not run: its provider needs Python 3.11 or newer"; exit 0; }; \
 	$(MAKE) --no-print-directory airflow-install && \
 	$(AIRFLOW_VENV)/bin/pytest tests/airflow --confcutdir tests/airflow --durations 5
 
-# Spark 3.5 LTS: its own environment, with GraphFrames' classes, which run in this lane. SPARK35_TESTS narrows it.
+# Spark 3.5 LTS: its own environment, with GraphFrames' classes, which run in this lane. SPARK35_TESTS narrows it, and
+# an empty CHOSEN adds the thorough tests.
 test-spark35: spark35-install
-	$(SPARK35_VENV)/bin/pytest $(or $(SPARK35_TESTS),tests) -n 2 --dist loadfile --no-loadscope-reorder --durations 10
+	$(SPARK35_VENV)/bin/pytest $(or $(SPARK35_TESTS),tests) $(CHOSEN) -n 2 --dist loadfile --no-loadscope-reorder \
+	  --durations 10
 
 spark35-install: $(SPARK35_STAMP)
 

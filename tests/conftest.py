@@ -1,4 +1,8 @@
-"""One Spark session for all tests, with at least three shuffle partitions; helpers to write inputs and run steps."""
+"""One Spark session for all tests, with at least three shuffle partitions; helpers to write inputs and run steps.
+
+A test that takes the fixture `spark` is marked `spark` by itself; one that starts Spark in a process of its own says
+`spark` or `slow`. Every other test fails where it would start Spark: `make check` runs those, in a minute or two.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,7 @@ from graphs import SmallGraph
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / "shared"
 LASTFM = REPOSITORY / "tests" / "data" / "lastfm_asia"
+NO_SPARK = REPOSITORY / "tests" / "no-spark-without-the-mark"  # where a process would look for Spark in vain
 
 # For all JVMs the tests start: they run thousands of plans over a few rows each, and compiling hard pays late.
 # These save a third of the processors' time (294 s to 209 s for two of the files).
@@ -48,10 +53,37 @@ LONG_ONES_FIRST = (
 )
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
+    for item in items:
+        if "spark" in item.fixturenames or item.get_closest_marker("graphframes"):
+            item.add_marker("spark")
     last = len(LONG_ONES_FIRST)
     places = {name: place for place, name in enumerate(LONG_ONES_FIRST)}
     items.sort(key=lambda item: places.get(item.path.stem, last))
+
+
+def may_start_spark(item: pytest.Item) -> bool:
+    return any(item.get_closest_marker(name) for name in ("spark", "slow"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Around a test and its fixtures: without a mark that allows it, neither it nor a process it begins has a Spark."""
+    if may_start_spark(item):
+        return (yield)
+    from pyspark import SparkContext
+    from pyspark.sql import SparkSession
+
+    def refuse(*_, **__):
+        pytest.fail("this test starts Spark: take the fixture `spark`, or mark the test `spark` or `slow`")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SparkContext, "_ensure_initialized", refuse)
+        for kind in (SparkContext, SparkSession.Builder):  # which would give it the session that another test has
+            patch.setattr(kind, "getOrCreate", refuse)
+        patch.setenv("SPARK_HOME", str(NO_SPARK))
+        return (yield)
 
 
 @pytest.fixture(scope="session")

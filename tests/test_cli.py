@@ -1,4 +1,7 @@
-"""The command in a process of its own: what is wrong is told in one line, quickly, and without Spark."""
+"""The command: what is wrong is told in one line, quickly, and without Spark; five times in a process of its own.
+
+A test without the mark `spark` fails where Spark would start, so that a refusal here is one before it starts.
+"""
 
 from __future__ import annotations
 
@@ -7,36 +10,66 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from graphseam.cli import main
+
 EDGES = "src,dst\n1,2\n2,3\n"
 CONFIG = '[input]\nedges = "edges.csv"\n[output]\nroot = "tables"\n'
+COMMAND = Path(sys.executable).with_name("graphseam")
 
 
 @pytest.fixture
-def command(tmp_path):
-    """Run the command in a directory that holds c.toml and edges.csv; no Java is on its PATH, so Spark cannot start."""
+def folder(tmp_path):
+    """A directory that holds c.toml and edges.csv, and a bin that holds nothing."""
     (tmp_path / "c.toml").write_text(CONFIG)
     (tmp_path / "edges.csv").write_text(EDGES)
     (tmp_path / "bin").mkdir()
-    environment = {key: value for key, value in os.environ.items() if key not in ("JAVA_HOME", "SPARK_HOME")}
+    return tmp_path
+
+
+@pytest.fixture
+def command(folder, monkeypatch, capsys):
+    """The command's entry point in this process, from that directory; what it prints goes to a pipe of 80 columns."""
+    monkeypatch.chdir(folder)
+    for key, value in (("COLUMNS", "80"), ("TERM", "dumb"), ("NO_COLOR", "1")):
+        monkeypatch.setenv(key, value)
 
     def command(*arguments: str) -> subprocess.CompletedProcess:
+        monkeypatch.setattr(sys, "argv", [str(COMMAND), *arguments])
+        capsys.readouterr()
+        status = 0
+        try:
+            main()
+        except SystemExit as ended:
+            status = ended.code if isinstance(ended.code, int) else 1 if ended.code else 0
+        return subprocess.CompletedProcess([*arguments], status, *capsys.readouterr())
+
+    return command
+
+
+@pytest.fixture
+def process(folder):
+    """The installed command in a process of its own, from that directory; no Java is on its PATH."""
+    environment = {key: value for key, value in os.environ.items() if key not in ("JAVA_HOME", "SPARK_HOME")}
+
+    def process(*arguments: str) -> subprocess.CompletedProcess:
         begun = time.monotonic()
         done = subprocess.run(
-            [sys.executable, "-m", "graphseam.cli", *arguments],
-            cwd=tmp_path,
+            [COMMAND, *arguments],
+            cwd=folder,
             text=True,
             timeout=300,
             capture_output=True,
             check=False,
-            env={**environment, "PATH": str(tmp_path / "bin")},
+            env={**environment, "PATH": str(folder / "bin")},
         )
         assert time.monotonic() - begun < 15  # seconds; a busy machine takes three for the imports
         return done
 
-    return command
+    return process
 
 
 def assert_refused(done: subprocess.CompletedProcess, message: str) -> None:
@@ -47,6 +80,19 @@ def assert_refused(done: subprocess.CompletedProcess, message: str) -> None:
     assert done.stderr.startswith("graphseam: ")
     assert message in done.stderr
     assert done.returncode == 1
+
+
+def assert_usage(done: subprocess.CompletedProcess) -> None:
+    """Status 2, and how the command is used on standard error."""
+    assert done.returncode == 2
+    assert "Usage: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def assert_help(done: subprocess.CompletedProcess) -> None:
+    """Status 0, and how the command is used on standard output."""
+    assert done.returncode == 0
+    assert "Usage: " in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -74,9 +120,10 @@ def assert_refused(done: subprocess.CompletedProcess, message: str) -> None:
         (["c.toml", "--set", "input.format=orc"], "input.format is 'orc', which is not known"),
     ],
 )
-def test_run_refuses_what_cannot_work(command, arguments, message):
+def test_run_refuses_what_cannot_work(command, folder, arguments, message):
     """Configuration, run id and inputs are checked before Spark starts, and no table is begun."""
     assert_refused(command("run", *arguments), message)
+    assert not (folder / "tables").exists()
 
 
 @pytest.mark.parametrize(
@@ -88,11 +135,11 @@ def test_run_refuses_what_cannot_work(command, arguments, message):
         (gzip.compress(b"src,dst\n1,2\n", mtime=0), "is neither Parquet nor text"),
     ],
 )
-def test_run_refuses_files_that_hold_nothing(command, tmp_path, content, message):
+def test_run_refuses_files_that_hold_nothing(command, folder, content, message):
     """The file's bytes are looked at, not its name."""
-    (tmp_path / "edges.csv").write_bytes(content)
+    (folder / "edges.csv").write_bytes(content)
     assert_refused(command("run", "c.toml"), message)
-    assert not (tmp_path / "tables").exists()
+    assert not (folder / "tables").exists()
 
 
 @pytest.mark.parametrize(
@@ -116,10 +163,10 @@ def test_run_refuses_files_that_hold_nothing(command, tmp_path, content, message
         (["export", "--root", "tables", "--output", "full.csv"], "'full.csv', which is a directory; give a file"),
     ],
 )
-def test_readers_refuse_what_cannot_work(command, tmp_path, arguments, message):
+def test_readers_refuse_what_cannot_work(command, folder, arguments, message):
     """A root without tables and a file that cannot be written are told before Spark starts."""
-    (tmp_path / "tables").mkdir()
-    (tmp_path / "full.csv").mkdir()
+    (folder / "tables").mkdir()
+    (folder / "full.csv").mkdir()
     assert_refused(command(*arguments), message)
 
 
@@ -140,10 +187,7 @@ def test_readers_refuse_what_cannot_work(command, tmp_path, arguments, message):
 )
 def test_wrong_usage_is_status_2(command, arguments):
     """Arguments that the command does not have are answered with its usage."""
-    done = command(*arguments)
-    assert done.returncode == 2
-    assert "Usage: " in done.stderr
-    assert "Traceback" not in done.stderr
+    assert_usage(command(*arguments))
 
 
 @pytest.mark.parametrize(
@@ -159,6 +203,23 @@ def test_wrong_usage_is_status_2(command, arguments):
 )
 def test_help_is_given(command, arguments):
     """Each command says what it takes."""
-    done = command(*arguments)
-    assert done.returncode == 0
-    assert "Usage: " in done.stdout
+    assert_help(command(*arguments))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "c.toml", "--set", "input.edges=edgs.csv"], "there is no file or directory 'edgs.csv' (input.edges)."),
+        (["run", "c.toml", "--run-id", "../x"], "run id '../x' cannot be used"),
+        (["sql", "--root", "tabels", "SELECT 1"], "'tabels' holds no graphseam tables; give the output.root of a run."),
+    ],
+)
+def test_a_process_of_its_own_refuses_the_same(process, arguments, message):
+    """Within seconds, where there is no Java; nothing that it imports prints anything."""
+    assert_refused(process(*arguments), message)
+
+
+def test_a_process_of_its_own_ends_with_the_same_status_and_help(process):
+    """What a shell sees: 2 and the usage, 0 and the help."""
+    assert_usage(process("run", "c.toml", "--nope"))
+    assert_help(process("--help"))

@@ -52,6 +52,7 @@ def test_jars_are_carried_in_a_folder(tmp_path, monkeypatch):
     assert not has_delta()
 
 
+@pytest.mark.spark  # Spark's resolver is asked, in a JVM of its own
 def test_the_resolvers_own_words_and_the_way_out_are_told(tmp_path, monkeypatch):
     nowhere = jars.Package("nothing", "", lambda: "io.nowhere:nothing_2.13:0.0.1", "nothing_", ("nothing_",))
     with pytest.raises(InputError, match=r"nothing_2\.13:0\.0\.1 could not be fetched \(.*not found.*\); where there"):

@@ -91,7 +91,7 @@ def test_what_became_of_the_rows_is_told(told):
         for key in (
             "rows",
             "loops",
-            "twins",
+            "duplicate_edges",
             "edges",
             "edges_between_known_nodes",
             "nodes",
@@ -102,7 +102,7 @@ def test_what_became_of_the_rows_is_told(told):
     } == {
         "rows": 21,
         "loops": 1,
-        "twins": 1,
+        "duplicate_edges": 1,
         "edges": 17,
         "edges_between_known_nodes": 2,
         "nodes": 9,
