@@ -101,7 +101,7 @@ def test_an_embedding_on_a_gpu_is_near_the_one_on_a_cpu(method, gpu, monkeypatch
     """Those that train do so in batches on a GPU, and are compared with the same batches on the CPU, in float32."""
     from graphseam.embedding import batches
 
-    kind, settings = EMBEDDERS[method], {"dim": 16}
+    kind, settings = EMBEDDERS[method].load(), {"dim": 16}
     if hasattr(kind, "train_in_batches"):
         settings["precision"] = "float32"
         monkeypatch.setattr(kind, "_train_on_cpu", kind.train_in_batches)

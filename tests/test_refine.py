@@ -107,14 +107,14 @@ def test_a_product_is_the_dense_one(small):
     expected = columns * (graph.adjacency @ (columns * vectors) + 0.5 * columns * vectors)
     block_of = keep_in_blocks(graph, 3, store)
     for block in range(3):
-        Rows.kept(block, store).tell(block, store, "x", vectors[block_of == block])
-        Rows.kept(block, store).tell(block, store, "s", scale[block_of == block])
+        Rows.kept(block, store).send(block, store, "x", vectors[block_of == block])
+        Rows.kept(block, store).send(block, store, "s", scale[block_of == block])
     for block in range(3):
         rows, mine = Rows.kept(block, store), block_of == block
         np.testing.assert_array_equal(rows.degrees, graph.degrees[mine])
-        scales = np.concatenate([scale[mine], rows.hear(block, store, "s")])
+        scales = np.concatenate([scale[mine], rows.receive(block, store, "s")])
         found = [
-            product(rows, vectors[mine], rows.hear(block, store, "x"), scales, [5, 3], 0.5, "cpu", threads)
+            product(rows, vectors[mine], rows.receive(block, store, "x"), scales, [5, 3], 0.5, "cpu", threads)
             for threads in (1, 2)
         ]
         size = np.abs(expected).max(initial=1)
@@ -187,15 +187,15 @@ def test_pagerank_in_ten_lines_is_that_of_networkx(spark, tmp_path):
     def step(block: int, at: int, store: FileStore = store) -> np.ndarray:
         rows = Rows.kept(block, store)
         before = store.get(block, f"rank.{at}")
-        heard = np.concatenate([before / rows.degrees, rows.hear(block, store, f"rank.{at}")])
-        entries = heard[rows.neighbours] * (rows.weights if len(rows.weights) else 1)
+        received = np.concatenate([before / rows.degrees, rows.receive(block, store, f"rank.{at}")])
+        entries = received[rows.neighbours] * (rows.weights if len(rows.weights) else 1)
         inflow = np.add.reduceat(entries, rows.indptr[:-1])
         rank = 0.15 / 240 + 0.85 * inflow
         return np.append(_spread(rows, block, store, f"rank.{at + 1}", rank), np.abs(rank - before).sum())
 
     def _spread(rows: Rows, block: int, store: FileStore, name: str, rank: np.ndarray) -> np.ndarray:
         store.put(block, name, rank)
-        rows.tell(block, store, name, rank / rows.degrees)
+        rows.send(block, store, name, rank / rows.degrees)
         return np.array([rank.sum()])
 
     for stages, rounds in ((SparkStages(spark, 6), range(3)), (LocalStages(6), range(3, 25))):
