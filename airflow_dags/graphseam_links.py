@@ -1,4 +1,4 @@
-"""An example of a DAG that waits for published predictions: whenever the pipeline publishes, write the run's links out.
+"""An example of a DAG that waits for published predictions: when the pipeline publishes, it exports the run's links.
 
 Copy it and put your own work in place of the export: load the files into a service, warm a cache, send a report.
 """
@@ -19,15 +19,15 @@ TABLES = ["top_links", "link_predictions", "node_labels", "node_predictions", "s
 
 
 def arguments(params: dict[str, Any], var: Any, events: Any) -> list[str]:
-    """The run that the asset's event names, so that a later one cannot slip in between; the newest by hand."""
+    """The run that the asset's event names, so that a later one cannot get in between; by hand, the newest."""
     settings = var["json"].get(PIPELINE)
     mine = var["json"].get(DAG_ID, {})
     table, output = params["table"] or mine.get("table", "top_links"), params["output"] or mine.get("output", "")
     if not output:
         raise ValueError(
-            f"graphseam: there is no directory to write to; set `output` in the variable {DAG_ID!r} or as the parameter"
+            f"graphseam: there is no directory to write to; set `output` in the variable {DAG_ID!r} or as a parameter"
         )
-    # Several where runs were published while this DAG was paused, in no order
+    # There are several, in no order, if runs were published while this DAG was paused
     told = sorted(
         (event for found in (events or {}).values() for event in found if "run_id" in event.extra),
         key=lambda event: event.timestamp,
@@ -75,6 +75,6 @@ with DAG(
         py_files=f"{{{{ var.json.{PIPELINE}.get('py_files', '') }}}}",
         retries=2,
         execution_timeout=timedelta(hours=2),
-        doc_md="Writes the rows of the run that was just published as Parquet files; what the directory held is "
-        "replaced, so that it may be repeated.",
+        doc_md="Writes the rows of the run that was just published as Parquet files. The directory's contents are "
+        "replaced, so that the task may be repeated.",
     )

@@ -1,7 +1,7 @@
-"""From raw edges to published embeddings and predictions, one spark-submit a step.
+"""From raw edges to published embeddings and predictions, one spark-submit per step.
 
-Copy this one file into the DAGs folder; its name is the DAG's, its pool's, its variable's and its asset's. Nothing in
-it has to be edited: docs/airflow.md tells the connection, the pool and the variable it needs.
+Copy this one file into the DAGs folder; its name names the DAG, its pool, its variable and its asset. Nothing in it has
+to be edited: docs/airflow.md describes the connection, the pool and the variable it needs.
 """
 
 from __future__ import annotations
@@ -24,49 +24,49 @@ DAG_ID = Path(__file__).stem
 CONNECTION, ALERTS = "graphseam_spark", "graphseam_alerts"
 PUBLISHED = Asset(f"{DAG_ID}_published")
 
-# step: what a person reads in the task's documentation
+# step: the documentation of its task in the user interface
 STEPS = {
-    "ingest": "Reads the input, merges twins and loops, numbers the nodes, sets held-out edges aside. Rows that cannot "
-    "be used are kept in `rejected_rows` with the reason.",
+    "ingest": "Reads the input, leaves loops out, merges duplicate edges, numbers the nodes, sets held-out edges "
+    "aside. Rows that cannot be used are kept in `rejected_rows` with the reason.",
     "partition": "Cuts the graph into subgraphs, level by level. `graphseam partition-report` shows how well it cuts.",
-    "embed": "Embeds the subgraphs in parallel, one a task: the only step that uses GPUs. Memory is forecast before "
-    "the work starts; an error names the subgraph and the setting to change.",
+    "embed": "Embeds the subgraphs in parallel, one per task, on GPUs where the step's Spark properties provide them. "
+    "Memory is forecast before the work starts; an error names the subgraph and the setting to change.",
     "fuse": "Rotates the subgraphs' vectors into one frame.",
-    "refine": "Refines the vectors over all edges, cut ones included.",
+    "refine": "Refines the vectors over all edges, including those that were cut.",
     "predict": "Predicts links, labels and similar nodes. A retry keeps those of the three that are done.",
-    "evaluate": "Measures held-out edges and labels.",
-    "gate": "Compares the run with the newest published one, and **stops it where a measure fell by more than "
-    "`max_drop`**; `gate_checks` has every comparison. If the fall is right (the data changed), mark this task "
-    "as success: `publish` then goes on. Otherwise leave it: readers still see the run before.",
-    "publish": "Adds the run's one row to `runs`, from which moment the views show it, and updates the asset "
+    "evaluate": "Measures how well held-out edges and labels are predicted.",
+    "gate": "Compares the run with the newest published one, and **stops it if a measure dropped by more than "
+    "`max_drop`**; `gate_checks` has every comparison. If the drop is justified (the data changed), mark this task "
+    "as success: `publish` then goes on. Otherwise leave it: readers still see the previous run.",
+    "publish": "Adds the run's one row to `runs`, after which the views show it, and updates the asset "
     f"`{PUBLISHED.name}` for the DAGs that wait for it.",
 }
 ON_FAILURE = """
 
-**When it fails**: the log's last line that begins with `graphseam:` says what came, what was wanted and the way out.
-Such an error is not retried, since it would come again. Anything else (a lost executor, a full queue) is retried, and
-the retry goes on where the step's last finished part ended. After a repair *Clear* this task: the run goes on from
-here."""
+**When it fails**: the log's last line that begins with `graphseam:` says what was found, what was expected and how to
+fix it. Such an error is not retried, since it would occur again. Anything else (a lost executor, a full queue) is
+retried, and the retry continues after the step's last finished part. After a fix *Clear* this task: the run continues
+from here."""
 
 
 def while_parsing(key: str, default: str) -> str:
-    """A variable that Airflow needs when it reads this file, from its environment: the database is not asked."""
+    """A variable that Airflow needs when it parses this file, from the environment: the database is not queried."""
     return os.environ.get(f"AIRFLOW_VAR_{DAG_ID.upper()}_{key}", default)
 
 
 def schedule(wanted: str) -> Any:
-    """What DAG() takes for a time table, the address of an asset (anything with ://), or "none"."""
+    """The schedule as DAG() takes it: of a cron line or preset, an asset's address (anything with ://), or "none"."""
     return None if wanted == "none" else [Asset(wanted)] if "://" in wanted else wanted
 
 
 def run_name(dag_id: str, run_id: str) -> str:
-    """The graphseam run of a DAG run: its id in letters a table may hold, and a hash that keeps two of them apart."""
+    """The graphseam run of a DAG run: its id in characters allowed in a run id, and a hash to keep names distinct."""
     safe = re.sub(r"[^A-Za-z0-9_.-]+", "-", run_id).strip("-._")[:100]
     return f"{safe or 'run'}-{hashlib.sha256(f'{dag_id}/{run_id}'.encode()).hexdigest()[:8]}"
 
 
 def arguments(dag_run: Any, params: dict[str, Any], var: Any) -> list[str]:
-    """What every job of a run is given. `{date}` in an override stands for the date the run is of."""
+    """The arguments of every job of a run. `{date}` in an override stands for the date of the run."""
     settings = var["json"].get(DAG_ID)
     date = (dag_run.logical_date or dag_run.run_after).strftime("%Y-%m-%d")
     overrides = [*settings.get("set", []), *(params["set"] or [])]
@@ -78,19 +78,19 @@ def arguments(dag_run: Any, params: dict[str, Any], var: Any) -> list[str]:
 
 
 def properties(step: str, var: Any) -> str:
-    """The step's own file of Spark properties, its resources among them, else the one for all steps."""
+    """The step's own file of Spark properties, including its resources, or else the one for all steps."""
     files = var["json"].get(DAG_ID).get("properties", {})
     return files.get(step, files.get("default", ""))
 
 
 def complain(text: str) -> str:
-    """graphseam's own sentence in what spark-submit printed, or nothing."""
+    """graphseam's own message in the output of spark-submit, or an empty string."""
     found = re.findall(r"^graphseam: .+$", text, re.MULTILINE)
     return found[-1] if found else ""
 
 
 class RetryUnlessTold(RetryPolicy):
-    """No retry where graphseam itself says what is wrong: the same input and settings give the same answer."""
+    """No retry if graphseam itself reports what is wrong: the same input and settings would fail again."""
 
     def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:
         told = complain(str(exception))
@@ -101,9 +101,9 @@ class RetryUnlessTold(RetryPolicy):
 
 
 def alert(context: Any) -> None:
-    """After the last try: one sentence to the webhook of the connection graphseam_alerts, where there is one."""
+    """After the last try: one message to the webhook of the connection graphseam_alerts, if there is one."""
     ti, error = context["ti"], str(context.get("exception") or "").strip()
-    told = complain(error) or next(iter(error.splitlines()[-1:]), "the worker told no reason")
+    told = complain(error) or next(iter(error.splitlines()[-1:]), "the worker gave no reason")
     text = f"{DAG_ID}: {ti.task_id} of {run_name(DAG_ID, ti.run_id)} failed. {told[:1000]} {ti.log_url}"
     try:
         address = Connection.get(ALERTS).host
@@ -118,8 +118,8 @@ def alert(context: Any) -> None:
 
 
 class WaitForTurn(BaseSensorOperator):
-    """Checks the variable and the connection, then waits until the run of the date before has ended and no step of
-    another run is at work: so the runs of a backfill are published in the order of their dates.
+    """Checks the variable and the connection, then waits until the run of the previous date has ended and no step of
+    another run is at work, so that the runs of a backfill are published in the order of their dates.
     """
 
     def poke(self, context: Any) -> bool:
@@ -127,7 +127,7 @@ class WaitForTurn(BaseSensorOperator):
         if missing := {"jobs", "config"} - set(settings):
             raise AirflowFailException(
                 f"graphseam: the variable {DAG_ID!r} lacks {' and '.join(sorted(missing))}, or "
-                'is no JSON; it should be like {"jobs": "/opt/graphseam/jobs", "config": '
+                'is not JSON; it should be like {"jobs": "/opt/graphseam/jobs", "config": '
                 '"/etc/nightly.toml"}'
             )
         try:
@@ -147,13 +147,13 @@ class WaitForTurn(BaseSensorOperator):
 
 
 def announce(context: Any, result: Any = None) -> None:
-    """Tell the DAGs that wait for the asset which run was published."""
+    """Pass the name of the published run to the DAGs that wait for the asset."""
     run = context["dag_run"]
     context["outlet_events"][PUBLISHED].extra = {"run_id": run_name(DAG_ID, run.run_id), "pipeline": DAG_ID}
 
 
 def submit(step: str, **more: Any) -> SparkSubmitOperator:
-    """The job of a step; what differs from run to run is in templates."""
+    """The job of a step; what differs between runs is in templates."""
     return SparkSubmitOperator(
         task_id=step,
         name=f"{DAG_ID}-{step}",
@@ -173,12 +173,12 @@ with DAG(
     schedule=schedule(while_parsing("SCHEDULE", "@daily")),
     start_date=datetime(2024, 1, 1, tzinfo=timezone.utc),
     catchup=False,
-    max_active_runs=1,  # binds all but backfills; those wait_for_turn keeps in order
+    max_active_runs=1,  # holds for all runs but backfills, which wait_for_turn keeps in order
     render_template_as_native_obj=True,  # `arguments` returns a list
     user_defined_macros={"arguments": arguments, "properties": properties},
     tags=["graphseam"],
     default_args={
-        "pool": DAG_ID,  # of one slot: no two jobs write into one root at once
+        "pool": DAG_ID,  # has one slot: no two jobs write into one root at once
         "retries": int(while_parsing("RETRIES", "2")),
         "retry_policy": RetryUnlessTold(),
         "on_failure_callback": alert,
@@ -194,18 +194,18 @@ with DAG(
         "set": Param(
             None,
             type=["null", "array"],
-            items={"type": "string", "pattern": r"^[a-z_]+(\.[a-z_]+)+=.*$"},
+            items={"type": "string", "pattern": r"^[a-z_]+(\.[a-z0-9_]+)+=.*$"},
             title="Overrides",
-            description="section.key=value, as in embed.dim=64; {date} is the run's date.",
+            description="section.key=value, for example embed.dim=64; {date} is the run's date.",
         ),
         "max_drop": Param(
             0.05,
             type=["null", "number"],
             minimum=0,
             maximum=1,
-            title="Allowed fall",
-            description="Share that a measure may fall by since the last published run; 1: any, "
-            "empty: as the configuration says.",
+            title="Allowed drop",
+            description="The relative drop that a measure may have since the last published run; 1: any drop, "
+            "empty: `gate.max_drop` of the configuration.",
         ),
     },
 ):

@@ -1,4 +1,4 @@
-"""Once a week: remove runs that the configuration's [prune] section does not keep, and files no table needs.
+"""Once a week: remove runs that the configuration's [prune] section does not keep, and files that no table needs.
 
 It reads the variable, the connection and the pool of the pipeline it cleans up after, which the parameter names.
 """
@@ -18,12 +18,12 @@ PIPELINE = os.environ.get(f"AIRFLOW_VAR_{DAG_ID.upper()}_PIPELINE", "graphseam_p
 
 
 def arguments(params: dict[str, Any], var: Any) -> list[str]:
-    """The pipeline's configuration and overrides; those of its input are of no use here, and need no date."""
+    """The pipeline's configuration and overrides, without those of its input, which would need a date."""
     settings = var["json"].get(PIPELINE)
     overrides = [override for override in settings.get("set", []) if not override.startswith("input.")]
     if params["keep"] is not None:
         overrides.append(f"prune.keep={params['keep']}")
-    # Nothing is read from the input; the configuration only has to name one
+    # The input is not read; the configuration only has to name one
     given = ["--config", settings["config"], *(["--dry-run"] if params["dry_run"] else [])]
     return given + [part for override in overrides for part in ("--set", override)]
 
@@ -46,7 +46,7 @@ with DAG(
             title="Runs kept",
             description="Published runs to keep; empty: prune.keep of the configuration.",
         ),
-        "dry_run": Param(False, type="boolean", title="Dry run", description="Only tell what would be removed."),
+        "dry_run": Param(False, type="boolean", title="Dry run", description="Only report what would be removed."),
     },
 ):
     SparkSubmitOperator(
@@ -57,10 +57,10 @@ with DAG(
         application_args="{{ arguments(params, var) }}",
         properties_file=f"{{{{ var.json.{PIPELINE}.get('properties', {{}}).get('default', '') }}}}",
         py_files=f"{{{{ var.json.{PIPELINE}.get('py_files', '') }}}}",
-        pool=PIPELINE,  # waits for the pipeline's step at work, and keeps the next from starting
+        pool=PIPELINE,  # waits for the pipeline's running step, and keeps the next from starting
         retries=2,
         execution_timeout=timedelta(hours=12),
         doc_md="Removes old runs from every table in one commit each, then deletes files older than a week that no "
-        "version needs. The log names every run that went and every run that stayed. It may be cleared and "
-        "repeated at any time.",
+        "version needs. The log names every run that was removed and every run that was kept. The task may be "
+        "cleared and repeated at any time.",
     )

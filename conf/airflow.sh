@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# A local Airflow over tests/data: `conf/airflow.sh airflow dags list` runs any command in its settings. What a real
-# installation sets by its own means (connection, variables, pool) stands here as environment; see docs/airflow.md.
+# A local Airflow over tests/data: `conf/airflow.sh COMMAND`, such as `conf/airflow.sh airflow dags list`, runs a command
+# with its settings. What a real installation sets by its own means (connection, variables) is set here by environment
+# variables; see docs/airflow.md.
 set -euo pipefail
 here="$(cd "$(dirname "$0")/.." && pwd)"
 
 export AIRFLOW_HOME="${AIRFLOW_HOME:-$here/.airflow}"
-# Scheduler, DAG processor and commands write beside each other: wait for a lock, not for 5 s as by default
+# Scheduler, DAG processor and commands write concurrently: wait longer for a lock than the default 5 s
 export AIRFLOW__DATABASE__SQL_ALCHEMY_CONN="sqlite:///$AIRFLOW_HOME/airflow.db?timeout=120"
 export AIRFLOW__CORE__DAGS_FOLDER="${AIRFLOW__CORE__DAGS_FOLDER:-$here/airflow_dags}"
 export AIRFLOW__CORE__LOAD_EXAMPLES=False
 export AIRFLOW__CORE__PARALLELISM=4
-# Everybody who reaches it may do everything, so nobody but this machine may reach it
+# Anyone who can reach it may do anything, so only this machine can reach it
 export AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS=True
 export AIRFLOW__API__HOST=127.0.0.1
 export AIRFLOW__API__PORT="${AIRFLOW__API__PORT:-8080}"
@@ -27,9 +28,9 @@ settings=$(cat <<JSON
 JSON
 )
 export AIRFLOW_VAR_GRAPHSEAM_PIPELINE="${AIRFLOW_VAR_GRAPHSEAM_PIPELINE:-$settings}"
-export AIRFLOW_VAR_GRAPHSEAM_PIPELINE_SCHEDULE="${AIRFLOW_VAR_GRAPHSEAM_PIPELINE_SCHEDULE:-none}"  # else unpausing runs it
+export AIRFLOW_VAR_GRAPHSEAM_PIPELINE_SCHEDULE="${AIRFLOW_VAR_GRAPHSEAM_PIPELINE_SCHEDULE:-none}"  # otherwise unpausing starts a run
 export AIRFLOW_VAR_GRAPHSEAM_LINKS="${AIRFLOW_VAR_GRAPHSEAM_LINKS:-{\"output\": \"$here/out/top_links\"\}}"
 
-# spark-submit, and the Python that its driver runs, are those of the other environment
+# spark-submit, and the Python that its driver runs, come from the other environment
 export PATH="$here/.venv/bin:$here/.venv-airflow/bin:$PATH"
 exec "$@"
