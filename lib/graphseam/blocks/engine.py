@@ -1,4 +1,4 @@
-"""Supersteps: every block reads its inbox and writes to others'. On Spark, or in this process for small graphs."""
+"""Supersteps: every block reads its inbox and writes to other blocks' inboxes, on Spark or in this process."""
 
 from __future__ import annotations
 
@@ -24,20 +24,21 @@ Packer = Callable[[Iterator[dict[str, np.ndarray]]], Iterable[Packet]]
 class SparkEngine:
     """Supersteps as grouped Arrow maps over packets; one block is one group, one partition, one task.
 
-    A block's own key hashes to its own partition, so that packets kept by `keep` never move again: a superstep
-    shuffles only what blocks send each other (and their small state). Results do not depend on the order in which
-    packets arrive. Nothing is computed until `keep` or `keep_and_sum` asks; a chain of steps is one Spark job.
+    A block's key hashes to a partition of its own, so packets kept by `keep` never move again: a superstep shuffles
+    only what blocks send each other (and their small state). Results do not depend on the order in which packets
+    arrive. Nothing is computed until `keep` or `keep_and_sum` is called; a chain of steps is one Spark job.
     """
 
     def __init__(self, spark: SparkSession, num_blocks: int, checkpoint_dir: str | None = None) -> None:
-        """checkpoint_dir: a directory all executors reach, where supersteps outlive them; None: they keep their own."""
+        """checkpoint_dir: a directory that all executors can reach, where supersteps outlive the executors; None: the
+        executors keep them."""
         self.num_blocks, self._spark = num_blocks, spark
         self._checkpoints = Checkpoints(spark, checkpoint_dir) if checkpoint_dir else None
         self._keys = keys_of_partitions(spark, num_blocks)
         self._kept: list[DataFrame] = []
 
     def pack(self, rows: DataFrame, function: Packer) -> DataFrame:
-        """Packets made of a table's rows, where they lie. function: the columns of a task's batches -> packets."""
+        """Packets made from a table's rows, without moving them. function: columns of a task's batches -> packets."""
 
         def pack_columns(batches: Iterator[pa.RecordBatch]) -> Iterable[Packet]:
             return function(
@@ -49,7 +50,7 @@ class SparkEngine:
     def pack_batches(
         self, rows: DataFrame, function: Callable[[Iterator[pa.RecordBatch]], Iterable[Packet]]
     ) -> DataFrame:
-        """`pack` for columns that numpy has no type for."""
+        """`pack` for columns that have no numpy type."""
         keys = self._keys
 
         def pack_rows(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -58,9 +59,9 @@ class SparkEngine:
         return rows.mapInArrow(pack_rows, SCHEMA)
 
     def step(self, function: Step, *moving: DataFrame, static: DataFrame | None = None) -> DataFrame:
-        """Run `function(block, inbox)` on every block that has a packet; returns what it sent. Lazy.
+        """Run `function(block, inbox)` on every block that has a packet; returns the packets it sends. Lazy.
 
-        moving: packets that are shuffled to their targets. static: packets kept by `keep`, which stay in place.
+        moving: packets to shuffle to their targets. static: packets kept by `keep`, which stay in place.
         """
         keys = self._keys
 
@@ -83,13 +84,13 @@ class SparkEngine:
         return map_group_pairs(static, sent, ("key", "key"), run_pair, SCHEMA)
 
     def keep(self, packets: DataFrame, static: bool = False) -> DataFrame:
-        """Compute the packets now, keep them until `release`, and forget how they came to be: no plan grows with the
-        supersteps. static: in their blocks' places."""
+        """Compute the packets now, keep them until `release` and cut their lineage, so that plans do not grow with the
+        supersteps. static: each packet in its target block's partition."""
         with _as_planned(self._spark):
             return self._keep(packets, static, eager=True)
 
     def keep_and_sum(self, packets: DataFrame, name: str, static: bool = False) -> tuple[DataFrame, np.ndarray]:
-        """`keep`, and the sum of the int64 arrays of that name, in one job; one row a block reaches the driver."""
+        """`keep`, and the sum of the int64 arrays of that name, in one job; one row per block reaches the driver."""
         with _as_planned(self._spark):
             kept = self._keep(packets, static, eager=False)
             rows = kept.where(F.col("name") == name).select("payload").collect()
@@ -101,7 +102,7 @@ class SparkEngine:
             self._checkpoints.keep(placed)
             if self._checkpoints
             else local_checkpoint(placed, eager, StorageLevel.DISK_ONLY)
-        )  # the heap is for what is being worked on
+        )  # on disk: the heap is needed for the running superstep
         self._kept.append(kept)
         return kept
 
@@ -109,7 +110,7 @@ class SparkEngine:
         return packets.where(F.col("name").isin(*names))
 
     def release(self, *packets: DataFrame) -> None:
-        """Free what was kept; without arguments, all of it."""
+        """Free the given kept packets; without arguments, all of them."""
         for kept in packets or list(self._kept):
             if not self._checkpoints:
                 kept._jdf.logicalPlan().rdd().unpersist(False)
@@ -119,8 +120,8 @@ class SparkEngine:
 
 
 class LocalEngine:
-    """The same supersteps in this process, over lists of (source, packet): for graphs that need no cluster, and as
-    the reference that SparkEngine must equal byte for byte."""
+    """The same supersteps in this process, over lists of (source, packet): for small graphs, and as the reference that
+    SparkEngine must match byte for byte."""
 
     def __init__(self, num_blocks: int) -> None:
         self.num_blocks = num_blocks
@@ -155,7 +156,7 @@ class LocalEngine:
 
 @contextmanager
 def _as_planned(spark: SparkSession) -> Iterator[None]:
-    """Without adaptive execution, which plans anew after every superstep of a job and forgets where packets lie."""
+    """Without adaptive execution, which would replan after every superstep of a job and lose the packets' placement."""
     adaptive = spark.conf.get("spark.sql.adaptive.enabled")
     spark.conf.set("spark.sql.adaptive.enabled", "false")
     try:

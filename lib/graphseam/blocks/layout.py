@@ -1,4 +1,4 @@
-"""Where a node lies, and a block as arrays: rows of its own nodes over its own nodes and its halo."""
+"""Which block a node belongs to, and a block as arrays: rows of its own nodes over its own nodes and its halo."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from graphseam.blocks.packets import Inbox, Packet
 
 ROW_BITS = 32  # a node's address: (block << 32) | row in the block
 ROW_MASK = (1 << ROW_BITS) - 1
-EDGE = np.dtype([("row", "<u4"), ("column", "<i8")])  # packed: 12 bytes an entry, 20 with a weight
+EDGE = np.dtype([("row", "<u4"), ("column", "<i8")])  # packed: 12 bytes per entry, 20 with a weight
 WEIGHTED_EDGE = np.dtype([("row", "<u4"), ("column", "<i8"), ("weight", "<i8")])
 
 
 @dataclass(frozen=True)
 class Ranges:
-    """Nodes to blocks by ranges of their ids, which keeps what locality the ids have.
+    """Nodes to blocks by ranges of their ids, which preserves the locality of the ids.
 
-    starts: int64[num_blocks], ascending; block b holds the ids from starts[b] up to the next start.
+    starts: int64[num_blocks], ascending; block b holds the ids from starts[b] up to, not including, the next start.
     """
 
     starts: np.ndarray
@@ -36,7 +36,7 @@ class Ranges:
 
     @staticmethod
     def even(bucket_counts: np.ndarray, bucket_width: int, num_blocks: int) -> Ranges:
-        """Blocks of about the same number of entries, from entries counted in buckets of `bucket_width` ids."""
+        """Blocks with about the same number of entries, given the entries per bucket of `bucket_width` ids."""
         ends = np.cumsum(bucket_counts) if len(bucket_counts) else np.zeros(1, np.int64)
         wanted = np.arange(1, num_blocks) * (ends[-1] / num_blocks)
         cuts = np.unique(np.concatenate([[0], np.searchsorted(ends, wanted) + 1]))
@@ -47,11 +47,11 @@ class Ranges:
 class Block:
     """The rows of one block.
 
-    indptr: int64[m + 1]; neighbours: int32, below m a row of this block, else m + a place in `halo`; weights: int64,
-    or empty where every entry weighs 1. node_weights: int64[m]. halo: int64 addresses, ascending. peers: the blocks
-    that own the halo; of peer i come halo[halo_starts[i]:halo_starts[i + 1]], and to it go the rows
-    send_rows[send_starts[i]:send_starts[i + 1]]: the graph is symmetric, so what a block needs of a peer is what the
-    peer knows it must send.
+    indptr: int64[m + 1]; neighbours: int32, below m a row of this block, else m + a position in `halo`; weights: int64,
+    or empty if every entry has weight 1. node_weights: int64[m]. halo: int64 addresses, ascending. peers: the blocks
+    that own the halo; peer i owns halo[halo_starts[i]:halo_starts[i + 1]] and is sent the rows
+    send_rows[send_starts[i]:send_starts[i + 1]]. The graph is symmetric, so each block knows what its peers need
+    without being asked.
     """
 
     index: int
@@ -75,7 +75,10 @@ class Block:
 
     @staticmethod
     def build(index: int, entries: list[np.ndarray], num_rows: int, node_weights: np.ndarray | None) -> Block:
-        """From packed entries in any order; duplicate edges are added up. node_weights: None for the number of neighbours."""
+        """From packed entries in any order; the weights of duplicate edges are summed.
+
+        node_weights: None for the number of neighbours.
+        """
         rows = np.concatenate([part["row"] for part in entries]) if entries else np.zeros(0, np.uint32)
         columns = np.concatenate([part["column"] for part in entries]) if entries else np.zeros(0, np.int64)
         weighted = bool(entries) and "weight" in (entries[0].dtype.names or ())
@@ -107,7 +110,7 @@ class Block:
         )
 
     def packets(self) -> Iterator[Packet]:
-        """The block as packets to itself, as `Block.of` reads it."""
+        """The block as packets to itself, in the form that `Block.of` reads."""
         for name, dtype in _FIELDS:
             yield Packet(self.index, "block." + name, getattr(self, name).astype(dtype, copy=False))
 
@@ -116,7 +119,7 @@ class Block:
         return Block(index=index, **{name: inbox.one("block." + name, dtype) for name, dtype in _FIELDS})
 
     def send_halo(self, name: str, values: np.ndarray) -> Iterator[Packet]:
-        """`values` of the rows that other blocks see, to those blocks. values: [m], or [m, width] for vectors."""
+        """The `values` of rows in other blocks' halos, to those blocks. values: [m], or [m, width] for vectors."""
         for place, peer in enumerate(self.peers.tolist()):
             rows = self.send_rows[self.send_starts[place] : self.send_starts[place + 1]]
             yield Packet(peer, name, values[rows])
@@ -138,9 +141,9 @@ _FIELDS = (
 def rows_to_send(
     matrix: sp.csr_matrix, num_rows: int, peer_of_halo: np.ndarray, num_peers: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """For each peer the rows with a neighbour there, ascending: the very order of the peer's halo.
+    """For each peer, the rows with a neighbour there, ascending: the same order as in the peer's halo.
 
-    matrix: [num_rows, num_rows + halo]. peer_of_halo: int64, a place in the list of peers.
+    matrix: [num_rows, num_rows + halo]. peer_of_halo: int64, an index into the list of peers.
     """
     outside = matrix[:, num_rows:].tocoo()
     width = np.int64(max(1, num_rows))
@@ -150,7 +153,7 @@ def rows_to_send(
 
 
 def rows_by_block(blocks: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """(block, places of its rows, ascending) for each that occurs. blocks: of every row."""
+    """(block, positions of its rows, ascending) for each block that occurs. blocks: the block of every row."""
     order = np.argsort(blocks, kind="stable")
     found, first = np.unique(blocks[order], return_index=True)
     ends = np.append(first, len(order))
@@ -159,6 +162,6 @@ def rows_by_block(blocks: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def pack_by_block(blocks: np.ndarray, records: np.ndarray, name: str) -> Iterator[Packet]:
-    """`records` cut by their blocks, one packet a block."""
+    """`records` split by block, one packet per block."""
     for block, rows in rows_by_block(blocks):
         yield Packet(block, name, records[rows])

@@ -1,4 +1,4 @@
-"""What travels between blocks: named arrays, packed, never a row a node."""
+"""What blocks send each other: named arrays, packed, never one row per node."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ ARROW_SCHEMA = pa.schema(
         ("payload", pa.binary()),
     ]
 )
-ROW_BYTES = 4 << 20  # of one row of payload: Spark copies rows whole, and a few at a time must fit the heap
+ROW_BYTES = 4 << 20  # payload of one row: Spark copies rows whole, and a few at a time must fit in the heap
 PART_BITS = 20  # a row's place: (number of the packet at its source << 20) | number of the part
 
 
-PACKED = -1  # the source of what `pack` made: no block
+PACKED = -1  # the source of packets that `pack` made: no block
 
 
 @dataclass(frozen=True)
 class Packet:
-    """An array on its way to a block. The reader knows its type: bytes are what is sent."""
+    """An array addressed to a block. Only its bytes are sent: the reader must know the type."""
 
     target: int
     name: str
@@ -37,10 +37,10 @@ class Packet:
 
 
 class Inbox:
-    """What a block finds in a superstep: its own packets and those of others, by name, in the order they were sent.
+    """What a block receives in a superstep: its own packets and those of others, by name, in the order they were sent.
 
-    rows: (name, source, place, payload). Packets that `pack` made of a table's rows have no order; their parts are
-    packets of their own.
+    rows: (name, source, place, payload). Packets that `pack` made from a table's rows have no order; each of their
+    parts is a packet of its own.
     """
 
     def __init__(self, rows: Iterable[tuple[str, int, int, Any]]) -> None:
@@ -61,7 +61,7 @@ class Inbox:
         return [(source, np.frombuffer(payload, dtype)) for source, payload in self._packets.get(name, [])]
 
     def one(self, name: str, dtype: Any) -> np.ndarray:
-        """The only array of that name. KeyError where there is none or are several."""
+        """The only array of that name. KeyError if there is none or more than one."""
         found = self.all(name, dtype)
         if len(found) != 1:
             raise KeyError(
@@ -70,7 +70,7 @@ class Inbox:
         return found[0][1]
 
     def joined(self, name: str, dtype: Any) -> np.ndarray:
-        """All arrays of that name one after another, by source; empty where there is none."""
+        """All arrays of that name, concatenated by source; empty if there is none."""
         arrays = [values for _, values in self.all(name, dtype)]
         return np.concatenate(arrays) if arrays else np.zeros(0, dtype)
 
@@ -96,7 +96,7 @@ def inbox_of(*tables: pa.Table) -> tuple[int, Inbox]:
 
 
 def packet_batches(packets: Iterable[Packet], source: int, keys: np.ndarray) -> Iterator[pa.RecordBatch]:
-    """One batch for every part of a packet, of at most 4 MB."""
+    """One batch per part of a packet, at most 4 MB each."""
     for number, packet in enumerate(packets):
         values = np.ascontiguousarray(packet.values).reshape(-1)
         step = max(1, ROW_BYTES // values.itemsize)

@@ -1,9 +1,8 @@
-"""One Spark stage a round: blocks keep their state in a store, read what their peers left there, and return sums.
+"""One Spark stage per round: blocks keep their state in a store, read what their peers wrote there, and return sums.
 
-For state too large to travel, such as vectors: what a round costs is its own reading and writing, plus one Spark job
-without a shuffle. (`engine` sends packets through Spark's shuffle: for labels, and for what needs no shared folder.)
-A round reads only what earlier rounds wrote, and writes the same again when it is repeated: a lost executor costs at
-most the round it was in.
+For state too large to shuffle, such as vectors: a round costs its own reads and writes, plus one Spark job without a
+shuffle. (`engine` sends packets through Spark's shuffle: for labels, and where there is no shared folder.) A round
+reads only what earlier rounds wrote, and is idempotent: a lost executor costs at most the round it was in.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from pyspark.sql import functions as F
 
 from graphseam.spark_line import map_groups
 
-MOST_SUMS = 64  # arrays that the driver adds up itself
+MOST_SUMS = 64  # arrays that the driver sums itself
 TASKS_PER_CORE = 2  # several small blocks share a task: a task costs more than a small block
 SUMS = "block INT, sums BINARY"
 ARROW_SUMS = pa.schema([("block", pa.int32()), ("sums", pa.binary())])
@@ -26,16 +25,16 @@ Step = Callable[[int], np.ndarray]
 
 
 class SparkStages:
-    """Rounds as Spark jobs. num_tasks follows the cores; which blocks share a task shows in no result."""
+    """Rounds as Spark jobs. num_tasks follows the number of cores; no result depends on which blocks share a task."""
 
     def __init__(self, spark: SparkSession, num_blocks: int) -> None:
         self.num_blocks, self._spark = num_blocks, spark
         self.num_tasks = max(1, min(num_blocks, TASKS_PER_CORE * spark.sparkContext.defaultParallelism))
 
     def run(self, step: Step) -> np.ndarray:
-        """Call `step(block)` for every block; returns the sum of what it returned, float64, in the blocks' order.
+        """Call `step(block)` for every block; returns the sum of the results, float64, added in block order.
 
-        Cost: one stage; above 64 blocks the arrays are added up by 64 tasks before the driver sees them.
+        Cost: one stage; above 64 blocks the arrays are first summed by 64 tasks, then by the driver.
         """
 
         def run_blocks(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -51,7 +50,7 @@ class SparkStages:
 
 
 class LocalStages:
-    """The same rounds in this process: for a graph that one task holds, and as the reference."""
+    """The same rounds in this process: for a graph that fits in one task, and as the reference."""
 
     def __init__(self, num_blocks: int) -> None:
         self.num_blocks = num_blocks
@@ -75,5 +74,5 @@ def _decoded(sums: bytes) -> np.ndarray:
 
 
 def _added(parts: Iterable[tuple[int, np.ndarray]]) -> np.ndarray:
-    """In the order of the blocks: the last bit of a sum hangs on it."""
+    """Sum in block order: the last bit of a sum depends on the order."""
     return np.sum([sums for _, sums in sorted(parts, key=lambda part: part[0])], axis=0)

@@ -1,4 +1,4 @@
-"""Arrays of a block that stay put between supersteps: only what blocks tell each other travels."""
+"""Arrays of a block that stay in place between supersteps: only what blocks send each other moves."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from graphseam.errors import ConfigError
 
 
 class Store(Protocol):
-    """Arrays by block and name. What was put is never changed; putting it again puts the same.
+    """Arrays by block and name. A stored array is never changed; a repeated `put` stores the same values.
 
-    `put` costs a write of the array, `get` a read of what is looked at, of rows start to stop only.
+    `put` costs a write of the array, `get` a read of the rows from start to stop.
     """
 
     def put(self, block: int, name: str, values: np.ndarray) -> None: ...
@@ -34,7 +34,7 @@ class Store(Protocol):
 
 @dataclass(frozen=True)
 class MemoryStore:
-    """In this process: for a graph that one task holds."""
+    """In this process: for a graph that fits in one task."""
 
     arrays: dict[tuple[int, str], np.ndarray] = field(default_factory=dict)
 
@@ -54,19 +54,19 @@ class MemoryStore:
 
 @dataclass(frozen=True)
 class FileStore:
-    """One .npy file an array, under a folder that every executor reaches; it outlives executors.
+    """One .npy file per array, in a folder that every executor can reach; it outlives executors.
 
-    folder: a path of this machine, for a session that is one process, or an address pyarrow opens (file, s3, gs, abfs,
-    hdfs). Local files are mapped, not read: an array costs memory only where it is looked at. A file appears whole or
-    not at all, so that a task that ran twice, or was killed, leaves nothing half written.
-    Errors: ConfigError where pyarrow cannot open the folder.
+    folder: a path on this machine, for a session that is one process, or a URI that pyarrow can open (file, s3, gs,
+    abfs, hdfs). Local files above 1 MB are memory-mapped: an array costs memory only for the pages that are read.
+    Writes are atomic: a task that runs twice, or is killed, leaves no partial file.
+    Errors: ConfigError if pyarrow cannot open the folder.
     """
 
     folder: str
 
     @staticmethod
     def temporary() -> FileStore:
-        """In the machine's temporary directory; for a local session."""
+        """A store in the machine's temporary directory, for a local session."""
         return FileStore(tempfile.mkdtemp(prefix="graphseam-blocks-"))
 
     def put(self, block: int, name: str, values: np.ndarray) -> None:
@@ -82,7 +82,7 @@ class FileStore:
         header = io.BytesIO()
         values = np.ascontiguousarray(values)
         np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(values))
-        in_place = system.type_name in ("s3", "gcs", "abfs")  # an object is seen only once it is complete
+        in_place = system.type_name in ("s3", "gcs", "abfs")  # an object becomes visible only once it is complete
         draft_path = path if in_place else f"{name}/.{block}.{uuid.uuid4().hex}.npy"
         system.create_dir(f"{folder}/{name}", recursive=True)
         with system.open_output_stream(f"{folder}/{draft_path}") as stream:
@@ -92,7 +92,7 @@ class FileStore:
             system.move(f"{folder}/{draft_path}", f"{folder}/{path}")
 
     def get(self, block: int, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """The array, or its rows from start to stop; read-only."""
+        """The array, or its rows from start to stop; to be treated as read-only."""
         if self._is_local:
             path = Path(self.folder, name, f"{block}.npy")
             array = np.load(path, mmap_mode="r" if path.stat().st_size > 1 << 20 else None, allow_pickle=False)
@@ -131,7 +131,7 @@ class FileStore:
 
 @cache
 def _opened(folder: str) -> tuple[Any, str]:
-    """(file system, path in it); a client is made once a process."""
+    """(file system, path in it); one client per process."""
     from pyarrow.fs import FileSystem
 
     address = folder.replace("s3a://", "s3://", 1).replace("s3n://", "s3://", 1)
@@ -140,6 +140,6 @@ def _opened(folder: str) -> tuple[Any, str]:
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"refinement keeps its blocks' vectors under {folder!r}, which pyarrow cannot open ({error}); set "
-            "spark.checkpoint.dir to a folder all executors reach: a shared mount, s3, gs, abfs or hdfs"
+            "spark.checkpoint.dir to a folder that all executors can reach: a shared mount, s3, gs, abfs or hdfs"
         ) from None
     return system, path

@@ -22,7 +22,7 @@ from graphseam.session import MANY_TASKS, cores_of_a_task
 
 
 def build_embedder(settings: EmbedConfig) -> Embedder:
-    """The embedder of `embed.method`, with those of the section's settings that it has, and its own."""
+    """The embedder of `embed.method`, with the section's settings that it accepts and its own options."""
     kind = EMBEDDERS[settings.method].load()
     wanted = {option.name for option in dataclasses.fields(kind)}
     given = dataclasses.asdict(settings)
@@ -31,11 +31,11 @@ def build_embedder(settings: EmbedConfig) -> Embedder:
 
 
 def embed(run: Run) -> dict[str, Any]:
-    """Embed every subgraph that has an edge, each on its own, in parallel.
+    """Embed every subgraph that has an edge, each independently, in parallel.
 
-    With embed.warm_start = "border" the deepest subgraph goes first and the others begin from its vectors.
-    Errors: MemoryBudgetError before the work starts, EmbeddingError in it; both name the subgraph. RunError where the
-    run to begin from has no embeddings of this width.
+    With embed.warm_start = "border" the deepest subgraph is embedded first, and the others start from its vectors.
+    Errors: MemoryBudgetError before any work starts, EmbeddingError during it; both name the subgraph. RunError if the
+    run to start from has no embeddings of this width.
     """
     settings, embedder = run.config.embed, build_embedder(run.config.embed)
     sizes = subgraph_sizes(run)
@@ -56,7 +56,7 @@ def embed(run: Run) -> dict[str, Any]:
 
 
 def subgraph_sizes(run: Run) -> dict[int, tuple[int, int]]:
-    """{subgraph: (nodes, edges)} of those that have an edge; one row a subgraph reaches the driver."""
+    """{subgraph: (nodes, edges)} of the subgraphs with an edge; one row per subgraph reaches the driver."""
     edges = run.tables.read("subgraph_edges").groupBy("subgraph_id").agg(F.count("*").alias("count")).collect()
     nodes = run.tables.read("assignments").groupBy("subgraph_id").agg(F.count("*").alias("count")).collect()
     nodes_of = {row["subgraph_id"]: row["count"] for row in nodes}
@@ -64,10 +64,10 @@ def subgraph_sizes(run: Run) -> dict[int, tuple[int, int]]:
 
 
 def forecast_of_a_subgraph(run: Run) -> Callable[[int, int], int]:
-    """bytes_of(nodes, edges), to compare with what a task may hold.
+    """bytes_of(nodes, edges), to compare with a task's memory.
 
-    Where a GPU's memory is known and is the tighter bound, what is needed there counts, scaled as the task's memory is
-    to the GPU's: a subgraph of which the GPU would be full then fills the task too.
+    If a GPU's memory is known and is the tighter bound, the GPU's forecast is used, scaled by the ratio of the task's
+    memory to the GPU's: a subgraph that would fill the GPU then fills the task too.
     """
     limits, task_mb = _limits(run), run.task_memory_mb()
     return lambda nodes, edges: max(
@@ -76,14 +76,14 @@ def forecast_of_a_subgraph(run: Run) -> Callable[[int, int], int]:
 
 
 def _limits(run: Run, num_tasks: int = MANY_TASKS) -> list[Limit]:
-    """What bounds a subgraph: the memory of its task, and that of the GPU where it is known."""
+    """The limits on a subgraph: the memory of its task, and that of the GPU if it is known."""
     embedder, gpu_memory_mb = build_embedder(run.config.embed), _gpu_memory_mb(run)
     limits = [task_limit(embedder, run.task_memory_mb(num_tasks), run.config.embed.warm_start != NO_START)]
     return [*limits, gpu_limit(embedder, gpu_memory_mb)] if gpu_memory_mb else limits
 
 
 def _gpu_memory_mb(run: Run) -> int:
-    """MB of the GPU that embedding runs on; 0 where it runs on none, or its memory is not known."""
+    """Memory in MB of the GPU that embedding runs on; 0 if it runs on none, or its memory is not known."""
     on_gpus = run.config.embed.device != "cpu" and has_gpus(run.spark)
     return run.config.embed.gpu_memory_mb if on_gpus else 0
 
@@ -91,7 +91,7 @@ def _gpu_memory_mb(run: Run) -> int:
 def _batches(
     run: Run, sizes: dict[int, tuple[int, int]], starts: DataFrame | None
 ) -> Iterator[tuple[DataFrame | None, dict[int, tuple[int, int]]]]:
-    """(vectors to begin from, sizes): all at once, or the deepest first and then the others, from its vectors."""
+    """(vectors to start from, sizes): all at once, or the deepest first and then the others, from its vectors."""
     others = sizes
     if sizes and run.config.embed.warm_start == BORDER:
         deepest = max(sizes)  # ids grow with the levels
@@ -119,7 +119,7 @@ def _stage(run: Run, embedder: Embedder, sizes: dict[int, tuple[int, int]], gpus
 
 
 def _embed_stage(run: Run, stage: Stage, start: DataFrame | None) -> int:
-    """Write the stage's vectors beside those of the stages before it."""
+    """Append the stage's vectors to those of the stages before it."""
     edges = run.tables.read("subgraph_edges")
     if start is not None:
         start = (
@@ -131,28 +131,28 @@ def _embed_stage(run: Run, stage: Stage, start: DataFrame | None) -> int:
 
 
 def _starts(run: Run) -> DataFrame | None:
-    """(node_id, vector) of the run that embed.warm_start names; None where nothing is to begin from."""
+    """(node_id, vector) of the run that embed.warm_start names; None if it names no run."""
     settings = run.config.embed
     if settings.warm_start in (NO_START, BORDER):
         return None
     found = run.tables.all_runs("embeddings").where(F.col("run_id") == F.lit(settings.warm_start))
     widths = {row["width"] for row in found.select(F.size("vector").alias("width")).distinct().collect()}
     if widths != {settings.dim}:
-        came = f"its vectors have {sorted(widths)} numbers" if widths else "it has no embeddings under this root"
+        came = f"its vectors have {sorted(widths)} dimensions" if widths else "it has no embeddings under this root"
         raise RunError(
             f"embed.warm_start names the run {settings.warm_start!r}, and {came}; give a published run of "
-            f'dim {settings.dim}, "border", or "" to begin at random'
+            f'dim {settings.dim}, "border", or "" to start from random vectors'
         )
     return found.select("node_id", "vector")
 
 
 def _vectors_of(run: Run, subgraph: int) -> DataFrame:
-    """(node_id, vector) of one subgraph: the deepest, from which the others begin and so come out near its frame."""
+    """(node_id, vector) of the deepest subgraph: the others start from it, so their vectors end up near its frame."""
     return run.tables.read("subgraph_embeddings").where(F.col("subgraph_id") == subgraph).select("node_id", "vector")
 
 
 def _peaks(records: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the summary tells of memory and of the time of one subgraph."""
+    """What the summary reports about memory and about the time of one subgraph."""
     if not records:
         return {}
     return {

@@ -1,4 +1,4 @@
-"""Negative sampling in batches of pairs, by torch: what node2vec and LINE run on a GPU."""
+"""Negative sampling in batches of pairs, in torch: how node2vec and LINE train on a GPU."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    import torch  # the driver asks for forecasts alone, and need not load it
+    import torch  # the driver only needs the forecasts, so it need not load torch
 
-PAIR_BYTES = 64  # of a chunk's pair at its peak: both nodes, put together and put in order
+PAIR_BYTES = 64  # peak per pair of a chunk: both nodes, concatenated, and the order of the pairs
 
 
 @dataclass(frozen=True)
 class PairTrainer:
     """Stochastic gradient descent over batches whose pairs share a pool of negatives, so that a step is three dense
-    products, which is what a GPU does best; under `mixed` they are taken in bfloat16, with float32 vectors.
+    products, which suit a GPU best; with `mixed` they are computed in bfloat16, with float32 vectors.
 
-    Source: the pool, as in Lerer et al., PyTorch-BigGraph, MLSys 2019.
+    Source (of the shared pool): Lerer et al., PyTorch-BigGraph, MLSys 2019.
     """
 
-    negatives: int = 5  # a pair's share of the pool's pull
-    pool: int = 256  # negatives drawn a batch
-    alpha: float = 0.025  # learning rate a pair, falling in a straight line
-    max_batch: int = 1 << 16  # pairs of a step, where the graph is large enough for it
-    repeats: float = 8.0  # pairs that may move one row with their full rate in a step; more share it
+    negatives: int = 5  # negatives that the pool counts for, per pair
+    pool: int = 256  # negatives drawn per batch
+    alpha: float = 0.025  # learning rate per pair, decaying linearly
+    max_batch: int = 1 << 16  # pairs per step, if the graph is large enough
+    repeats: float = 8.0  # pairs that may move a row at their full rate in one step; more pairs share that rate
     mixed: bool = False
 
     def train(
@@ -39,8 +39,9 @@ class PairTrainer:
     ) -> None:
         """Train float32[n, dim] vectors and contexts (which may be the same) in place.
 
-        weights: float64[n], what negatives are drawn by. chunks: (share done, rows, targets), int64 on the device.
-        Cost: a pair takes pool * dim * 6 operations. On a GPU sums come in any order, so bytes may differ by 1e-3.
+        weights: float64[n], the distribution of the negatives. chunks: (share done, rows, targets), int64 on the
+        device. Cost: pool * dim * 6 operations per pair. On a GPU the order of summation varies, so results may differ
+        by 1e-3.
         """
         import torch
 
@@ -59,7 +60,7 @@ class PairTrainer:
         return min(self.max_batch, max(256, 4 * num_nodes))
 
     def train_bytes(self, num_nodes: int, dim: int, pairs_of_a_chunk: int) -> int:
-        """Peak of `train` on its device: vectors and contexts, a chunk of pairs, and the work space of a step."""
+        """Peak of `train` on its device: vectors and contexts, a chunk of pairs, and the workspace of a step."""
         step = self.batch_size(num_nodes) * (9 * dim + 3 * self.pool) * 4 + 16 * num_nodes
         return 2 * num_nodes * dim * 4 + pairs_of_a_chunk * PAIR_BYTES + step
 
@@ -83,7 +84,7 @@ class PairTrainer:
         self._add(contexts, torch.cat([targets, pool]), torch.cat([near * left, push.float()]))
 
     def _add(self, matrix: torch.Tensor, places: torch.Tensor, changes: torch.Tensor) -> None:
-        """Add each row's changes; one that many pairs of the batch move is moved by fewer, or it would overshoot."""
+        """Add each row's changes; those of a row in many pairs of the batch are scaled down, or it would overshoot."""
         import torch
 
         counts = torch.bincount(places, minlength=len(matrix)).to(matrix.dtype)
@@ -92,7 +93,7 @@ class PairTrainer:
 
 
 def batch_trainer(negatives: int, alpha: float, device: torch.device, precision: str) -> PairTrainer:
-    """A trainer for the device: on a GPU large batches, and bfloat16 unless float32 is asked for."""
+    """A trainer for the device: on a GPU with large batches, and bfloat16 unless `precision` is float32."""
     if device.type != "cuda":
         return PairTrainer(negatives, alpha=alpha, mixed=precision == "mixed", pool=64, max_batch=1 << 13)
     return PairTrainer(negatives, alpha=alpha, mixed=precision != "float32")

@@ -1,4 +1,4 @@
-"""What every embedder offers."""
+"""The interface of every embedder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from graphseam.graph import Graph
 
 
 class Embedder(Protocol):
-    """Embeds a graph in one task's memory; algorithms know nothing of Spark. docs/embedders.md shows a whole one."""
+    """Embeds a graph in one task's memory; embedders know nothing of Spark. docs/embedders.md shows a complete one."""
 
     dim: int
 

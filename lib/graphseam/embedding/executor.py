@@ -1,4 +1,4 @@
-"""Subgraphs to tasks: one subgraph a call, the largest first, on the device Spark gave the task."""
+"""Subgraphs to tasks: one subgraph per call, the largest first, on the device that Spark assigned to the task."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ COLUMNS = ("level", "subgraph_id", *TRIPLE)
 
 @dataclass(frozen=True)
 class Stage:
-    """How some of the subgraphs are embedded.
+    """How a set of subgraphs is embedded.
 
-    sizes: {subgraph_id: (nodes, edges)}, of all that are to be embedded. threads: of each task. started: vectors to
-    begin from come in with the edges. on_cpu: leave GPUs alone. profile: what a task asks of Spark, None for the
-    job's own. schema: SUBGRAPH_EMBEDDINGS', in Spark and Arrow.
+    sizes: {subgraph_id: (nodes, edges)} of the subgraphs to embed. threads: per task. started: vectors to start from
+    come in with the edges. on_cpu: do not use GPUs. profile: the resources that a task requests from Spark, None for
+    the job's own. schema, arrow_schema: of SUBGRAPH_EMBEDDINGS, in Spark and Arrow.
     """
 
     embedder: Embedder
@@ -54,10 +54,10 @@ class Stage:
 
 
 def embed_subgraphs(subgraph_edges: DataFrame, stage: Stage, starts: DataFrame | None = None) -> DataFrame:
-    """One vector a node of each subgraph.
+    """One vector per node of each subgraph.
 
-    subgraph_edges: SUBGRAPH_EDGES. starts: (subgraph_id, node_id, vector) to begin from, or None. Returns
-    SUBGRAPH_EMBEDDINGS. Cost: one shuffle of the edges (and starts); one task a subgraph, largest first, so that the
+    subgraph_edges: SUBGRAPH_EDGES. starts: (subgraph_id, node_id, vector) to start from, or None. Returns
+    SUBGRAPH_EMBEDDINGS. Cost: one shuffle of the edges (and starts); one task per subgraph, largest first, so that the
     last task does not hold up the stage. Errors: EmbeddingError names the subgraph.
     """
     order = {
@@ -94,8 +94,8 @@ def _embed_stream(stage: Stage) -> Callable[[Iterator[pa.RecordBatch]], Iterator
             started = datetime.now(timezone.utc)
             device = "cpu" if stage.on_cpu else task_device()
             graph, start = _graph_and_start(rows, stage)
-            level = pc.max(rows["level"]).as_py()  # a start's rows say 0
-            del rows  # a gigabyte may hang on it
+            level = pc.max(rows["level"]).as_py()  # the rows of a start have level 0
+            del rows  # it may hold a gigabyte
             watch_gpu(device)
             try:
                 vectors = stage.embedder.embed(graph, derive_seed(stage.seed, "embed", subgraph_id), device, start)
@@ -104,7 +104,7 @@ def _embed_stream(stage: Stage) -> Callable[[Iterator[pa.RecordBatch]], Iterator
                     f"subgraph {subgraph_id} ({graph.num_nodes} nodes, {graph.num_edges} edges): {error}"
                 ) from error
             if not np.isfinite(vectors).all():
-                raise EmbeddingError(f"subgraph {subgraph_id}: the vectors hold NaN or infinite numbers")
+                raise EmbeddingError(f"subgraph {subgraph_id}: the vectors contain NaN or infinite values")
             yield from _rows(level, subgraph_id, graph, vectors, stage.arrow_schema)
             if stage.gathered is not None:
                 stage.gathered.add({subgraph_id: _record(stage, level, subgraph_id, graph, device, started, peak)})
@@ -114,7 +114,7 @@ def _embed_stream(stage: Stage) -> Callable[[Iterator[pa.RecordBatch]], Iterator
 
 
 def _graph_and_start(rows: pa.Table, stage: Stage) -> tuple[Graph, np.ndarray | None]:
-    """The graph, and float32[n, dim] to begin from, zero where nothing is known; None without a warm start."""
+    """The graph, and float32[n, dim] to start from, zero for unknown nodes; None without a warm start."""
     if "vector" not in rows.column_names:
         return Graph.from_arrow(rows, directed=stage.directed), None
     is_start = pc.equal(rows["dst"], -1)

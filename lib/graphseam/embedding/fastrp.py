@@ -13,16 +13,16 @@ from graphseam.graph import Graph
 
 @dataclass(frozen=True)
 class FastrpEmbedder:
-    """The cheapest there is: as many sparse products as there are weights, no training. Linear in the edges.
+    """The cheapest embedder: one sparse product per weight, no training. Linear in the edges.
 
     Source: Chen, Sultan, Tian, Chen and Skiena, Fast and Accurate Network Embeddings via Very Sparse Random
-    Projection, CIKM 2019; projection, weights, and that each power is normalised and the columns standardised at the
-    end, are those of the authors' code.
+    Projection, CIKM 2019. The projection, the weights, the normalisation of each power and the final standardisation
+    of the columns follow the authors' code.
     """
 
     dim: int = 128
     weights: tuple[float, ...] = (1.0, 1.0, 7.81, 45.28)  # of the first power of the walk, the second, ...
-    degree_power: float = -0.628  # what a node's degree scales its random row by
+    degree_power: float = -0.628  # a node's random row is scaled by its share of all degrees to this power
 
     def embed(self, graph: Graph, seed: int, device: str, start: np.ndarray | None = None) -> np.ndarray:
         """float32[n, dim]; a node without edges gets a zero row. Deterministic on a CPU. `start` is not used."""
@@ -53,5 +53,5 @@ class FastrpEmbedder:
         return total.cpu().numpy()
 
     def predict_bytes(self, num_nodes: int, num_edges: int) -> int:
-        """Peak of `embed`: the walk twice (scipy's and torch's), and six dense matrices and a half."""
+        """Peak of `embed`: the walk matrix twice (scipy's and torch's), and six and a half dense matrices."""
         return 2 * num_edges * 44 + int(6.5 * num_nodes * (self.dim + 8) * 4)

@@ -1,4 +1,4 @@
-"""LINE: nodes that are joined, and nodes with the same neighbours, by sampled edges against drawn negatives."""
+"""LINE: first- and second-order proximity, trained on sampled edges against drawn negatives."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ SAMPLES_PER_CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class LineEmbedder:
-    """Half the columns of first-order proximity (joined nodes are near), half of second (nodes with the same
-    neighbours are near), each normalised. Linear in the edges; weights are followed, directions in the second order.
+    """Half the columns for first-order proximity (adjacent nodes are near), half for second-order (nodes with the same
+    neighbours are near), each half normalised. Linear in the edges; uses weights, and directions in the second order.
 
     Source: Tang et al., LINE: Large-scale Information Network Embedding, WWW 2015.
     """
 
     dim: int = 128
     precision: str = "auto"
-    samples: int = 100  # of an arc on the mean, for each order; an edge is an arc each way
+    samples: int = 100  # per arc on average, for each order; an edge is an arc in each direction
     negatives: int = 5
-    alpha: float = 0.025  # learning rate, falling in a straight line
-    power: float = 0.75  # of the degree a negative is drawn by
+    alpha: float = 0.025  # learning rate, decaying linearly
+    power: float = 0.75  # negatives are drawn in proportion to their degree to this power
 
     def embed(self, graph: Graph, seed: int, device: str, start: np.ndarray | None = None) -> np.ndarray:
         """float32[n, dim]; a node without edges gets a zero row. Deterministic on a CPU."""
@@ -71,7 +71,7 @@ class LineEmbedder:
     def train_in_batches(
         self, arcs: sp.csr_matrix, vectors: np.ndarray, order: int, seed: int, device: str
     ) -> np.ndarray:
-        """The same training in torch, in batches, on any device; what a GPU does."""
+        """The same training in torch, in batches, on any device; used on a GPU."""
         import torch
 
         place = torch.device(device)
@@ -97,16 +97,16 @@ class LineEmbedder:
             yield first / total, sources[chosen].long().to(place), targets[chosen].long().to(place)
 
     def predict_bytes(self, num_nodes: int, num_edges: int) -> int:
-        """Peak of `embed`: the graph, sources and an alias table of its arcs; vectors, contexts and the other half."""
+        """Peak of `embed`: the graph, sources and alias table of its arcs; vectors, contexts and the other half."""
         return 2 * num_edges * 56 + num_nodes * (4 * self.dim * 4 + 80)
 
     def predict_gpu_bytes(self, num_nodes: int, num_edges: int) -> int:
-        """Peak on a GPU, where edges are sampled on the CPU: what training of one order takes."""
+        """Peak on a GPU, with edges sampled on the CPU: the training of one order."""
         return batches.PairTrainer().train_bytes(num_nodes, self.dim - self.dim // 2, SAMPLES_PER_CHUNK)
 
 
 def _sources(arcs: sp.csr_matrix) -> np.ndarray:
-    """int32[m]: where each arc comes from, in the order of the CSR matrix."""
+    """int32[m]: the source of each arc, in the order of the CSR matrix."""
     return np.repeat(np.arange(arcs.shape[0], dtype=np.int32), np.diff(arcs.indptr))
 
 

@@ -1,4 +1,4 @@
-"""What a subgraph is predicted to take of its task's memory, and what it was seen to take."""
+"""The memory that a subgraph is predicted to take of its task, and what it was measured to take."""
 
 from __future__ import annotations
 
@@ -19,24 +19,25 @@ from graphseam.embedding.embedder import Embedder
 from graphseam.errors import MemoryBudgetError
 from graphseam.graph import Graph
 
-ARROW_BYTES_PER_EDGE = 80  # five columns as Spark's batches hold them, and once more as they are put together
-BUILD_BYTES_PER_EDGE = 130  # while rows become a matrix: ids, their order, both ends' places, the matrix each way
+ARROW_BYTES_PER_EDGE = 80  # five columns in Spark's batches, and once more when they are concatenated
+BUILD_BYTES_PER_EDGE = 130  # while rows become a matrix: ids, their order, positions of both ends, entries both ways
 BUILD_BYTES_PER_NODE = 48
-START_COPIES = 4  # of vectors to begin from: rows as they come, put together, chosen, in order of the nodes
-FIXED_BYTES = 48 << 20  # buffers of batches and of the allocators, whatever the subgraph
-# Arrays below 32 MB leave holes in glibc's heap: the same subgraph took up to half more in one run than in another.
-# Mapping each alone would spare the holes, and made ProNE 1.4 times slower on 20,000 nodes.
+START_COPIES = 4  # of vectors to start from: rows as they come in, concatenated, filtered, in node order
+FIXED_BYTES = 48 << 20  # buffers of batches and of the allocators, for any subgraph
+# Arrays below 32 MB fragment glibc's heap: the same subgraph took up to half more in one run than in another.
+# Mapping each array separately would avoid this, but made ProNE 1.4 times slower on 20,000 nodes.
 MAX_HOLES_BYTES = 6 * 32 << 20
-GPU_CONTEXT_BYTES = 600 << 20  # of CUDA in each process that uses a GPU, its libraries' work space included
+GPU_CONTEXT_BYTES = 600 << 20  # of CUDA in each process that uses a GPU, including its libraries' workspace
 TRIAL_NODES = 50
-LOADED: set[type] = set()  # kinds of embedders that this process has tried
+LOADED: set[type] = set()  # embedder types that this process has run on the trial graph
 
 
 def subgraph_bytes(embedder: Embedder, num_nodes: int, num_edges: int, started: bool = False) -> int:
-    """Peak bytes of a task that embeds a subgraph, beside the interpreter and its libraries (some 400 MB).
+    """Peak bytes of a task that embeds a subgraph, without the interpreter and its libraries (some 400 MB).
 
-    The rows as they came in, then the larger of what the graph takes to be built and what the embedder takes, a
-    half more for holes between arrays, and the vectors on their way out. started: vectors to begin from come in too.
+    The rows as they come in, then the larger of building the graph and running the embedder, half as much again (at
+    most MAX_HOLES_BYTES) for heap fragmentation, and the vectors on their way out. started: vectors to start from come
+    in too.
     """
     build = BUILD_BYTES_PER_EDGE * num_edges + BUILD_BYTES_PER_NODE * num_nodes
     work = max(build, embedder.predict_bytes(num_nodes, num_edges))
@@ -48,14 +49,14 @@ def subgraph_bytes(embedder: Embedder, num_nodes: int, num_edges: int, started: 
 
 
 def gpu_bytes(embedder: Embedder, num_nodes: int, num_edges: int) -> int:
-    """Peak bytes of a task on its GPU, CUDA's own included. An embedder that says nothing of GPUs is thought to take
-    there what it takes of a CPU's memory."""
+    """Peak bytes of a task on its GPU, including CUDA's own. An embedder without `predict_gpu_bytes` is assumed to take
+    as much there as in main memory."""
     predict = getattr(embedder, "predict_gpu_bytes", embedder.predict_bytes)
     return predict(num_nodes, num_edges) + GPU_CONTEXT_BYTES
 
 
 def watch_gpu(device: str) -> None:
-    """Give back what this process holds of the GPU, and measure its peak from here; nothing on a CPU."""
+    """Release the GPU memory that this process caches, and restart the measurement of its peak; no-op on a CPU."""
     if device.startswith("cuda"):
         import torch
 
@@ -64,7 +65,7 @@ def watch_gpu(device: str) -> None:
 
 
 def gpu_peak_bytes(device: str) -> int | None:
-    """The most of the GPU that torch held since `watch_gpu`, without CUDA's own; None on a CPU."""
+    """Peak GPU memory that torch held since `watch_gpu`, without CUDA's own; None on a CPU."""
     if not device.startswith("cuda"):
         return None
     import torch
@@ -73,7 +74,7 @@ def gpu_peak_bytes(device: str) -> int | None:
 
 
 def _load_libraries(embedder: Embedder) -> None:
-    """Embed a ring, once a process and kind of embedder: what is imported and compiled for it then is there."""
+    """Embed a ring, once per process and embedder type, so that its imports and compilation are done beforehand."""
     if type(embedder) in LOADED:
         return
     LOADED.add(type(embedder))
@@ -83,10 +84,10 @@ def _load_libraries(embedder: Embedder) -> None:
 
 
 class PeakMemory:
-    """The largest resident memory of this process since `begin`, over what it was when it began.
+    """The peak resident memory of this process since `begin`, above its level at `begin`.
 
-    By the kernel's own mark, which is reset (Linux; anywhere else the memory at the end stands for the peak). The
-    embedder's libraries are loaded first: they are the worker's, not the subgraph's.
+    Read from the kernel's high-water mark, which is reset (on Linux; elsewhere the memory at the end stands in for the
+    peak). The embedder's libraries are loaded first: they count for the worker, not for the subgraph.
     """
 
     def __init__(self, embedder: Embedder) -> None:
@@ -96,19 +97,19 @@ class PeakMemory:
         self.begin()
 
     def begin(self) -> None:
-        """Give back what is free, and start to measure anew."""
+        """Release free memory, and restart the measurement."""
         gc.collect(0)
         pa.default_memory_pool().release_unused()
         if sys.platform == "linux":
             with contextlib.suppress(AttributeError):  # only glibc has it
                 ctypes.CDLL(None).malloc_trim(0)
-            # a container may forbid it: the mark then is the process's own largest, never too small
+            # a container may forbid it: the mark is then the peak of the whole process, so never too small
             with contextlib.suppress(OSError):
                 Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
         self._before = self._process.memory_info().rss
 
     def peak_bytes(self) -> tuple[int, int]:
-        """(bytes over the beginning, bytes of the whole process)."""
+        """(peak bytes above the level at `begin`, peak bytes of the whole process)."""
         peak = self._process.memory_info().rss
         status = Path("/proc/self/status")
         if status.exists():
@@ -120,15 +121,15 @@ class PeakMemory:
 
 
 class Limit(NamedTuple):
-    """What a subgraph may take of one kind of memory, and what it is predicted to take."""
+    """How much of one kind of memory a subgraph may take, and the forecast of what it takes."""
 
     most_mb: int
-    forecast: Callable[[int, int], int]  # bytes, of (nodes, edges)
-    words: tuple[str, str, str]  # who holds it, the key that says how much, who may have more
+    forecast: Callable[[int, int], int]  # bytes from (nodes, edges)
+    words: tuple[str, str, str]  # for the message: what holds it, the key that sets it, what may have more
 
 
 def task_limit(embedder: Embedder, most_mb: int, started: bool) -> Limit:
-    """The memory of a task. started: vectors to begin from come in too."""
+    """The memory of a task. started: vectors to start from come in too."""
     return Limit(
         most_mb,
         partial(subgraph_bytes, embedder, started=started),
@@ -142,7 +143,7 @@ def gpu_limit(embedder: Embedder, most_mb: int) -> Limit:
 
 
 def check_memory(method: str, sizes: dict[int, tuple[int, int]], limits: list[Limit]) -> None:
-    """MemoryBudgetError where a subgraph is predicted to go over a limit. sizes: {subgraph: (nodes, edges)}."""
+    """MemoryBudgetError if a subgraph is predicted to exceed a limit. sizes: {subgraph: (nodes, edges)}."""
     for subgraph, (num_nodes, num_edges) in sorted(sizes.items()):
         for limit in limits:
             needed_mb = limit.forecast(num_nodes, num_edges) >> 20
@@ -150,7 +151,7 @@ def check_memory(method: str, sizes: dict[int, tuple[int, int]], limits: list[Li
                 holds, key, have = limit.words
                 raise MemoryBudgetError(
                     f"subgraph {subgraph} ({num_nodes:,} nodes, {num_edges:,} edges) is predicted to need "
-                    f"{needed_mb:,} MB in embed.method {method!r}, and {holds} {limit.most_mb:,} ({key}); lower "
+                    f"{needed_mb:,} MB with embed.method {method!r}, and {holds} {limit.most_mb:,} ({key}); lower "
                     "partition.max_subgraph_edges and repeat the partition, or raise the limit if the "
                     f"{have} that much"
                 )

@@ -1,4 +1,4 @@
-"""NetMF: the matrix that DeepWalk factorises implicitly, in full, and its leading singular vectors."""
+"""NetMF: the full matrix that DeepWalk factorises implicitly, and its leading singular vectors."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NetmfEmbedder:
-    """Exact, and so for small subgraphs: memory grows with the square of the nodes (10,000 take 0.5 GB, 50,000 13 GB),
-    and the partition makes subgraphs small enough for the budget of a task.
+    """Exact, so only for small subgraphs: memory grows with the square of the nodes (10,000 take 0.5 GB, 50,000 13 GB);
+    the partition step makes the subgraphs small enough for a task's budget.
 
     Source: Qiu et al., Network Embedding as Matrix Factorization, WSDM 2018. Cost: window * edges * nodes, then a
     product of nodes^2 * dim for each of 2 * svd_rounds + 2 passes.
@@ -25,10 +25,10 @@ class NetmfEmbedder:
     dim: int = 128
     window: int = 10
     negatives: float = 1.0
-    svd_rounds: int = 8  # power iterations of the factorisation; the spectrum falls slowly
+    svd_rounds: int = 8  # power iterations of the factorisation; the spectrum decays slowly
 
     def embed(self, graph: Graph, seed: int, device: str, start: np.ndarray | None = None) -> np.ndarray:
-        """float32[n, dim], left singular vectors times the root of their values; a node without edges gets zeros."""
+        """float32[n, dim], left singular vectors times the square root of their values; zeros for isolated nodes."""
         import torch
 
         from graphseam import linalg
@@ -47,7 +47,7 @@ class NetmfEmbedder:
     def log_proximity(self, graph: Graph, device: str) -> torch.Tensor:
         """float32[n, n]: log(max(1, vol / (negatives * window) * (P + ... + P^window) D^-1)), which is symmetric.
 
-        In blocks of columns, so that beside the result only a tenth of it is held.
+        Computed in blocks of columns, so that the workspace is only a tenth of the result.
         """
         import torch
 
@@ -71,5 +71,5 @@ class NetmfEmbedder:
         return proximity
 
     def predict_bytes(self, num_nodes: int, num_edges: int) -> int:
-        """Peak of `embed`: the proximity, a sixth of it in work space, the walk, and six thin matrices."""
+        """Peak of `embed`: the proximity, a sixth of it as workspace, the walk matrix, and six thin matrices."""
         return int(4.7 * num_nodes * num_nodes) + 2 * num_edges * 44 + 6 * num_nodes * (self.dim + 10) * 4

@@ -15,11 +15,11 @@ from graphseam.graph import Graph
 
 @dataclass(frozen=True)
 class DeepWalkEmbedder:
-    """Plain random walks; weights and directions are followed.
+    """Plain random walks, weighted and directed.
 
-    Cost: num_walks * walk_length visits a node of window + 1 contexts each; with the defaults 3 ms a node on one core
-    at dim 128. A GPU trains in batches. Sources: Perozzi, Al-Rfou and Skiena, DeepWalk, KDD 2014; the skip-gram
-    settings are word2vec's.
+    Cost: num_walks * walk_length visits per node, with window + 1 contexts each; with the defaults 3 ms per node on one
+    core at dim 128. On a GPU, training is in batches. Sources: Perozzi, Al-Rfou and Skiena, DeepWalk, KDD 2014; the
+    skip-gram settings are word2vec's.
     """
 
     dim: int = 128
@@ -28,9 +28,9 @@ class DeepWalkEmbedder:
     walk_length: int = 80
     window: int = 10
     negatives: int = 5
-    alpha: float = 0.025  # learning rate, falling in a straight line
-    power: float = 0.75  # of the visits that a negative is drawn by
-    subsample: float = 1e-3  # a node with a larger share of all visits is now and then left out of a walk
+    alpha: float = 0.025  # learning rate, decaying linearly
+    power: float = 0.75  # negatives are drawn in proportion to their visits to this power
+    subsample: float = 1e-3  # a node with a larger share of all visits is sometimes left out of a walk
 
     @property
     def bias(self) -> tuple[float, float]:
@@ -63,7 +63,7 @@ class DeepWalkEmbedder:
     def train_in_batches(
         self, walks: WalkGraph, visits: np.ndarray, vectors: np.ndarray, seed: int, device: str
     ) -> np.ndarray:
-        """The same training in torch, in batches, on any device; what a GPU does."""
+        """The same training in torch, in batches, on any device; used on a GPU."""
         import torch
 
         place, settings = torch.device(device), self.settings
@@ -79,11 +79,11 @@ class DeepWalkEmbedder:
         return trained.cpu().numpy()
 
     def predict_bytes(self, num_nodes: int, num_edges: int) -> int:
-        """Peak of `embed`: the graph with its alias tables, and vectors, contexts and the start."""
+        """Peak of `embed`: the graph with its alias tables, the vectors, the contexts and the start."""
         return 2 * num_edges * 24 + num_nodes * (3 * self.dim * 4 + 80)
 
     def predict_gpu_bytes(self, num_nodes: int, num_edges: int) -> int:
-        """Peak on a GPU, where walks are made on the CPU: what training takes."""
+        """Peak on a GPU, with walks generated on the CPU: training alone."""
         pairs = skipgram.walks_of_a_chunk(self.settings) * self.settings.pairs_of_a_walk
         return batches.PairTrainer().train_bytes(num_nodes, self.dim, pairs)
 

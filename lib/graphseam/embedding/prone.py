@@ -32,7 +32,7 @@ class ProneEmbedder:
 
     def embed(self, graph: Graph, seed: int, device: str, start: np.ndarray | None = None) -> np.ndarray:
         """float32[n, dim], rows of length 1; a node without edges gets a zero row. Deterministic on a CPU."""
-        import torch  # takes seconds to import, and the driver never needs it
+        import torch  # takes seconds to import, and the driver does not need it
 
         from graphseam import linalg
 
@@ -71,13 +71,13 @@ class ProneEmbedder:
         return walk @ (start - filtered)
 
     def predict_bytes(self, num_nodes: int, num_edges: int) -> int:
-        """Peak of `embed`: scipy's matrices and torch's (20 bytes an entry, five of two entries an edge), and eleven
-        dense ones."""
+        """Peak of `embed`: five sparse matrices, scipy's and torch's (two entries per edge, 20 bytes per entry), and
+        eleven dense ones."""
         return 5 * 2 * num_edges * 20 + 11 * num_nodes * (self.dim + 10) * 4
 
 
 def log_proximity(graph: Graph, power: float) -> sp.csr_matrix:
-    """log(P_ij) - log(Q_j) on the edges, where positive: P the random walk, Q the contexts' distribution^power."""
+    """log(P_ij) - log(Q_j) on the edges: P the random walk, Q the distribution of the contexts to the given power."""
     walk = graph.walk
     contexts = np.asarray(walk.sum(axis=0)).ravel() ** power
     contexts /= contexts.sum()

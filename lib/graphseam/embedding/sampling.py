@@ -1,4 +1,4 @@
-"""Drawing in constant time from given weights, and the generator behind it; compiled, the same on every machine."""
+"""Weighted sampling in constant time, and its random generator; compiled, with the same results on every machine."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ TO_UNIT = 1.0 / (1 << 53)
 
 @compiled
 def alias_table(weights: Any) -> Any:
-    """(chance float32[n], other int32[n]) to draw i with probability weights[i] / sum: take a place at random, keep it
-    with its chance, else take its other. Cost: O(n). Source: Vose, A linear algorithm for generating random numbers
-    with a given distribution, 1991."""
+    """(chance float32[n], other int32[n]) to draw i with probability weights[i] / sum: pick an index at random, keep it
+    with probability chance[i], else take other[i]. Cost: O(n). Source: Vose, A linear algorithm for generating random
+    numbers with a given distribution, 1991."""
     count = len(weights)
     chance, other = np.ones(count, np.float32), np.arange(count).astype(np.int32)
     scaled = weights * (count / weights.sum())
@@ -43,7 +43,7 @@ def alias_table(weights: Any) -> Any:
 
 @compiled
 def row_alias_tables(indptr: Any, weights: Any) -> Any:
-    """An alias table for each row of a CSR matrix, in its layout; `other` counts from the row's first entry."""
+    """An alias table per row of a CSR matrix, in its layout; `other` is relative to the row's first entry."""
     chance, other = np.empty(len(weights), np.float32), np.empty(len(weights), np.int32)
     for row in range(len(indptr) - 1):
         first, last = indptr[row], indptr[row + 1]
@@ -61,12 +61,12 @@ def uniform(state: Any) -> Any:
 
 @compiled
 def draw(chance: Any, other: Any, state: Any) -> Any:
-    """An index drawn by its alias table, with one random number: its whole part is the place, the rest the chance."""
+    """An index drawn from an alias table with one random number: the integer part is the index, the rest the chance."""
     scaled = uniform(state) * len(chance)
     place = int(scaled)
     return place if scaled - place < chance[place] else other[place]
 
 
 def generator(seed: int) -> np.ndarray:
-    """uint64[1]: the state of a generator of its own for `seed`."""
+    """uint64[1]: the state of a new generator seeded with `seed`."""
     return np.array([seed & ((1 << 64) - 1)], np.uint64)

@@ -15,49 +15,49 @@ from graphseam.embedding.walks import WalkGraph, walk_from, walks_from
 if TYPE_CHECKING:
     import torch
 
-PAIRS_PER_CHUNK = 1 << 22  # of a GPU's work, about: walks are made on the CPU and kept only so long
+PAIRS_PER_CHUNK = 1 << 22  # about, on a GPU: walks are generated on the CPU and kept for one chunk only
 
 
 class SkipGram(NamedTuple):
-    """How walks are made into vectors; the defaults are word2vec's.
+    """Settings of the skip-gram training on walks; the defaults are word2vec's.
 
     The contexts around a position share its negatives, as in Ji et al., Parallelizing Word2Vec in Shared and
-    Distributed Memory, TPDS 2019: half the time, the same labels. Source: Mikolov et al., Distributed Representations
-    of Words and Phrases, NIPS 2013.
+    Distributed Memory, TPDS 2019: half the time, the same label scores. Source: Mikolov et al., Distributed
+    Representations of Words and Phrases, NIPS 2013.
     """
 
     num_walks: int = 10
     walk_length: int = 80
     window: int = 10
     negatives: int = 5
-    alpha: float = 0.025  # learning rate, falling in a straight line
-    power: float = 0.75  # of the visits a negative is drawn by
-    subsample: float = 1e-3  # a node with a larger share of all visits is now and then left out of a walk
+    alpha: float = 0.025  # learning rate, decaying linearly
+    power: float = 0.75  # negatives are drawn in proportion to their visits to this power
+    subsample: float = 1e-3  # a node with a larger share of all visits is sometimes left out of a walk
 
     @property
     def pairs_of_a_walk(self) -> int:
-        """On the mean and before nodes are left out."""
+        """On average, and before nodes are left out."""
         return self.walk_length * (self.window + 1)
 
 
 def walks_of_a_chunk(settings: SkipGram) -> int:
-    """As many walks as make about PAIRS_PER_CHUNK pairs, at least one."""
+    """The number of walks that give about PAIRS_PER_CHUNK pairs, at least one."""
     return max(1, PAIRS_PER_CHUNK // settings.pairs_of_a_walk)
 
 
 def visits_of(arcs: sp.csr_matrix) -> np.ndarray:
-    """float64[n]: how often walks visit each node, in some unit: the weight that leaves it and that reaches it."""
+    """float64[n]: how often walks visit each node, up to a factor: the sum of its outgoing and incoming weights."""
     return np.asarray(arcs.sum(axis=0)).ravel() + np.asarray(arcs.sum(axis=1)).ravel()
 
 
 def keep_chances(visits: np.ndarray, subsample: float) -> np.ndarray:
-    """float32[n]: the chance that a visit stays in its walk (word2vec's rule)."""
+    """float32[n]: the probability that a visit is kept in its walk (word2vec's rule)."""
     ratio = subsample / np.maximum(visits / max(visits.sum(), 1e-300), 1e-300)
     return np.minimum(1.0, np.sqrt(ratio) + ratio).astype(np.float32)
 
 
 def train_on_cpu(settings: SkipGram, walks: WalkGraph, visits: np.ndarray, vectors: np.ndarray, seed: int) -> None:
-    """Train `vectors` (float32[n, dim]) in place, in one thread: the same bytes every time. No walk is kept.
+    """Train `vectors` (float32[n, dim]) in place, in one thread: the same bytes every time. No walk is stored.
 
     Cost: n * num_walks * walk_length * (window + 1) * (negatives + 1) * dim * 6 operations.
     """
@@ -82,7 +82,7 @@ def _train_pass(
     rate: Any,
     state: Any,
 ) -> None:
-    """A walk from each start, trained as soon as it is made; the rate falls from rate[0] by rate[1]."""
+    """A walk from each start, trained on immediately; during the pass the rate decays from rate[0] by rate[1]."""
     walk, kept = np.empty(settings.walk_length, np.int32), np.empty(settings.walk_length, np.int32)
     targets, error = np.empty(settings.negatives + 1, np.int32), np.empty(vectors.shape[1], np.float32)
     for done in range(len(starts)):
@@ -104,7 +104,7 @@ def _train_pass(
 
 @compiled_fast
 def train_pair(row: Any, targets: Any, contexts: Any, alpha: Any, error: Any) -> None:
-    """One step of a vector towards the context of targets[0] and away from those of the negatives, the others."""
+    """One step of a vector towards the context of targets[0] and away from those of the negatives, targets[1:]."""
     error[:] = 0
     for place in range(len(targets)):
         if place and targets[place] == targets[0]:
@@ -123,9 +123,9 @@ def train_pair(row: Any, targets: Any, contexts: Any, alpha: Any, error: Any) ->
 def pair_chunks(
     settings: SkipGram, walks: WalkGraph, visits: np.ndarray, seed: int, device: torch.device
 ) -> Iterator[tuple[float, torch.Tensor, torch.Tensor]]:
-    """(share of the work that is done, rows int64[b], targets int64[b]) of some walks at a time, on the device.
+    """(share of the work done, rows int64[b], targets int64[b]) of a chunk of walks at a time, on the device.
 
-    Walks and draws are made on the CPU: the pairs are the same on every device.
+    Walks and draws are generated on the CPU: the pairs are the same on every device.
     """
     import torch
 
@@ -136,7 +136,7 @@ def pair_chunks(
     for first in range(0, len(starts), step):
         nodes = torch.from_numpy(walks_from(walks, starts[first : first + step], settings.walk_length, state))
         kept = (nodes >= 0) & (torch.rand(nodes.shape, generator=draws) < keep[nodes.clamp_min(0).long()])
-        order = torch.argsort((~kept).to(torch.int8), dim=1, stable=True)  # what is kept moves together, as in a walk
+        order = torch.argsort((~kept).to(torch.int8), dim=1, stable=True)  # close the gaps in each walk
         nodes = torch.where(kept, nodes, -1).gather(1, order).to(device)
         reach = torch.randint(1, settings.window + 1, nodes.shape, generator=draws).to(device)
         rows, targets = [], []

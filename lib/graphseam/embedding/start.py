@@ -1,4 +1,4 @@
-"""Where training begins: small random vectors, or those of an earlier run."""
+"""The vectors that training starts from: small random ones, or those of an earlier run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def random_start(num_nodes: int, dim: int, seed: int, start: np.ndarray | None = None) -> np.ndarray:
-    """float32[n, dim] in (-1 / 2dim, 1 / 2dim), word2vec's way; rows of `start` that are not zero take their place."""
+    """float32[n, dim] in (-1 / 2dim, 1 / 2dim), as in word2vec; non-zero rows of `start` replace the random ones."""
     drawn = np.random.default_rng(seed).random((num_nodes, dim), np.float32)
     vectors = (drawn - np.float32(0.5)) / np.float32(dim)
     if start is not None:

@@ -1,4 +1,4 @@
-"""Random walks over a graph in memory: of first order (DeepWalk) and of second (node2vec), weighted, directed."""
+"""Random walks over a graph in memory: first-order (DeepWalk) and second-order (node2vec), weighted, directed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from graphseam.embedding.sampling import draw, row_alias_tables, uniform
 
 
 class WalkGraph(NamedTuple):
-    """What a step reads: CSR with sorted columns, and the alias tables of its rows (empty where all weights are one).
+    """What a step reads: CSR with sorted columns, and the alias tables of its rows (empty if all weights are equal).
 
-    Tables cost 8 bytes an entry. return_bias: 1 / p; far_bias: 1 / q, of node2vec; both 1 for a first-order walk.
+    Tables cost 8 bytes per entry. return_bias: 1 / p; far_bias: 1 / q, of node2vec; both 1 for a first-order walk.
     """
 
     indptr: np.ndarray  # int64[n + 1]
@@ -38,12 +38,12 @@ class WalkGraph(NamedTuple):
 
 @compiled
 def walk_from(graph: Any, start: int, walk: Any, state: Any) -> int:
-    """Fill `walk` (int32[length]) with a walk that begins at `start`; returns how far it came.
+    """Fill `walk` (int32[length]) with a walk that begins at `start`; returns its length.
 
-    It ends early at a node that no arc leaves. The second order is drawn by rejection: a first-order step is kept
-    with its bias over the largest, so a step costs a few draws and one binary search in the last node's row.
-    Sources: Perozzi et al., DeepWalk, KDD 2014; Grover and Leskovec, node2vec, KDD 2016; Yang et al., KnightKing,
-    SOSP 2019 (the rejection).
+    It ends early at a node without outgoing arcs. A second-order step is drawn by rejection sampling: a first-order
+    step is accepted with probability bias / largest bias, so a step costs a few draws and one binary search per draw
+    in the previous node's row. Sources: Perozzi et al., DeepWalk, KDD 2014; Grover and Leskovec, node2vec, KDD 2016;
+    Yang et al., KnightKing, SOSP 2019 (the rejection).
     """
     walk[0] = start
     first_order = graph.return_bias == 1.0 and graph.far_bias == 1.0
@@ -68,7 +68,7 @@ def walk_from(graph: Any, start: int, walk: Any, state: Any) -> int:
 
 @compiled
 def _bias(graph: Any, before: int, there: int) -> float:
-    """node2vec's bias of a step to `there` by one that came from `before`: back, to a neighbour of it, or away."""
+    """node2vec's bias of a step to `there` after a step from `before`: back, to a neighbour of `before`, or away."""
     if there == before:
         return graph.return_bias
     row = graph.indices[graph.indptr[before] : graph.indptr[before + 1]]
@@ -78,7 +78,7 @@ def _bias(graph: Any, before: int, there: int) -> float:
 
 @compiled
 def walks_from(graph: Any, starts: Any, length: int, state: Any) -> Any:
-    """int32[starts, length]: a walk from each start, -1 after its end."""
+    """int32[starts, length]: one walk per start, padded with -1."""
     walks = np.full((len(starts), length), -1, np.int32)
     for row in range(len(starts)):
         reached = walk_from(graph, starts[row], walks[row], state)

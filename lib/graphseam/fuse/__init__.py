@@ -18,24 +18,24 @@ from graphseam.runs import Run
 
 
 def fuse(run: Run) -> dict[str, Any]:
-    """Bring the subgraphs' vectors into one table, one vector a node."""
+    """Combine the subgraphs' vectors into one table, one vector per node."""
     levels = [row["level"] for row in run.tables.read("subgraph_embeddings").select("level").distinct().collect()]
     details: dict[str, Any] = FUSIONS[run.config.fuse.method](run, sorted(levels))
     return details
 
 
 def fuse_by_procrustes(run: Run, levels: list[int]) -> dict[str, Any]:
-    """From the deepest level upwards: its largest subgraph is the frame, all others are rotated into it.
+    """From the deepest level upwards: its largest subgraph is the frame, and all others are rotated into it.
 
-    Each level's frame is kept until the next one is made of it, and forgets how it was made itself: a plan built on
-    plans would double at every level. The first level's goes straight to the table.
-    Cost: see place_level, for each level. Disk: the vectors of two levels, the first not among them.
+    Each level's frame is kept until the next one is built from it, and its lineage is cut: a plan built on plans would
+    double at every level. The first level's frame is written straight to the table.
+    Cost: that of place_level, for each level. Disk: the vectors of two levels, not counting the first.
     """
     records, schema = gathered(run.spark), run.tables.schema("fused_embeddings")
     with ExitStack() as kept:
         frame: DataFrame | None = None
         for level in reversed([at for at in levels if at > 1]):
-            with kept.pop_all():  # the frame before goes when this one is there
+            with kept.pop_all():  # release the previous frame once this one is there
                 placed = _placed(run, frame, Placing(level, schema, records))
                 frame = kept.enter_context(lineage_cut(placed, run.checkpoint_dir()))
         num_nodes = run.tables.write("fused_embeddings", _placed(run, frame, Placing(1, schema, records)))
@@ -46,18 +46,18 @@ def fuse_by_procrustes(run: Run, levels: list[int]) -> dict[str, Any]:
 
 
 def _placed(run: Run, frame: DataFrame | None, placing: Placing) -> DataFrame:
-    """FUSED rows of one level and all below it."""
+    """FUSED rows of one level and all levels below it."""
     vectors = run.tables.read("subgraph_embeddings", level=placing.level)
     return place_level(vectors, frame, _homes(run, placing.level), placing)
 
 
 def _homes(run: Run, level: int) -> DataFrame:
-    """(node_id, subgraph_id) of every node of a level; by the first level's, refinement finds a node's block."""
+    """(node_id, subgraph_id) of every node of a level; refinement finds a node's block by that of the first level."""
     return run.tables.read("assignments", level=level).select("node_id", "subgraph_id")
 
 
 def _name_frame(alignments: list[dict[str, Any]]) -> None:
-    """The deepest level's largest subgraph is the frame itself, not one that failed to be aligned."""
+    """Mark the deepest level's largest subgraph as the frame itself, not as one that could not be aligned."""
     if alignments:
         deepest = max(row["level"] for row in alignments)
         frame = max(
@@ -67,7 +67,7 @@ def _name_frame(alignments: list[dict[str, Any]]) -> None:
 
 
 def _told(alignments: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the summary tells: subgraphs by how they came into the frame, and how well the aligned ones fit."""
+    """What the summary reports: subgraphs by alignment status, and how well the aligned ones fit."""
     errors = [row["fit_error"] for row in alignments if row["status"] == "aligned"]
     return {
         "alignments": dict(sorted(Counter(row["status"] for row in alignments).items())),
@@ -76,7 +76,7 @@ def _told(alignments: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def fuse_by_concat(run: Run, levels: list[int]) -> dict[str, Any]:
-    """The paper's way, kept as the baseline."""
+    """The paper's method, kept as the baseline."""
     run.tables.drop_run("alignments")
     vectors = run.tables.read("subgraph_embeddings")
     if levels:

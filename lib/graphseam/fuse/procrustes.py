@@ -1,4 +1,4 @@
-"""One common frame: rotate each subgraph onto what is already placed, by the nodes they share."""
+"""One common frame: rotate each subgraph onto the nodes already placed, using the nodes they share."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Alignment:
 
 
 def align(source: np.ndarray, target: np.ndarray, weights: np.ndarray) -> Alignment:
-    """The orthogonal R that brings `source @ R` nearest to `target`, each row counting by its weight.
+    """The orthogonal R that brings `source @ R` closest to `target`, with weighted rows.
 
-    source, target: float[n, dim], rows of the same nodes. weights: float[n] >= 0. With no shared row of any length
-    the rotation is the identity ("unaligned"); with fewer than dim independent ones the directions they leave open
-    are filled so that R stays orthogonal ("degenerate"). Cost: O(n · dim² + dim³).
+    source, target: float[n, dim], rows of the same nodes. weights: float[n] >= 0. Without any non-zero shared row the
+    rotation is the identity ("unaligned"); with fewer than dim independent ones the undetermined directions are filled
+    so that R stays orthogonal ("degenerate"). Cost: O(n · dim² + dim³).
     Source: Schönemann, Psychometrika 1966; as frames of patches: Jeub et al., Local2Global, arXiv:2201.04964.
     """
     dim = source.shape[1]
@@ -53,7 +53,7 @@ def align(source: np.ndarray, target: np.ndarray, weights: np.ndarray) -> Alignm
 
 @dataclass(frozen=True)
 class Placing:
-    """What the placing of a level needs: its number, FUSED's schema, and where records of the fits go."""
+    """What placing a level needs: its number, FUSED's schema, and where to collect the records of the fits."""
 
     level: int
     schema: StructType
@@ -64,13 +64,13 @@ def place_level(level_vectors: DataFrame, frame: DataFrame | None, homes: DataFr
     """Rotate every subgraph of one level into the frame and average the nodes they share.
 
     level_vectors: SUBGRAPH_EMBEDDINGS of the level; each node is in one subgraph. frame: FUSED, the nodes of the levels
-    below, None at the deepest. homes: (node_id, subgraph_id) of the level; the frame's nodes are among them, as what is
-    below a level is its border. Returns FUSED: the nodes of both, each in its subgraph of this level. A shared node's
-    vector is the mean of both, weighted by degree: the evidence behind each. A node of the frame whose every edge was
-    cut here, so that no subgraph embedded it, keeps its vector. A record of each subgraph's fit goes to
-    `placing.gathered`.
+    below; None at the deepest level. homes: (node_id, subgraph_id) of the level; they include the frame's nodes, as the
+    levels below are its border. Returns FUSED: the nodes of both, each in its subgraph of this level. A shared node's
+    vector is the mean of both, weighted by degree, as a measure of the evidence for each. A node of the frame whose
+    edges were all cut at this level, so that no subgraph embedded it, keeps its vector. A record of each subgraph's fit
+    is added to `placing.gathered`.
     Cost: one join of the frame with its homes and one shuffle of both sides' vectors to the subgraphs; O(nodes · dim²)
-    in all. Memory: one subgraph a task, and the frame's vectors of its nodes.
+    in total. Memory: one subgraph per task, plus the frame's vectors of its nodes.
     """
     rows = level_vectors.select(*placing.schema.names, F.lit(False).alias("in_frame"))
     if frame is not None:
@@ -86,7 +86,7 @@ def _place_subgraph(placing: Placing) -> Callable[[pa.Table], pa.Table]:
         subgraph_id = rows["subgraph_id"][0].as_py()
         known = rows.filter(rows["in_frame"]).sort_by("node_id")
         own = rows.filter(pc.invert(rows["in_frame"])).sort_by("node_id")
-        del rows  # a gigabyte may depend on it
+        del rows  # it may hold a gigabyte
         if not len(own):
             return _fused_rows(schema, subgraph_id, known["node_id"], known["degree"], known["vector"])
         vectors, degrees = vector_matrix(own["vector"]), own["degree"].to_numpy()

@@ -38,7 +38,7 @@ from graphseam.session import persisted
 
 @dataclass(frozen=True)
 class Level:
-    """One level as it came out; kind: whole, cut or core, see schemas/partition_levels.sql."""
+    """One finished level; kind: whole, cut or core, see schemas/partition_levels.sql."""
 
     level: int
     kind: str
@@ -56,13 +56,13 @@ class Level:
 
 
 def partition(run: Run) -> dict[str, Any]:
-    """Cut the graph into subgraphs, level by level, until the border fits one, or cutting it is not worth it.
+    """Cut the graph into subgraphs, level by level, until the border fits one subgraph or is not worth cutting.
 
-    A level that captures less than partition.min_captured of its edges is the last that is cut by nodes. The border
-    then ends in one subgraph, whole where it fits the budget, else its core, split by edges: the common frame starts
-    there. Edges no level captured are counted as left over; refinement works over them too.
+    A level that captures less than partition.min_captured of its edges is the last to be cut by nodes. The border then
+    becomes one subgraph: the whole border if it fits the budget, else its core, split by edges. The common frame starts
+    there. Edges that no level captured are counted as left over; refinement uses them too.
     """
-    for table in ("assignments", "subgraph_edges", "border_edges"):  # a repeated run may have fewer levels than before
+    for table in ("assignments", "subgraph_edges", "border_edges"):  # a repeated run may have fewer levels
         run.tables.drop_run(table)
     num_nodes, num_edges = run.ingested.nodes, run.ingested.edges
     budget = _budget(run, num_edges)
@@ -70,7 +70,7 @@ def partition(run: Run) -> dict[str, Any]:
     while levels[-1].kind == "cut" and levels[-1].border and len(levels) < run.config.partition.max_levels:
         levels.append(_level(run, budget, levels, levels[-1].border_nodes, levels[-1].border))
     run.tables.write_rows("partition_levels", list(_rows(levels, num_nodes, num_edges)))
-    plan_blocks(run)  # where no blocks would fit refinement's tasks, it is said before anything is embedded
+    plan_blocks(run)  # if no blocks fit refinement's tasks, fail before anything is embedded
     captured = sum(level.captured for level in levels)
     return {
         "levels": len(levels),
@@ -94,7 +94,7 @@ def _budget(run: Run, num_edges: int) -> Budget:
 
 
 def _level(run: Run, budget: Budget, before: list[Level], num_nodes: int, num_edges: int) -> Level:
-    """Write one level's assignments and edges; cut once more where a subgraph came out over the budget."""
+    """Write one level's assignments and edges; cut again, TRIES times in all, while a subgraph exceeds the budget."""
     started, settings, number = time.monotonic(), run.config.partition, len(before) + 1
     edges = run.tables.read("border_edges", level=number - 1) if before else run.tables.read("edges")
     edges = edges.select(*EDGE)
@@ -121,7 +121,7 @@ def _level(run: Run, budget: Budget, before: list[Level], num_nodes: int, num_ed
 
 
 def _whole_level(run: Run, level: Level, edges: DataFrame, subgraph_id: int) -> Level:
-    """Every edge given in one subgraph; no task has to hold them all here."""
+    """Put all given edges into one subgraph; no task has to hold them all at this step."""
     place = [F.lit(level.level).alias("level"), F.lit(subgraph_id).alias("subgraph_id")]
     captured = run.tables.write("subgraph_edges", edges.select(*place, *EDGE), level.level)
     nodes = (
@@ -142,7 +142,7 @@ def _whole_level(run: Run, level: Level, edges: DataFrame, subgraph_id: int) -> 
 
 
 def _cut_level(run: Run, level: Level, cut: Cut, edges: DataFrame, first_id: int) -> Level:
-    """Nodes to subgraphs, then the edges inside and those between: two joins of the level's edges."""
+    """Assign nodes to subgraphs, then write the edges inside and between them: two joins of the level's edges."""
     with _assigned(run, level, cut, edges, first_id) as (method, assignments):
         num_nodes = run.tables.write("assignments", assignments, level.level)
     assignments = run.tables.read("assignments", level=level.level)
@@ -156,8 +156,8 @@ def _cut_level(run: Run, level: Level, cut: Cut, edges: DataFrame, first_id: int
     inside = sum(edges_inside for _, edges_inside in sizes.values())
     if inside + border != level.num_edges:
         raise RunError(
-            f"level {level.level} had {level.num_edges:,} edges to place, and {inside:,} + {border:,} came "
-            "out: the tables of this run do not belong together; start it again under another run id"
+            f"level {level.level} had {level.num_edges:,} edges to place, but {inside:,} + {border:,} were "
+            "placed: the tables of this run do not belong together; start it again under another run id"
         )
     weights = {subgraph: ends + cut.node_cost * nodes_of[subgraph] for subgraph, (ends, _) in sizes.items()}
     captured = {subgraph: (nodes_of[subgraph], edges_inside) for subgraph, (_, edges_inside) in sizes.items()}
@@ -177,7 +177,7 @@ def _cut_level(run: Run, level: Level, cut: Cut, edges: DataFrame, first_id: int
 def _assigned(
     run: Run, level: Level, cut: Cut, edges: DataFrame, first_id: int
 ) -> AbstractContextManager[tuple[str, DataFrame]]:
-    """(the method that does it, ASSIGNMENTS)."""
+    """(the method used, ASSIGNMENTS)."""
     nodes = run.tables.read("nodes").select("node_id") if level.level == 1 else None
     rows = LevelRows(edges, nodes, level.num_nodes, level.num_edges)
     seed = derive_seed(run.config.run.seed, "partition", level.level)
@@ -187,7 +187,7 @@ def _assigned(
 
 
 def build_partitioner(settings: PartitionConfig, node_cost: int) -> Partitioner:
-    """The partitioner of `partition.method`, with those of the section's settings that it has."""
+    """The partitioner of `partition.method`, with the section's settings that it accepts."""
     kind = PARTITIONERS[settings.method].load()
     given = {**dataclasses.asdict(settings), "node_cost": node_cost}
     wanted = {option.name for option in dataclasses.fields(kind)}
@@ -196,7 +196,7 @@ def build_partitioner(settings: PartitionConfig, node_cost: int) -> Partitioner:
 
 
 def _rows(levels: list[Level], num_nodes: int, num_edges: int) -> Iterator[dict[str, Any]]:
-    """Rows of partition_levels: each level's own numbers, and the totals up to it."""
+    """Rows of partition_levels: each level's own numbers, and the totals up to that level."""
     placed = captured = subgraphs = 0
     for level in levels:
         placed, captured = placed + level.num_nodes, captured + level.captured

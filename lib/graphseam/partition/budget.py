@@ -1,4 +1,4 @@
-"""How many subgraphs a level gets, none over the edges or bytes that a task may hold, and what a node counts."""
+"""How many subgraphs a level gets, so that each fits a task in edges and bytes, and a node's weight in the balance."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 
 from graphseam.errors import MemoryBudgetError
 
-DEFAULT_MAX_EDGES = 5_000_000  # of a subgraph, where memory would allow more: there is work for many tasks then
-EDGES_BIND = 1.5  # times as many subgraphs for the edges' sake as for the bytes': edges are balanced
+DEFAULT_MAX_EDGES = 5_000_000  # per subgraph, even if memory allows more: leaves work for many tasks
+EDGES_BIND = 1.5  # if edges need this many times the subgraphs that bytes need, only edges are balanced
 TRIES = 3
 
 
 @dataclass(frozen=True)
 class Cut:
-    """How a level is cut: so many subgraphs, balanced in edge ends plus `node_cost` for every node."""
+    """How a level is cut: the number of subgraphs, balanced by edge ends plus `node_cost` per node."""
 
     num_subgraphs: int
     node_cost: int = 0
@@ -25,10 +25,10 @@ class Cut:
 
 @dataclass(frozen=True)
 class Budget:
-    """What a subgraph may hold, and how the level is cut to keep to it.
+    """The limits of a subgraph, and how a level is cut to keep within them.
 
-    max_bytes: of a task that runs beside others; lone_bytes: of a task that runs alone. bytes_of: the forecast for a
-    subgraph of (nodes, edges), growing with both.
+    max_bytes: of a task that runs alongside others; lone_bytes: of a task that runs alone. bytes_of: the forecast for a
+    subgraph of (nodes, edges), increasing in both.
     """
 
     num_subgraphs: int  # of level 1; 0: as few as fit
@@ -49,13 +49,13 @@ class Budget:
         bytes_of: Callable[[int, int], int],
         imbalance: float,
     ) -> Budget:
-        """With `num_subgraphs` given, later levels make no subgraph larger than the mean of the first."""
+        """If `num_subgraphs` is given, no subgraph of a later level is larger than the mean of the first level."""
         most = max_subgraph_edges or DEFAULT_MAX_EDGES
         later = most if num_subgraphs == 0 else min(most, max(1, -(-num_edges // num_subgraphs)))
         return Budget(num_subgraphs, most, later, max_bytes, lone_bytes, bytes_of, imbalance)
 
     def cut(self, level: int, num_nodes: int, num_edges: int) -> Cut:
-        """The fewest subgraphs that keep to the budget where the partition keeps to its balance."""
+        """The fewest subgraphs within the budget, provided that the partition keeps its balance."""
         needed = self.bytes_of(num_nodes, num_edges)
         most = self.max_edges if level == 1 else self.border_edges
         by_edges = 1 if num_edges <= most else self._with_slack(num_edges, most)
@@ -72,9 +72,9 @@ class Budget:
         return Cut(count, self.node_cost(num_nodes // count, num_edges // count) if bytes_bind else 0)
 
     def _fewest_that_fit(self, num_nodes: int, num_edges: int) -> int:
-        """The smallest number of subgraphs of which each, at its allowed largest, fits a task; by bisection.
+        """The smallest number of subgraphs that fit a task even at their largest allowed size; by bisection.
 
-        MemoryBudgetError where not even two nodes and their edge would.
+        MemoryBudgetError if not even two nodes and their edge fit.
         """
         if self.bytes_of(2, 1) > self.max_bytes:
             raise MemoryBudgetError(
@@ -99,7 +99,7 @@ class Budget:
         return max(1, int(np.ceil(amount * (1 + self.imbalance) / most)))
 
     def node_cost(self, num_nodes: int, num_edges: int) -> int:
-        """Edge ends that weigh as much memory as a node, in a subgraph of such a size."""
+        """The number of edge ends that take as much memory as one node, in a subgraph of this size."""
         nodes, edges = max(1000, num_nodes), max(1000, num_edges)
         here = self.bytes_of(nodes, edges)
         a_node = (self.bytes_of(2 * nodes, edges) - here) / nodes
@@ -107,7 +107,7 @@ class Budget:
         return max(1, round(a_node / an_end))
 
     def better_cut(self, cut: Cut, sizes: list[tuple[int, int]]) -> Cut | None:
-        """More subgraphs where one of `sizes`, (nodes, edges) each, is over the budget; None where all fit."""
+        """More subgraphs, or a node cost, if one of `sizes`, (nodes, edges) each, is over the budget; else None."""
         over_edges = max((edges / self.max_edges for _, edges in sizes), default=0.0)
         over_bytes = max((self.bytes_of(*size) / self.max_bytes for size in sizes if size[1]), default=0.0)
         if max(over_edges, over_bytes) <= 1:
@@ -119,22 +119,23 @@ class Budget:
 
 
 def balanced_weights(neighbours: np.ndarray, node_cost: int, max_ends: int) -> np.ndarray:
-    """int64[n]: what a node counts in the balance: its edge ends, at most `max_ends`, and node_cost; 0 without edge."""
+    """int64[n]: a node's weight in the balance: its edge ends, at most `max_ends`, plus node_cost; 0 without edges."""
     ends = neighbours.astype(np.int64)
     return np.where(ends > 0, np.minimum(ends, max(1, max_ends)) + node_cost, 0)
 
 
 def end_limits(total_ends: int, num_subgraphs: int, imbalance: float) -> np.ndarray:
-    """int64[17]: bounds on the edge ends that a hub counts, from half a subgraph's share of all ends downwards."""
+    """int64[17]: limits on the edge ends counted for a hub, from half a subgraph's share of all ends downwards."""
     return (_half_a_subgraph(total_ends, num_subgraphs, imbalance) * 2.0 ** (-np.arange(17) / 4)).astype(np.int64)
 
 
 def max_ends_of_a_node(limits: np.ndarray, bounded_ends: np.ndarray, num_subgraphs: int, imbalance: float) -> int:
-    """The smallest of `limits` that is still half of what a subgraph may then hold.
+    """The smallest of `limits` that is at least half of what a subgraph may then hold.
 
-    bounded_ends: the edge ends of all nodes when each counts at most limits[i]. A hub with more neighbours than half
-    a subgraph holds counts for one half, so that the other half is left for its neighbours; a subgraph then captures
-    at most half its ends in edges as ever, since every edge but those between two such hubs has another end to count.
+    bounded_ends: the edge ends of all nodes if each node counts at most limits[i]. A hub with more neighbours than half
+    a subgraph holds counts as one half, which leaves the other half for its neighbours. As without a limit, a subgraph
+    captures at most half as many edges as it counts ends: every edge, except between two such hubs, has another end
+    that counts.
     """
     best = int(limits[0])
     for limit, ends in zip(limits.tolist(), bounded_ends.tolist(), strict=True):

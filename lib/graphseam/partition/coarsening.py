@@ -1,7 +1,7 @@
-"""Supersteps of the multilevel partitioner: cluster, number the clusters, contract, and carry parts back down.
+"""Supersteps of the multilevel partitioner: cluster, number the clusters, contract, and carry the parts back down.
 
-Each function is a step of blocks.engine: (block, inbox) -> packets. An address is (block << 32) | row; a cluster bears
-the address of the node it began with, until its owner numbers it. All weights are whole numbers: sums are exact.
+Each function is a step of blocks.engine: (block, inbox) -> packets. An address is (block << 32) | row; a cluster has
+the address of its first node until its owner numbers it. All weights are integers, so sums are exact.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ Packets = Iterator[Packet]
 
 
 def cluster(block: int, inbox: Inbox, superstep: int, last: bool, max_weight: int, seed: int) -> Packets:
-    """One superstep of size-constrained label propagation over half the nodes, drawn by their hash.
+    """One superstep of size-constrained label propagation over half of the nodes, selected by hash.
 
-    A cluster may grow to `max_weight` in each block, as no block knows it whole: `number_clusters` splits those that
-    grew too heavy together. In the last superstep the clusters are claimed from their owners instead of being sent to peers.
+    A cluster may grow to `max_weight` in each block, as no block sees the whole cluster: `number_clusters` splits those
+    that are too heavy in total. In the last superstep the clusters are claimed from their owners instead of being sent
+    to peers.
     """
     graph = Block.of(block, inbox)
     own = inbox.one("labels", np.int64) if "labels" in inbox else graph.addresses
@@ -63,7 +64,7 @@ def _hashes(numbers: np.ndarray, seed: int) -> np.ndarray:
 def _join_refused(
     graph: Block, labels: np.ndarray, weights: np.ndarray, known: np.ndarray, refused: np.ndarray, max_weight: int
 ) -> None:
-    """Nodes left alone because the same cluster was full are clustered with each other, as the leaves of a star.
+    """Nodes that stayed alone because the same cluster was full are clustered together, like the leaves of a star.
 
     Source: two-hop matching of LaSalle et al., Improving graph partitioning for modern graphs, IA3 2015.
     """
@@ -76,24 +77,24 @@ def _join_refused(
     first = np.flatnonzero(np.diff(group, prepend=NO_LABEL - 1))
     size = np.diff(first, append=len(rows))
     before = np.cumsum(graph.node_weights[rows]) - graph.node_weights[rows]
-    share = (before - np.repeat(before[first], size)) // max(1, max_weight // 2)  # halves: a node may cross the line
+    share = (before - np.repeat(before[first], size)) // max(1, max_weight // 2)  # half: the last node may overshoot
     heads = np.flatnonzero(np.diff(group, prepend=NO_LABEL - 1) | np.diff(share, prepend=-1))
     labels[rows] = np.repeat(labels[rows[heads]], np.diff(heads, append=len(rows)))
 
 
 def _claims(block: int, known: np.ndarray, labels: np.ndarray, node_weights: np.ndarray) -> Packets:
-    """The block's clusters and their weight here, to their owners; and for itself which row is in which."""
+    """The block's clusters and their weights in it, to their owners; to the block itself, the cluster of each row."""
     used, slots = np.unique(labels, return_inverse=True)
     yield Packet(block, "slots", slots.astype(np.int32))
-    clusters = known[used]  # ascending, so that the answers of the owners, one after another, are in this order
+    clusters = known[used]  # ascending, so the owners' answers, concatenated, are in the same order
     claims = np.stack([clusters, label_weights(slots, node_weights, len(used))], axis=1)
     yield from pack_by_block(clusters >> ROW_BITS, claims, "claims")
 
 
 def number_clusters(block: int, inbox: Inbox, max_weight: int) -> Packets:
-    """As owner: give each claimed cluster a row of the coarser graph; one over `max_weight` gets one for each block.
+    """As owner: give each claimed cluster a row of the coarser graph, or one row per block if it is over `max_weight`.
 
-    Sends the ids back in the order of the claims, and keeps for the way down who asked for what (`plans`).
+    Sends the ids back in the order of the claims, and keeps for the way down which block claimed what (`plans`).
     """
     if "slots" in inbox:
         yield Packet(block, "slots", inbox.one("slots", np.int32))
@@ -118,7 +119,7 @@ def number_clusters(block: int, inbox: Inbox, max_weight: int) -> Packets:
 
 
 def name_clusters(block: int, inbox: Inbox) -> Packets:
-    """Each row's cluster by its new id, to itself and to those who see the row."""
+    """The new id of each row's cluster, to the block itself and to the blocks with that row in their halo."""
     graph = Block.of(block, inbox)
     clusters = inbox.joined("ids", np.int64)[inbox.one("slots", np.int32)]
     yield Packet(block, "clusters", clusters)
@@ -126,7 +127,7 @@ def name_clusters(block: int, inbox: Inbox) -> Packets:
 
 
 def contract(block: int, inbox: Inbox) -> Packets:
-    """The entries between clusters, added up within the block, to the blocks that own their rows."""
+    """The entries between clusters, summed within the block, to the blocks that own their rows."""
     graph = Block.of(block, inbox)
     clusters = inbox.one("clusters", np.int64)
     known, places = np.unique(np.concatenate([clusters, inbox.joined("halo", np.int64)]), return_inverse=True)
@@ -148,28 +149,28 @@ def build(block: int, inbox: Inbox) -> Packets:
 
 
 def built(graph: Block) -> Packets:
-    """The block's own packets, and its [rows, entries, weight of its nodes] for the driver."""
+    """The block's own packets, and its [rows, entries, total node weight] for the driver."""
     yield from graph.packets()
     numbers = [graph.num_rows, len(graph.neighbours), int(graph.node_weights.sum())]
     yield Packet(graph.index, "totals", np.array(numbers, np.int64))
 
 
 def carry_down(block: int, inbox: Inbox) -> Packets:
-    """As owner: tell each block the parts of the clusters it asked for."""
+    """As owner: send each block the parts of the clusters it claimed."""
     parts = inbox.one("parts", np.int32) if "parts" in inbox else np.zeros(0, np.int32)
     for _, plan in inbox.all("plans", np.int64):
         yield Packet(int(plan[0]), "cluster_parts", parts[plan[1:]])
 
 
 def take_parts(block: int, inbox: Inbox, num_parts: int) -> Packets:
-    """Each row takes the part of its cluster, and tells those who see it."""
+    """Each row takes the part of its cluster, and the block sends the parts to its peers."""
     graph = Block.of(block, inbox)
     parts = inbox.joined("cluster_parts", np.int32)[inbox.one("slots", np.int32)]
     yield from _sent(graph, parts, num_parts, moved=0)
 
 
 def refine(block: int, inbox: Inbox, room: np.ndarray, excess: np.ndarray, upwards: bool) -> Packets:
-    """One refinement superstep; room and excess are this block's share of what each part may gain and must lose."""
+    """One refinement superstep; room and excess: this block's share of what each part may gain and must lose."""
     graph = Block.of(block, inbox)
     parts = np.concatenate([inbox.one("parts", np.int32), inbox.joined("halo", np.int32)])
     moved = refine_sweep(
@@ -187,7 +188,7 @@ def refine(block: int, inbox: Inbox, room: np.ndarray, excess: np.ndarray, upwar
 
 
 def _sent(graph: Block, parts: np.ndarray, num_parts: int, moved: int) -> Packets:
-    """The parts to the block itself and its peers; to the driver the weight of each part here, and the rows moved."""
+    """The parts, to the block and its peers; for the driver, each part's weight in the block and the rows moved."""
     yield Packet(graph.index, "parts", parts)
     yield from graph.send_halo("halo", parts)
     yield Packet(graph.index, "measures", np.append(label_weights(parts, graph.node_weights, num_parts), moved))

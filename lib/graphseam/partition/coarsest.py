@@ -1,4 +1,4 @@
-"""A graph that fits one task: METIS, with small components kept whole and the balance made good."""
+"""A graph that fits in one task: METIS, with small components kept whole and the balance repaired."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ METIS_LARGEST_SUM = 1 << 30
 def split(
     adjacency: sp.csr_matrix, node_weights: np.ndarray, num_parts: int, imbalance: float, seed: int
 ) -> np.ndarray:
-    """int32[n] in [0, num_parts): METIS' k-way cut, no part heavier than (1 + imbalance) * mean where nodes allow it.
+    """int32[n] in [0, num_parts): METIS's k-way cut, no part above (1 + imbalance) * mean if the nodes allow it.
 
-    adjacency: CSR of whole-number weights, symmetric, no diagonal. node_weights: int64[n]. A component of at most
-    half a part is never cut, unless only cutting it keeps the balance. Deterministic in the seed.
+    adjacency: CSR with integer weights, symmetric, no diagonal. node_weights: int64[n]. A component of at most half a
+    part is not cut, unless the balance requires it. Deterministic for a given seed.
     Cost: O(entries · log parts) time. Source: Karypis and Kumar, A fast and high quality multilevel scheme for
     partitioning irregular graphs, SIAM J. Sci. Comput. 1998.
     """
@@ -39,7 +39,7 @@ def split(
 def contracted(
     adjacency: sp.csr_matrix, node_weights: np.ndarray, groups: np.ndarray
 ) -> tuple[sp.csr_matrix, np.ndarray]:
-    """The graph of the groups: entries between them added up, none inside. groups: int[n], numbered from 0."""
+    """The graph of the groups: entries between groups summed, those inside dropped. groups: int[n], from 0."""
     num_groups = int(groups.max()) + 1
     if num_groups == len(groups):
         return adjacency, node_weights
@@ -52,9 +52,9 @@ def contracted(
 
 
 def _pack_components(component: np.ndarray, node_weights: np.ndarray, max_weight: float) -> np.ndarray:
-    """int64[n]: a number for each node, the same for all of a component of at most `max_weight`.
+    """int64[n]: a group number per node, the same for all nodes of a component of at most `max_weight`.
 
-    Tiny components share a number, up to a twentieth of `max_weight` together: METIS then has fewer to place.
+    Tiny components share a number, up to a twentieth of `max_weight` together, so that METIS has fewer nodes to place.
     """
     weights = label_weights(component, node_weights, component.max() + 1)
     small = np.flatnonzero(weights <= max_weight)
@@ -91,14 +91,14 @@ def _metis(
 
 
 def _in_32_bits(weights: np.ndarray) -> np.ndarray:
-    """At least 1 each, and small enough for METIS to add up."""
+    """Weights of at least 1 each, small enough for METIS to sum in 32 bits."""
     return np.maximum(weights // (weights.sum() // METIS_LARGEST_SUM + 1), 1)
 
 
 def _rebalance(
     adjacency: sp.csr_matrix, node_weights: np.ndarray, parts: np.ndarray, num_parts: int, limit: float
 ) -> np.ndarray:
-    """Move nodes out of parts heavier than `limit`: first those tied to nothing, then at the least loss."""
+    """Move nodes out of parts heavier than `limit`: first those without edges, then those with the least loss."""
     loads = label_weights(parts, node_weights, num_parts)
     if loads.max() <= limit:
         return parts
@@ -129,7 +129,7 @@ def _rebalance(
 def _move_to_lightest(
     nodes: np.ndarray, node_weights: np.ndarray, parts: np.ndarray, loads: np.ndarray, limit: float
 ) -> None:
-    """Nodes of overfull parts, the heaviest first among equals, to the lightest part while that helps. In place."""
+    """Move nodes of overfull parts, heaviest first, to the lightest part while that helps. In place."""
     for node in nodes[np.argsort(-node_weights[nodes], kind="stable")].tolist():
         own, weight = parts[node], node_weights[node]
         if loads[own] <= limit:

@@ -1,8 +1,8 @@
-"""Subgraphs from GraphFrames' communities: label propagation finds them, our packing makes them even.
+"""Subgraphs from GraphFrames' communities: label propagation finds them, and packing them balances the subgraphs.
 
-Label propagation knows nothing of balance: it may leave one community of most of the graph beside thousands of tiny
-ones. So the communities are contracted, and the graph that is left is cut by METIS under the usual balance, which
-packs the small ones together; a community larger than half a subgraph is opened again and cut as its nodes lie.
+Label propagation ignores balance: it may find one community with most of the graph beside thousands of tiny ones. So
+the communities are contracted, and METIS cuts the contracted graph under the usual balance, which packs the small ones
+together; a community larger than half a subgraph is not contracted, and its nodes are cut individually.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from graphseam.spark_line import map_group_pairs
 
 @dataclass(frozen=True)
 class LpaPartitioner:
-    """`partition.method = "graphframes_lpa"`: for comparison, and for who has these communities elsewhere too.
+    """`partition.method = "graphframes_lpa"`: for comparison, and for anyone who uses these communities elsewhere too.
 
-    Deterministic in the seed. Cost: of label_propagation and connected_components, four joins of the edges, and METIS
-    on the contracted graph in one task.
+    Deterministic for a given seed. Cost: that of label_propagation and connected_components, four joins of the edges,
+    and METIS on the contracted graph in one task.
     """
 
     imbalance: float = 0.05
@@ -50,8 +50,8 @@ class LpaPartitioner:
     def cut(self, graph: pa.Table, nodes: pa.Table, num_subgraphs: int, seed: int) -> np.ndarray:
         """int32[n] in [0, num_subgraphs): the part of each group of `nodes`.
 
-        graph: (src, dst, weight) between groups, each pair once, weights whole numbers. nodes: (group, ends,
-        num_nodes, largest), one row a group in ascending order; largest: edge ends of its largest node.
+        graph: (src, dst, weight) between groups, each pair once, with integer weights. nodes: (group, ends, num_nodes,
+        largest), one row per group in ascending order; largest: edge ends of its largest node.
         """
         groups, ends, counts, largest = (nodes[name].to_numpy() for name in ("group", "ends", "num_nodes", "largest"))
         rows, columns = (np.searchsorted(groups, graph[end].to_numpy()) for end in ("src", "dst"))
@@ -62,7 +62,7 @@ class LpaPartitioner:
         most = max_ends_of_a_node(
             limits, np.array([np.minimum(largest, limit).sum() for limit in limits]), num_subgraphs, self.imbalance
         )
-        lone = counts == 1  # only a node can be a hub; of a community every end counts
+        lone = counts == 1  # only a node can be a hub; for a community every end counts
         sizes = np.where(lone, balanced_weights(ends, 0, most), ends) + self.node_cost * counts
         return split(adjacency, sizes.astype(np.int64), num_subgraphs, self.imbalance, seed)
 
@@ -79,10 +79,10 @@ def assigned_by_communities(
     task_memory_mb: int,
     checkpoint_dir: str | None,
 ) -> Iterator[DataFrame]:
-    """Put every node of the level in a subgraph; the rows live as long as the `with` block.
+    """Assign every node of the level to a subgraph; the rows are valid inside the `with` block.
 
-    edges: EDGES of the level. nodes: (node_id), those that may have no edge, or None. Yields ASSIGNMENTS.
-    Errors: ConfigError without GraphFrames' jar; MemoryBudgetError where the contracted graph does not fit one task.
+    edges: EDGES of the level. nodes: (node_id), including any without an edge, or None. Yields ASSIGNMENTS.
+    Errors: ConfigError without GraphFrames' jar; MemoryBudgetError if the contracted graph does not fit in one task.
     """
     require_graphframes(edges.sparkSession, 'partition.method = "graphframes_lpa"')
     with (
@@ -97,7 +97,7 @@ def assigned_by_communities(
         _check_memory(partitioner, sizes.count(), contracted.count(), task_memory_mb)
         parts = _parts(contracted, sizes, partitioner, wanted)
         placed = grouped.join(parts, on="group", how="inner").select("node_id", "part")
-        if nodes is not None:  # those without an edge are spread by their number
+        if nodes is not None:  # nodes without an edge are spread by their id
             alone = nodes.join(placed, on="node_id", how="left_anti")
             placed = placed.union(alone.select("node_id", F.pmod("node_id", F.lit(wanted.num_subgraphs))))
         subgraph = (F.col("part") + wanted.first_id).alias("subgraph_id")
@@ -107,10 +107,10 @@ def assigned_by_communities(
 
 
 def _grouped(edges: DataFrame, labels: DataFrame, components: DataFrame, num_subgraphs: int) -> DataFrame:
-    """(node_id, ends, group): a node's edge ends, and what it is contracted with.
+    """(node_id, ends, group): a node's edge ends, and the group it is contracted into.
 
-    A component that fits half a subgraph stays whole, else a community that does; of others each node stands alone.
-    Groups are numbered so that the three kinds never meet: three times a node's number, and the kind.
+    A component that fits half a subgraph is one group, else a community that does; every other node is a group of its
+    own. Group numbers of the three kinds cannot collide: three times a node id, plus the kind.
     """
     ends = end_nodes(edges).groupBy("node_id").agg(F.count("*").alias("ends"))
     placed = ends.join(labels, on="node_id", how="inner").join(components, on="node_id", how="inner")
@@ -138,7 +138,7 @@ def _grouped(edges: DataFrame, labels: DataFrame, components: DataFrame, num_sub
 def _between(edges: DataFrame, grouped: DataFrame) -> DataFrame:
     """(src, dst, weight): the weight between every two groups, each pair once.
 
-    In whole numbers, as METIS takes them: their sum does not depend on the order of the rows.
+    In integers, as METIS needs them: their sum does not depend on the order of the rows.
     """
     placed = placed_edges(edges, grouped.select("node_id", F.col("group").alias("subgraph_id")))
     lightest, heaviest = edges.agg(F.min("weight"), F.max("weight")).head() or (None, None)

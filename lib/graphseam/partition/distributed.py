@@ -1,4 +1,4 @@
-"""The multilevel partitioner on Spark: a graph's tables in, ASSIGNMENTS out; no task sees the whole graph."""
+"""The multilevel partitioner on Spark: a graph's tables in, ASSIGNMENTS out; no task holds the whole graph."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MOST_BUCKETS = 1 << 20
 
 
 class Cutter(Protocol):
-    """What cuts on the block engine; see MultilevelPartitioner."""
+    """A partitioner on the block engine; see MultilevelPartitioner."""
 
     @property
     def block_edges(self) -> int: ...
@@ -44,12 +44,12 @@ def assigned_by_blocks(
     task_memory_mb: int,
     checkpoint_dir: str | None = None,
 ) -> Iterator[DataFrame]:
-    """Put every node of the level in a subgraph, block by block; the rows live as long as the `with` block.
+    """Assign every node of the level to a subgraph, block by block; the rows are valid inside the `with` block.
 
-    edges: EDGES of the level. nodes: (node_id), those that may have no edge, or None. Yields ASSIGNMENTS.
-    checkpoint_dir: where supersteps are kept; None: with the executors, enough where the session is one process.
-    Errors: MemoryBudgetError where a node has more neighbours than a task can hold. Cost: two scans of the edges, one
-    shuffle of them, then see MultilevelPartitioner.
+    edges: EDGES of the level. nodes: (node_id), including any without an edge, or None. Yields ASSIGNMENTS.
+    checkpoint_dir: where supersteps are kept; None: on the executors, which is enough if the session is one process.
+    Errors: MemoryBudgetError if a block, such as that of a node with very many neighbours, does not fit a task. Cost:
+    two scans of the edges and one shuffle of them, then that of MultilevelPartitioner.
     """
     job, largest_block = plan(edges, nodes, partitioner.block_edges, wanted)
     needed_mb = partitioner.predict_bytes(job.num_nodes, largest_block) >> 20
@@ -57,7 +57,7 @@ def assigned_by_blocks(
         raise MemoryBudgetError(
             f"partitioning needs a block of {largest_block:,} edges, about {needed_mb:,} MB, and a task may hold "
             f"{task_memory_mb:,} (run.task_memory_mb); lower partition.block_edges, now {partitioner.block_edges:,}, "
-            "unless one node has that many neighbours; else raise run.task_memory_mb if the executors have that much"
+            "or, if one node has that many neighbours, raise run.task_memory_mb if the executors have that much"
         )
     engine = SparkEngine(edges.sparkSession, job.ranges.num_blocks, checkpoint_dir)
     try:
@@ -83,9 +83,9 @@ def _rows(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 
 def plan(edges: DataFrame, nodes: DataFrame | None, block_edges: int, wanted: Wanted) -> tuple[Job, int]:
-    """(the job, edges of its largest block): blocks of about `block_edges` edges, cut where the edges' ends lie.
+    """(the job, edges of its largest block): blocks of about `block_edges` edges, from the distribution of edge ends.
 
-    The driver sees at most 2^20 counts.
+    The driver receives at most 2^20 counts.
     """
     largest = edges.agg(F.max(F.greatest("src", "dst")), F.min("weight"), F.max("weight"), F.count("*")).head()
     assert largest is not None  # an aggregate without groups has one row

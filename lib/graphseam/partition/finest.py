@@ -1,5 +1,5 @@
-"""The first and the last supersteps of the multilevel partitioner: from the graph's rows to blocks, the coarsest graph
-to METIS, and the parts back to the nodes by their ids."""
+"""The first and the last supersteps of the multilevel partitioner: the graph's rows to blocks, the coarsest graph to
+METIS, and the parts back to node ids."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ CHUNK = 1 << 20  # edges packed at once
 
 @dataclass(frozen=True)
 class Job:
-    """What the supersteps are told of the graph. weight_scale: of weights to whole numbers; 0: every edge weighs 1.
+    """What the supersteps know about the graph. weight_scale: from weights to integers; 0: every edge has weight 1.
 
-    num_nodes: one more than the largest node id. num_ends: twice the edges, as they were counted.
+    num_nodes: one more than the largest node id. num_ends: twice the number of edges, as counted.
     """
 
     ranges: Ranges
@@ -47,14 +47,14 @@ def pack_edges(batches: Iterator[dict[str, np.ndarray]], job: Job) -> Iterator[P
 
 
 def pack_nodes(batches: Iterator[dict[str, np.ndarray]], job: Job) -> Iterator[Packet]:
-    """Nodes (node_id) that are to be named even without an edge, packed by block."""
+    """Nodes (node_id) that are in the result even without an edge, packed by block."""
     for columns in _chunks(batches):
         rows = job.ranges.addresses(columns["node_id"])
         yield from pack_by_block(rows >> ROW_BITS, (rows & ROW_MASK).astype(np.uint32), "nodes")
 
 
 def _chunks(batches: Iterator[dict[str, np.ndarray]]) -> Iterator[dict[str, np.ndarray]]:
-    """The batches put together to about a million rows each: few large packets instead of many small ones."""
+    """The batches merged to about a million rows each: few large packets instead of many small ones."""
     held: list[dict[str, np.ndarray]] = []
     for batch in batches:
         held.append(batch)
@@ -66,8 +66,8 @@ def _chunks(batches: Iterator[dict[str, np.ndarray]]) -> Iterator[dict[str, np.n
 
 
 def build_finest(block: int, inbox: Inbox, job: Job, limits: np.ndarray) -> Iterator[Packet]:
-    """The block of the graph itself, a node weighing its edge ends; which of its rows are to be named; and for the
-    driver [rows, entries, ends where each node counts at most limits[0], limits[1], ...]."""
+    """The block of the input graph, nodes weighted by edge ends; which of its rows are in the result; and, for the
+    driver, [rows, entries, edge ends if each node counts at most limits[0], limits[1], ...]."""
     entries = [values for _, values in inbox.all("entries", WEIGHTED_EDGE if job.weight_scale else EDGE)]
     starts = job.ranges.starts
     stop = starts[block + 1] if block + 1 < len(starts) else job.num_nodes
@@ -81,16 +81,16 @@ def build_finest(block: int, inbox: Inbox, job: Job, limits: np.ndarray) -> Iter
 
 
 def weigh(block: int, inbox: Inbox, node_cost: int, max_ends: int) -> Iterator[Packet]:
-    """The same block with the weights that are balanced."""
+    """The same block with the node weights to balance."""
     graph = Block.of(block, inbox)
     yield Packet(block, "named", inbox.one("named", np.bool_))
     yield from coarsening.built(replace(graph, node_weights=balanced_weights(graph.node_weights, node_cost, max_ends)))
 
 
 def gather(block: int, inbox: Inbox, keep: float) -> Iterator[Packet]:
-    """The block's part of the coarsest graph to block 0, each edge from its smaller end.
+    """The block's part of the coarsest graph, to block 0, each edge once, from its smaller end.
 
-    keep: the share of the edges that block 0 can hold; below 1 only the heaviest travel.
+    keep: the share of the edges that block 0 can hold; below 1 only the heaviest are sent.
     """
     graph = Block.of(block, inbox)
     places = np.concatenate([graph.addresses, graph.halo])
@@ -105,7 +105,7 @@ def gather(block: int, inbox: Inbox, keep: float) -> Iterator[Packet]:
 
 
 def solve_coarsest(block: int, inbox: Inbox, num_parts: int, imbalance: float, seed: int) -> Iterator[Packet]:
-    """In block 0: the whole coarsest graph, cut by METIS; each block gets the parts of its rows."""
+    """In block 0: cut the whole coarsest graph by METIS, and send each block the parts of its rows."""
     weights = [(int(values[0]), values[1:]) for _, values in inbox.all("node_weights", np.int64)]
     starts = np.zeros(max(index for index, _ in weights) + 2, np.int64)
     for index, values in weights:
@@ -122,9 +122,9 @@ def solve_coarsest(block: int, inbox: Inbox, num_parts: int, imbalance: float, s
 
 
 def name_members(block: int, inbox: Inbox, job: Job) -> Iterator[Packet]:
-    """(node id, part) of each row that is to be named; those without an edge are spread by their id.
+    """(node id, part) of each row in the result; nodes without an edge are spread by their id.
 
-    In pairs, not in columns: a packet may travel in parts.
+    In pairs, not in columns: a packet may be sent in parts.
     """
     graph = Block.of(block, inbox)
     rows = np.flatnonzero(inbox.one("named", np.bool_))

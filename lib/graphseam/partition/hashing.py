@@ -1,4 +1,4 @@
-"""Baseline: nodes to subgraphs by a hash of their number. Balanced in nodes, and as bad a cut as there is."""
+"""Baseline: nodes to subgraphs by a hash of their id. Balanced in nodes, and as bad a cut as possible."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from graphseam.partition.levels import InOneTask
 
 @dataclass(frozen=True)
 class HashPartitioner(InOneTask):
-    """Cost: O(nodes). Every other method has to cut fewer edges than this one."""
+    """Cost: O(nodes). Every other method should cut fewer edges than this one."""
 
     method: ClassVar[str] = "hash"
     imbalance: float = 0.05

@@ -1,4 +1,4 @@
-"""The recursion of DistNE: partition, capture what lies inside the subgraphs, go on with the border."""
+"""DistNE's recursion: partition, capture the edges inside the subgraphs, continue with the border."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from graphseam.graph import Graph
 from graphseam.seeds import uniform
 from graphseam.spark_line import map_group_pairs
 
-CORE_MARGIN = 0.98  # a hash draws about, not exactly, the share it is asked for
+CORE_MARGIN = 0.98  # sampling by hash gives about the requested share, not exactly
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """The ASSIGNMENTS that a level is to get: subgraph ids are first_id, first_id + 1, ...; schema: the table's."""
+    """The ASSIGNMENTS required of a level: subgraph ids are first_id, first_id + 1, ...; schema: the table's."""
 
     num_subgraphs: int
     level: int
@@ -37,7 +37,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class LevelRows:
-    """What a level cuts. edges: EDGES. nodes: (node_id), those that may have no edge; None where each has one."""
+    """The input of a level. edges: EDGES. nodes: (node_id), including any without an edge; None if each has one."""
 
     edges: DataFrame
     nodes: DataFrame | None
@@ -47,7 +47,7 @@ class LevelRows:
 
 @dataclass(frozen=True)
 class Room:
-    """What a task may hold, beside others and alone, in MB; and where supersteps are kept, as of SparkEngine."""
+    """A task's memory in MB, alongside others and alone; and where supersteps are kept, as for SparkEngine."""
 
     task_mb: int
     lone_task_mb: int
@@ -55,16 +55,16 @@ class Room:
 
 
 class Partitioner(Protocol):
-    """What a line of methods.PARTITIONERS names: a frozen dataclass with `imbalance`, `node_cost` (what a node counts
-    beside its edge ends) and whichever of block_edges and coarsest_edges it knows."""
+    """What an entry of methods.PARTITIONERS names: a frozen dataclass with `imbalance`, `node_cost` (a node's weight
+    besides its edge ends) and, if it uses them, block_edges and coarsest_edges."""
 
     def assigned(self, rows: LevelRows, wanted: Wanted, room: Room) -> AbstractContextManager[tuple[str, DataFrame]]:
-        """(the method that did it, ASSIGNMENTS), which live as long as the `with` block."""
+        """(the method used, ASSIGNMENTS), valid inside the `with` block."""
         ...
 
 
 class InOneTask(ABC):
-    """A partitioner that is given the whole graph in one task's memory; it knows nothing of Spark."""
+    """A partitioner that gets the whole graph in one task's memory; it knows nothing of Spark."""
 
     method: ClassVar[str]
 
@@ -74,20 +74,20 @@ class InOneTask(ABC):
 
     @abstractmethod
     def predict_bytes(self, num_nodes: int, num_edges: int) -> int:
-        """What the task holds at its peak."""
+        """The task's peak memory."""
 
     @contextmanager
     def assigned(self, rows: LevelRows, wanted: Wanted, room: Room) -> Iterator[tuple[str, DataFrame]]:
-        """As Partitioner.assigned. Errors: MemoryBudgetError where the graph does not fit one task."""
+        """As Partitioner.assigned. Errors: MemoryBudgetError if the graph does not fit in one task."""
         check_memory(self, self.method, rows.num_nodes, rows.num_edges, room.lone_task_mb)
         yield self.method, assign_in_one_task(rows.edges, rows.nodes, self, wanted)
 
 
 def assign_in_one_task(edges: DataFrame, nodes: DataFrame | None, partitioner: InOneTask, wanted: Wanted) -> DataFrame:
-    """Put every node of the level in a subgraph, in one task.
+    """Assign every node of the level to a subgraph, in one task.
 
-    edges: EDGES of the level. nodes: (node_id), those that may have no edge, or None. Returns ASSIGNMENTS.
-    Cost: the edges move to one task, once.
+    edges: EDGES of the level. nodes: (node_id), including any without an edge, or None. Returns ASSIGNMENTS.
+    Cost: the edges are sent to one task, once.
     """
 
     def assign_all(edge_rows: pa.Table, node_rows: pa.Table) -> pa.Table:
@@ -104,7 +104,7 @@ def assign_in_one_task(edges: DataFrame, nodes: DataFrame | None, partitioner: I
 
 
 def check_memory(partitioner: InOneTask, method: str, num_nodes: int, num_edges: int, task_memory_mb: int) -> None:
-    """MemoryBudgetError where the graph is predicted not to fit the one task that partitions it."""
+    """MemoryBudgetError if the graph is predicted not to fit in the one task that partitions it."""
     needed_mb = partitioner.predict_bytes(num_nodes, num_edges) >> 20
     if needed_mb > task_memory_mb:
         raise MemoryBudgetError(
@@ -131,7 +131,7 @@ def captured_edges(placed: DataFrame, level: int) -> DataFrame:
 
 
 def border_edges(placed: DataFrame, level: int) -> DataFrame:
-    """BORDER_EDGES: those whose ends lie in different subgraphs; they induce the border subgraph.
+    """BORDER_EDGES: the edges with ends in different subgraphs; they induce the border subgraph.
 
     Source: Lin, Large-Scale Network Embedding in Apache Spark, KDD 2021, arXiv:2106.10620.
     """
@@ -141,11 +141,11 @@ def border_edges(placed: DataFrame, level: int) -> DataFrame:
 
 
 def core_edges(edges: DataFrame, max_edges: int, seed: int) -> DataFrame:
-    """At most about `max_edges` of the edges, those between the nodes of highest degree: one subgraph for the frame.
+    """About `max_edges` of the edges at most, those between the nodes of highest degree: one subgraph for the frame.
 
-    An edge ranks by the smaller degree of its ends, in steps of an eighth of a doubling; the step that crosses the
-    budget is sampled by the edge's hash. Every subgraph above meets the core in its best connected border nodes.
-    Cost: one aggregation and two joins of `edges`; the driver sees one row a step, at most 520.
+    Edges are ranked by the smaller degree of their ends, in steps of an eighth of a doubling; the step that crosses the
+    budget is sampled by the edge's hash. Every subgraph of an earlier level shares its best-connected border nodes with
+    the core. Cost: one aggregation and two joins of `edges`; the driver receives one row per step, at most 520.
     """
     ends = end_nodes(edges)
     degrees = ends.groupBy("node_id").agg(F.count("*").alias("degree"))
@@ -169,7 +169,7 @@ def core_edges(edges: DataFrame, max_edges: int, seed: int) -> DataFrame:
 
 
 def level_sizes(placed: DataFrame) -> dict[int, tuple[int, int]]:
-    """{subgraph: (edge ends, edges captured)}. One row a subgraph reaches the driver."""
+    """{subgraph: (edge ends, edges captured)}. One row per subgraph reaches the driver."""
     inside = (F.col("src_subgraph") == F.col("dst_subgraph")).cast("long")
     ends = [
         F.struct(F.col("src_subgraph").alias("subgraph"), inside.alias("captured")),

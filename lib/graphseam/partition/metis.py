@@ -1,4 +1,4 @@
-"""METIS in one task: multilevel k-way partitioning, the cut that others are measured against."""
+"""METIS in one task: multilevel k-way partitioning, the reference cut for the other methods."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from graphseam.partition.budget import balanced_weights, end_limits, max_ends_of
 from graphseam.partition.coarsest import split
 from graphseam.partition.levels import InOneTask
 
-LARGEST_WEIGHT = 1000  # METIS takes whole numbers; weights are scaled to 1..1000
+LARGEST_WEIGHT = 1000  # METIS takes integers; weights are scaled to 1..1000
 METIS_BYTES_PER_EDGE = 200
 
 
 @dataclass(frozen=True)
 class MetisPartitioner(InOneTask):
-    """Balances edge ends, as the budget bounds edges: a node weighs its number of neighbours, and node_cost.
+    """Balances edge ends, as the budget limits edges: a node's weight is its number of neighbours plus node_cost.
 
-    Cost: O(edges · log subgraphs) time, about 200 bytes an edge. Deterministic in the seed.
+    Cost: O(edges · log subgraphs) time, about 200 bytes per edge. Deterministic for a given seed.
     """
 
     method: ClassVar[str] = "metis"
@@ -43,20 +43,20 @@ class MetisPartitioner(InOneTask):
             self.imbalance,
             seed,
         )
-        alone = np.flatnonzero(neighbours == 0)  # they weigh nothing and tie to nothing: spread
+        alone = np.flatnonzero(neighbours == 0)  # no weight and no edges: spread evenly
         parts[alone] = np.arange(len(alone)) % num_subgraphs
         return parts
 
     def predict_bytes(self, num_nodes: int, num_edges: int) -> int:
-        """What the task holds at its peak: the edges as they come, the matrix, METIS' copy and its coarser graphs."""
+        """The task's peak memory: the edges as they come in, the matrix, METIS's copy and its coarser graphs."""
         return 100 * num_nodes + METIS_BYTES_PER_EDGE * num_edges
 
 
 def weight_scale(smallest: float, largest: float) -> float:
-    """The factor that brings weights to whole numbers from 1 to 1000; 0 where all are the same and need none."""
+    """The factor that scales weights to integers from 1 to 1000; 0 if all are equal and need no scaling."""
     return 0.0 if smallest == largest else LARGEST_WEIGHT / largest
 
 
 def scaled(weights: np.ndarray, scale: float) -> np.ndarray:
-    """int64: the weights as whole numbers of at least 1; all 1 for a scale of 0."""
+    """int64: the weights as integers of at least 1; all 1 for a scale of 0."""
     return np.maximum(1, np.rint(weights * scale)).astype(np.int64)

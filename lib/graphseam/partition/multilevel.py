@@ -1,6 +1,6 @@
-"""Multilevel partitioning on the block engine: as many machines as it takes, the cut of one that saw it all.
+"""Multilevel partitioning on the block engine: on any number of machines, with the cut that one large machine gives.
 
-Cluster, contract, repeat; METIS on what is left in one task; then carry the parts down and refine them level by level.
+Cluster, contract, repeat; cut the coarsest graph by METIS in one task; carry the parts down and refine them per level.
 Source: Meyerhenke, Sanders and Schulz, Parallel graph partitioning for complex networks, IEEE TPDS 2017.
 """
 
@@ -37,23 +37,24 @@ from graphseam.partition.metis import METIS_BYTES_PER_EDGE, MetisPartitioner, we
 
 CLUSTER_SUPERSTEPS = 6  # each visits half the nodes
 REFINE_SUPERSTEPS = 6  # at most; each moves nodes one way only
-STALLED = 0.85  # a level that keeps more of the edges than this is the last
-BLOCK_BYTES_PER_EDGE = 500  # of a block, where every edge brings two nodes of its own
-SETTLED = 2e-4  # refinement ends when less than this share of the weight moves
+STALLED = 0.85  # coarsening stops at a level that keeps more than this share of the edges
+BLOCK_BYTES_PER_EDGE = 500  # of a block in which every edge has two nodes of its own
+SETTLED = 2e-4  # refinement stops when less than this share of the weight moves
 
 
 @dataclass(frozen=True)
 class MultilevelPartitioner:
-    """Balances edge ends, as METIS here does. Deterministic in the seed, whatever the layout of the edges.
+    """Balances edge ends, like MetisPartitioner. Deterministic for a given seed, for any layout of the edges.
 
-    block_edges: edges of a block, what one task works on. coarsest_edges: what the last task, METIS', may hold.
-    Cost: about 8 supersteps a level of coarsening and 8 of refinement, O(edges) each; a level leaves a tenth to a half.
+    block_edges: edges per block, the work of one task. coarsest_edges: edges that the last task, METIS's, may hold.
+    Cost: about 8 supersteps per level for coarsening and 8 for refinement, O(edges) each; a level leaves a tenth to a
+    half of the edges.
     """
 
     imbalance: float = 0.05
     node_cost: int = 0
     block_edges: int = 1_000_000
-    coarsest_edges: int = 10_000_000  # 0 in a configuration: as many as the memory of the task holds
+    coarsest_edges: int = 10_000_000  # 0 in a configuration: as many as fit in the task's memory
 
     def partition(self, graph: Graph, num_subgraphs: int, seed: int) -> np.ndarray:
         """int32[n]: the same supersteps in this process, on a graph in memory."""
@@ -73,9 +74,9 @@ class MultilevelPartitioner:
 
     @contextmanager
     def assigned(self, rows: LevelRows, wanted: Wanted, room: Room) -> Iterator[tuple[str, DataFrame]]:
-        """As Partitioner.assigned; a graph that fits one task goes to METIS.
+        """As Partitioner.assigned; a graph that fits in one task is given to METIS.
 
-        Blocks and the coarsest graph are made as small as a task's memory asks for.
+        Blocks and the coarsest graph are made small enough for a task's memory.
         """
         coarsest = self.coarsest_edges or (room.lone_task_mb << 20) // METIS_BYTES_PER_EDGE
         metis = MetisPartitioner(imbalance=self.imbalance, node_cost=self.node_cost)
@@ -92,11 +93,11 @@ class MultilevelPartitioner:
             yield "multilevel", assignments
 
     def predict_bytes(self, num_nodes: int, num_edges: int) -> int:
-        """Of a block of `num_edges` edges, both directions of each: entries as they come, matrix, labels, halo."""
+        """For a block of `num_edges` edges, in both directions: entries as they come in, matrix, labels, halo."""
         return BLOCK_BYTES_PER_EDGE * num_edges // 2 + BLOCK_BYTES_PER_EDGE * min(num_nodes, 2 * num_edges) // 4
 
     def cut(self, engine: Any, job: Job, entries: Any, nodes: Any) -> Any:
-        """Packets `members`, one a block: int64[m, 2], (node id, part) of the nodes with an edge and those in `nodes`.
+        """Packets `members`, one per block: int64[m, 2], (node id, part) of nodes with an edge and those in `nodes`.
 
         entries, nodes: packets of `pack_edges` and `pack_nodes`. Cost: see the class.
         """
@@ -120,12 +121,12 @@ class MultilevelPartitioner:
         return engine.step(partial(name_members, job=job), engine.only(parts, "parts"), static=graph)
 
     def _finest(self, engine: Any, job: Job, entries: Any, nodes: Any) -> tuple[Any, int, int]:
-        """(blocks of the graph itself, their entries, the weight of all nodes). Hubs cost one superstep more."""
+        """(blocks of the input graph, their entries, the weight of all nodes). Hubs cost one more superstep."""
         limits = end_limits(job.num_ends, job.num_parts, self.imbalance)
         finest = partial(build_finest, job=job, limits=limits)
         graph, totals = engine.keep_and_sum(engine.step(finest, entries, nodes), "totals", static=True)
         most = max_ends_of_a_node(limits, totals[2:], job.num_parts, self.imbalance)
-        if totals[2] == totals[1] and not self.node_cost:  # no node is above any limit, and ends are what is balanced
+        if totals[2] == totals[1] and not self.node_cost:  # no node exceeds a limit, and only edge ends are balanced
             return graph, int(totals[1]), int(totals[1])
         weighed, (_, num_entries, total) = engine.keep_and_sum(
             engine.step(partial(weigh, node_cost=self.node_cost, max_ends=most), static=graph), "totals", static=True

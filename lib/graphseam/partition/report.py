@@ -1,4 +1,4 @@
-"""Does the graph cut well? A table of the levels, and one sentence."""
+"""How well the graph cuts: a table of the levels, and one sentence."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CUTS_WELL, CUTS_FAIRLY = 0.8, 0.5  # share of the edges that the first level cap
 
 
 def read_levels(tables: Tables, run_id: str | None) -> tuple[str, list[Any]]:
-    """(run, its rows of partition_levels by level). RunError where there is no such run, or none was partitioned."""
+    """(run, its rows of partition_levels by level). RunError if there is no such run, or none was partitioned."""
     rows = tables.all_runs("partition_levels")
     done = (
         tables.all_runs("run_steps")
@@ -26,14 +26,14 @@ def read_levels(tables: Tables, run_id: str | None) -> tuple[str, list[Any]]:
         .agg(F.max("started_at").alias("started_at"))
         .sort("started_at")
         .collect()
-    )  # one row a run
+    )  # one row per run
     runs = [row["run_id"] for row in done]
     if not runs:
-        raise RunError("no run has been partitioned here yet; `graphseam run` or jobs/partition.py does it")
+        raise RunError("no run has been partitioned here yet; start `graphseam run` or jobs/partition.py")
     wanted = runs[-1] if run_id is None else run_id
     if wanted not in runs:
         raise RunError(f"there is no partitioned run {wanted!r} here.{nearest(wanted, runs)}")
-    return wanted, rows.where(F.col("run_id") == wanted).sort("level").collect()  # one row a level
+    return wanted, rows.where(F.col("run_id") == wanted).sort("level").collect()  # one row per level
 
 
 def print_levels(levels: list[Any], console: Console) -> None:
@@ -74,7 +74,7 @@ def print_levels(levels: list[Any], console: Console) -> None:
 
 
 def components_told(tables: Tables, run_id: str, num_nodes: int) -> str:
-    """How many connected components the run's edges have, and how large they are. ConfigError without GraphFrames."""
+    """The number and the sizes of the connected components of the run's edges. ConfigError without GraphFrames."""
     require_graphframes(tables.spark, "--components")
     mine = F.col("run_id") == run_id
     edges = tables.all_runs("edges").where(mine)
@@ -97,7 +97,7 @@ def components_told(tables: Tables, run_id: str, num_nodes: int) -> str:
 
 
 def verdict(levels: list[Any]) -> str:
-    """One sentence for a person; `levels` are rows of partition_levels in order."""
+    """One sentence for the reader; `levels` are rows of partition_levels in order."""
     first, last = levels[0], levels[-1]
     if first["num_edges"] == 0:
         return "there is no edge to cut"
@@ -107,8 +107,8 @@ def verdict(levels: list[Any]) -> str:
     how = "well" if captured >= CUTS_WELL else "fairly" if captured >= CUTS_FAIRLY else "badly"
     text = (
         f"the graph cuts {how}: {captured:.0%} of its edges lie inside the {first['num_subgraphs']:,} subgraphs of "
-        f"level 1, {last['total_captured']:.0%} in all {last['total_subgraphs']:,}; a node is embedded "
-        f"{last['replication']:.2f} times on the mean"
+        f"level 1, {last['total_captured']:.0%} inside all {last['total_subgraphs']:,}; a node is embedded "
+        f"{last['replication']:.2f} times on average"
     )
     left = round(first["num_edges"] * (1 - last["total_captured"]))
     if last["kind"] == "core":

@@ -1,6 +1,6 @@
-"""One block's label propagation, compiled: nodes in order, each sees what the ones before it chose.
+"""One block's label propagation, compiled: nodes are visited in order, and each sees the choices made before it.
 
-Labels are places in a list of the labels that occur in the block or its halo; the halo's stand still in a sweep.
+Labels are indices into a list of the labels in the block and its halo; the halo's labels do not change in a sweep.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ NO_LABEL = -1
 
 
 def label_weights(labels: np.ndarray, weights: np.ndarray, num_labels: int) -> np.ndarray:
-    """int64[num_labels]: the weights added up by label, in whole numbers and so exact."""
+    """int64[num_labels]: the sum of the weights by label, in integers and so exact."""
     sums = np.zeros(num_labels, np.int64)
     np.add.at(sums, labels, weights)
     return sums
@@ -29,7 +29,7 @@ def _count_ties(
     tie: np.ndarray,
     touched: np.ndarray,
 ) -> int:
-    """Add the row's entries to `tie` by their label; `touched` lists those labels. Returns how many there are."""
+    """Add the row's entries to `tie` by label; `touched` lists those labels. Returns the number of these labels."""
     num_touched = 0
     for entry in range(indptr[row], indptr[row + 1]):
         label = labels[neighbours[entry]]
@@ -53,11 +53,12 @@ def cluster_sweep(
     max_weight: int,
     refused: np.ndarray,
 ) -> int:
-    """Size-constrained label propagation: each row takes the label it is tied to most, where that has room.
+    """Size-constrained label propagation: each row takes the label with the strongest tie among those with room.
 
     labels: int32[m + h], changed in place below m. label_weights: int64[labels], the weight of each label in this
-    block, kept up to date. order: the rows to visit. refused: int32[m], the label a row wanted most and that was full,
-    else NO_LABEL. Ties go to the label with the larger hash of (label, row). Returns how many rows moved.
+    block, kept up to date. order: the rows to visit. refused: int32[m], the label with a row's strongest tie if that
+    was full, else NO_LABEL. Equal ties go to the label with the larger hash of (label, row). Returns how many rows
+    moved.
     Cost: O(entries). Source: Meyerhenke, Sanders and Schulz, Parallel graph partitioning for complex networks, 2017.
     """
     tie = np.zeros(len(label_weights), np.int64)
@@ -101,11 +102,11 @@ def refine_sweep(
     order: np.ndarray,
     upwards: bool,
 ) -> int:
-    """Move rows to the part they are tied to most, within what each part may still take from this block.
+    """Move rows to the part with the strongest tie, within the weight that each part may still gain in this block.
 
     parts: int32[m + h], changed in place below m. room: int64[parts], the weight a part may gain here, counted down.
-    excess: int64[parts], the weight an overfull part must lose here: its rows may move at a loss. upwards: only to
-    parts of a larger number, else only to smaller: two blocks can't swap neighbours and both lose (ParMETIS' rule).
+    excess: int64[parts], the weight an overfull part must lose here: its rows may move at a loss. upwards: move only to
+    higher-numbered parts, else only to lower: two blocks cannot swap neighbours and both lose (ParMETIS's rule).
     Returns how many rows moved. Cost: O(entries).
     """
     tie = np.zeros(len(room), np.int64)

@@ -16,12 +16,12 @@ from graphseam.session import cores_of_a_task
 
 
 def refine(run: Run) -> dict[str, Any]:
-    """A few rounds over all edges, those that were cut included; then one vector a node, with its original id.
+    """A few rounds over all edges, including the cut ones; then one vector per node, with its original id.
 
-    The graph lies in as many blocks as a task's memory asks for; their number does not show in the vectors. With
-    rounds = hops = 0 the fused vectors are taken as they are, zeros where no subgraph held the node. Returns, among
-    what the log tells, view_widths: the columns of each view in a vector, which `place` needs.
-    Errors: MemoryBudgetError where no number of blocks fits; `partition` has asked before, so that it comes early.
+    The graph is held in as many blocks as a task's memory requires; the vectors do not depend on their number. With
+    rounds = hops = 0 the fused vectors are used unchanged, zeros for nodes that no subgraph held. Returns the details
+    for the log, among them view_widths: the columns of each view in a vector, which `place` needs.
+    Errors: MemoryBudgetError if no number of blocks fits; `partition` has checked this already, so that it fails early.
     """
     settings, dim = run.config.refine, run.config.embed.dim
     if settings.rounds == settings.hops == 0:

@@ -1,4 +1,4 @@
-"""The whole graph as one block: edges and vectors come to one task, which refines them."""
+"""The whole graph as one block: all edges and vectors are sent to one task, which refines them."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def refine_in_one_block(
 ) -> DataFrame:
     """Refine the vectors of all nodes over all edges, in one task.
 
-    edges: EDGES. nodes: (node_id). fused: (node_id, vector), for any of the nodes; the others start from zero.
-    Returns (node_id, vector), one row a node. Cost: edges and vectors move to one task, once.
+    edges: EDGES. nodes: (node_id). fused: (node_id, vector), for some or all of the nodes; the others start from zero.
+    Returns (node_id, vector), one row per node. Cost: edges and vectors are sent to one task, once.
     """
     no_number, no_vector = F.lit(0).cast("bigint"), empty_list("float")
     start = nodes.select("node_id").join(fused.select("node_id", "vector"), on="node_id", how="left")
@@ -63,7 +63,7 @@ def _refine_stream(
 
 
 def _collect(batches: Iterator[pa.RecordBatch], dim: int) -> tuple[Graph, np.ndarray]:
-    """The graph and its start vectors float32[n, dim], whatever the order of the rows."""
+    """The graph and its start vectors float32[n, dim], for any order of the rows."""
     edges: list[tuple[np.ndarray, ...]] = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))]
     ids, held_ids, held = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros((0, dim), np.float32)]
     for batch in batches:

@@ -1,4 +1,4 @@
-"""Which block a node lies in: its first-level subgraph's, or a piece of it; and what a block may need."""
+"""Which block a node belongs to, by its first-level subgraph or a piece of it; and the memory that a block needs."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from graphseam.errors import MemoryBudgetError
 from graphseam.refine.iteration import ROUNDS_PER_SPAN
 from graphseam.runs import Run
 
-EDGE_BYTES = 90  # of an edge in its block: both entries as they come, sorted, and as rows
-STATES = 9  # vectors of each row and each node of the halo at once, those mapped from files counted
-WHOLE_EDGE_BYTES = 220  # of an edge where one task holds the whole graph
+EDGE_BYTES = 90  # per edge of a block: both entries as they come in, sorted, and as rows
+STATES = 9  # vectors held at once per row and per halo node, including those mapped from files
+WHOLE_EDGE_BYTES = 220  # per edge if one task holds the whole graph
 MOST_BLOCKS = 100_000
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """subgraphs: int64[s], ascending ids. Subgraph i is cut in pieces of `widths[i]` node ids from `lowest[i]`; its
-    pieces lie in the blocks piece_blocks[starts[i]:starts[i + 1]]. O(subgraphs): every task is told."""
+    """subgraphs: int64[s], ascending ids. Subgraph i is cut into pieces of `widths[i]` node ids, from `lowest[i]` on;
+    its pieces are in the blocks piece_blocks[starts[i]:starts[i + 1]]. O(subgraphs): sent to every task."""
 
     num_blocks: int
     subgraphs: np.ndarray
@@ -28,10 +28,10 @@ class Blocks:
     widths: np.ndarray
     starts: np.ndarray
     piece_blocks: np.ndarray
-    largest_bytes: int  # predicted, of a block's task
+    largest_bytes: int  # predicted for the task of the largest block
 
     def of(self, subgraphs: np.ndarray, node_ids: np.ndarray) -> np.ndarray:
-        """int32: the block of each node. Nodes of one subgraph lie together, so halos are what the cut left."""
+        """int32: the block of each node. Nodes of a subgraph are kept together, so halos come mostly from cut edges."""
         at = np.searchsorted(self.subgraphs, subgraphs)
         last = self.starts[at + 1] - self.starts[at] - 1
         piece = np.minimum((node_ids - self.lowest[at]) // self.widths[at], last)
@@ -39,7 +39,7 @@ class Blocks:
 
     @staticmethod
     def even(sizes: list[Size], num_blocks: int) -> Blocks:
-        """About `num_blocks` blocks of even cost. sizes: one a subgraph, ascending."""
+        """About `num_blocks` blocks of even cost. sizes: one per subgraph, ascending."""
         costs = np.array([size.needed_bytes for size in sizes], np.float64)
         goal = max(costs.sum() / num_blocks, 1.0)
         spans = np.array([size.highest - size.lowest + 1 for size in sizes])
@@ -60,7 +60,7 @@ class Blocks:
 
 @dataclass(frozen=True)
 class Size:
-    """A subgraph of the first level: its node ids from lowest to highest, and what its block needs."""
+    """A subgraph of the first level: its lowest and highest node id, and the memory its block needs."""
 
     subgraph: int
     lowest: int
@@ -69,21 +69,21 @@ class Size:
 
 
 def whole_bytes(num_nodes: int, num_edges: int, dim: int, rounds: int) -> int:
-    """Peak of the one task that refines the whole graph: the edges, and every basis."""
+    """Peak of the one task that refines the whole graph: the edges and all bases."""
     return WHOLE_EDGE_BYTES * num_edges + num_nodes * dim * 4 * (2 * min(rounds, ROUNDS_PER_SPAN) + 2 + STATES)
 
 
 def block_bytes(num_nodes: int, num_edges: int, num_halo: int, dim: int) -> int:
-    """Peak of a task that works on one block."""
+    """Peak of a task that refines one block."""
     return EDGE_BYTES * num_edges + (num_nodes + num_halo) * dim * 4 * STATES
 
 
 def plan_blocks(run: Run) -> Blocks | None:
-    """As many blocks as the budget of a task needs, at least one a core; None where one task takes the whole graph.
+    """As many blocks as a task's budget requires, at least one per core; None if one task takes the whole graph.
 
-    Known once the graph is cut. Cost: where one task is not enough, an aggregation each of the first level's nodes,
-    edges and border; one row a subgraph reaches the driver.
-    Errors: MemoryBudgetError where refine.num_blocks is too few, or no number would do.
+    Available once the graph is cut. Cost: if one task is not enough, one aggregation each of the first level's nodes,
+    edges and border; one row per subgraph reaches the driver.
+    Errors: MemoryBudgetError if refine.num_blocks is too small, or no number of blocks fits.
     """
     settings, ingested, dim = run.config.refine, run.ingested, run.config.embed.dim
     needed = whole_bytes(ingested.nodes, ingested.edges, dim, settings.rounds)
@@ -109,14 +109,14 @@ def plan_blocks(run: Run) -> Blocks | None:
         )
         raise MemoryBudgetError(
             f"refining {ingested.nodes:,} nodes and {ingested.edges:,} edges at dim {dim} in {blocks.num_blocks:,} "
-            f"blocks is predicted to need {blocks.largest_bytes >> 20:,} MB a task, and a task may hold "
+            f"blocks is predicted to need {blocks.largest_bytes >> 20:,} MB per task, and a task may hold "
             f"{allowed >> 20:,} (run.task_memory_mb); {way_out}"
         )
     return blocks
 
 
 def _sizes(run: Run, dim: int) -> list[Size]:
-    """Of each subgraph of the first level; its halo, the nodes at the other ends of its cut edges, within 5 %."""
+    """One per subgraph of the first level; its halo, the nodes at the other ends of its cut edges, to within 5 %."""
     nodes = (
         run.tables.read("assignments", level=1)
         .groupBy("subgraph_id")

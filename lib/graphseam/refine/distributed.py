@@ -1,4 +1,4 @@
-"""Refinement in blocks on Spark: the run's tables in, vectors out; no task sees more than its block and halo."""
+"""Refinement in blocks on Spark: the run's tables in, vectors out; no task holds more than its block and halo."""
 
 from __future__ import annotations
 
@@ -35,11 +35,12 @@ Batches = Iterator[pa.RecordBatch]
 def refined_by_blocks(
     run: Run, refiner: SpectralRefiner, blocks: Blocks, seed: int, details: dict[str, Any]
 ) -> Iterator[DataFrame]:
-    """(node_id, id, vector), one row a node; the rows live as long as the `with` block. details: gets what the run records of it.
+    """(node_id, id, vector), one row per node; the rows are valid inside the `with` block.
 
-    Cost: one shuffle each of the edges, of the nodes with their ids and of the fused vectors, then a superstep a pass
-    over the edges, in which only the vectors of halo nodes move. A block's own vectors stay in files; on a cluster
-    where every executor reaches them, so that a lost one costs at most the superstep it was in.
+    details: filled with what the run records about the refinement. Cost: one shuffle each of the edges, of the nodes
+    with their ids and of the fused vectors, then one superstep per pass over the edges, in which only the vectors of
+    halo nodes move. A block's own vectors stay in files; on a cluster these are where every executor can reach them, so
+    that a lost executor costs at most the superstep it was in.
     """
     store, checkpoints = _store(run), run.checkpoint_dir()
     engine = SparkEngine(run.spark, blocks.num_blocks, f"{checkpoints}/refine" if checkpoints else None)
@@ -66,14 +67,14 @@ def _store(run: Run) -> FileStore:
     folder = run.checkpoint_dir()
     if folder is None:
         raise ConfigError(
-            "refinement in blocks keeps vectors where every executor reaches them; set "
+            "refinement in blocks keeps vectors where every executor can reach them; set "
             "spark.checkpoint.dir to a shared folder, or give output.root instead of output.catalog"
         )
     return FileStore(f"{folder}/vectors")
 
 
 def _inputs(run: Run) -> Iterator[tuple[DataFrame, Callable[..., Iterator[Packet]]]]:
-    """The tables a block is built of, each with the function that packs it by block."""
+    """The tables that blocks are built from, each with the function that packs it by block."""
     home = F.col("subgraph_id")
     inside = run.tables.read("subgraph_edges", level=1).select(
         *TRIPLE, home.alias("src_subgraph"), home.alias("dst_subgraph")
@@ -104,7 +105,7 @@ def pack_entries(batches: Batches, blocks: Blocks) -> Iterator[Packet]:
 
 
 def pack_nodes(batches: Batches, blocks: Blocks) -> Iterator[Packet]:
-    """Nodes (node_id, subgraph_id, id) as small Arrow files: ids are texts of any length."""
+    """Nodes (node_id, subgraph_id, id) as small Arrow streams: ids are strings of any length."""
     for batch in batches:
         places = blocks.of(batch["subgraph_id"].to_numpy(), batch["node_id"].to_numpy())
         for block, rows in rows_by_block(places):
@@ -112,7 +113,7 @@ def pack_nodes(batches: Batches, blocks: Blocks) -> Iterator[Packet]:
 
 
 def _arrow_packets(block: int, rows: pa.RecordBatch) -> Iterator[Packet]:
-    """Below 4 MB each: what `pack` sends must be read alone."""
+    """Below 4 MB each: parts of a packet made by `pack` arrive separately, so each must be readable by itself."""
     if rows.num_rows > 1 and rows.nbytes > 2 << 20:
         half = rows.num_rows // 2
         yield from _arrow_packets(block, rows.slice(0, half))
@@ -148,7 +149,7 @@ def _start_type(dim: int) -> np.dtype[Any]:
 
 
 def build(block: int, inbox: Inbox, store: FileStore, dim: int) -> Iterator[Packet]:
-    """Put the block's rows, ids and start in the store."""
+    """Put the block's rows, ids and start vectors in the store."""
     parts = [_arrow_table(values) for _, values in inbox.all("nodes", np.uint8)]
     nodes = pa.concat_tables(parts).sort_by("node_id").combine_chunks()
     entries = inbox.joined("entries", ENTRY)

@@ -1,4 +1,4 @@
-"""The rounds of one refinement: which superstep follows which, and when the Ritz values have settled."""
+"""The rounds of one refinement: the order of the supersteps, and when the Ritz values have converged."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from graphseam.refine import rounds
 from graphseam.refine.iteration import NOTHING, ROUNDS_PER_SPAN, BasisUpdate, Iteration
 from graphseam.refine.rounds import Span, Task
 
-GRAM_GRID = 2.0**-32  # finer than what float32 vectors tell, coarser than what adding up in another order changes
+GRAM_GRID = 2.0**-32  # finer than the precision of float32 vectors, coarser than the effect of the summation order
 
 
 @dataclass
 class IterationDriver:
-    """Beginning anew bounds how many bases are kept, and what three-term recurrences lose of orthogonality.
+    """Restarts limit how many bases are kept, and how much orthogonality the three-term recurrence loses.
 
     changes: of the leading Ritz values in each round, as a share of their sum; the first product is round 0.
     """
 
     stages: Any
     task: Task
-    widths: list[int]  # columns that are wanted of each view
+    widths: list[int]  # columns wanted of each view
     method: str
     changes: list[float] = field(default_factory=list)
     _start: int = 0  # number of the span's first basis
@@ -43,7 +43,7 @@ class IterationDriver:
         return kind
 
     def run(self, gram: np.ndarray, rounds: int, tolerance: float) -> None:
-        """From the Gram matrix of "raw.0": at most `rounds` rounds of two products, the first product before them."""
+        """From the Gram matrix of "raw.0": a first product, then at most `rounds` rounds of two products."""
         self._begin(gram, self.widths)
         self._product()
         self._note()
@@ -62,7 +62,7 @@ class IterationDriver:
         return Span(self._start, side_by_side(self._updates), coefficients), [len(values) for _, values in self._ritz]
 
     def drop(self, span: Span) -> None:
-        """Free the bases that a span was combined of."""
+        """Free the bases that a span was combined from."""
         self.task.store.drop(
             *[
                 f"{kind}.{number}"
@@ -73,7 +73,7 @@ class IterationDriver:
 
     @property
     def _closed(self) -> bool:
-        """Nothing new will come: the span holds all that its start can reach."""
+        """No new direction is left: the span holds all that its start can reach."""
         return not any(update.raw.shape[1] for update in self._updates)
 
     def _begin(self, gram: np.ndarray, widths: list[int]) -> None:
@@ -123,26 +123,26 @@ def _change(now: np.ndarray, before: np.ndarray) -> float:
 
 
 def to_grid(sums: np.ndarray, grid: float = GRAM_GRID) -> np.ndarray:
-    """Rounded to multiples of `grid` times the largest: the order in which blocks were added up, and so their number,
-    no longer shows. Where eigenvalues coincide it would decide on the vectors."""
+    """Rounded to multiples of `grid` times the largest sum, so that the order in which blocks were summed, and so their
+    number, has no effect. Where eigenvalues coincide it would otherwise determine the vectors."""
     unit = grid * 2.0 ** np.ceil(np.log2(max(float(np.abs(sums).max(initial=0)), NOTHING)))
     return np.round(sums / unit) * unit
 
 
 def diagonal(gram: np.ndarray, widths: list[int]) -> list[np.ndarray]:
-    """The views' own parts of a matrix over the columns of all."""
+    """The diagonal block of each view in a matrix over the columns of all views."""
     ends = np.cumsum([0, *widths])
     gram = gram.reshape(ends[-1], ends[-1])
     return [gram[start:stop, start:stop] for start, stop in itertools.pairwise(ends.tolist())]
 
 
 def beside(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
-    """One matrix for the columns of all views."""
+    """One block-diagonal matrix for the columns of all views."""
     present = [part for part in parts if part is not None]
     return block_diag(*present) if present else None
 
 
 def side_by_side(updates: list[BasisUpdate]) -> BasisUpdate:
     raw = beside([update.raw for update in updates])
-    assert raw is not None  # a update always has it
+    assert raw is not None  # an update always has it
     return BasisUpdate(raw, beside([update.last for update in updates]), beside([update.before for update in updates]))

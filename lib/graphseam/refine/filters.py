@@ -9,15 +9,15 @@ MU, THETA = 0.2, 0.5  # ProNE's: centre and width of its band-pass filter
 
 
 def plain_hops(passes: int) -> list[float]:
-    """X + P X + P² X + …: smooth, and leaning to popular nodes on dense graphs."""
+    """X + P X + P² X + …: smooth, but biased towards popular nodes on dense graphs."""
     return [1.0] * (passes + 1)
 
 
 def chebyshev(passes: int) -> list[float]:
     """ProNE's filter of at most `passes` passes, P (X - c(P) X), c the Chebyshev expansion of a Gaussian band-pass of
-    the Laplacian. An odd number of passes is used, (passes + 1) / 2 terms; an even one leaves the last unused.
+    the Laplacian. An odd number of passes is used, for (passes + 1) / 2 terms; of an even number the last is unused.
 
-    Source: Zhang et al., ProNE, IJCAI 2019; there 10 terms, 19 passes, which measured the same as 3 terms within 0.2.
+    Source: Zhang et al., ProNE, IJCAI 2019; there 10 terms, 19 passes, which scored the same as 3 terms to within 0.2.
     """
     terms = (passes + 1) // 2
     if terms == 0:

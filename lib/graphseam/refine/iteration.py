@@ -1,7 +1,7 @@
-"""The small matrices of block Krylov iteration, for one view: what the blocks' Gram matrices tell of the next basis.
+"""The small matrices of block Krylov iteration, for one view: the next basis from the blocks' Gram matrices.
 
 With orthonormal blocks B_0, B_1, …, M B_j = B_(j-1) R_(j-1)ᵀ + B_j A_j + B_(j+1) R_j: three terms, as M is symmetric.
-So a step needs two sums over the nodes, B_jᵀ W and Wᵀ W of W = M B_j, and the A and R tell all of M on the whole span.
+So a step needs two sums over the nodes, B_jᵀ W and Wᵀ W for W = M B_j, and the A and R determine M on the whole span.
 Source: Golub and Underwood, The block Lanczos method for computing eigenvalues, 1977; the span is that of Musco and
 Musco, Randomized block Krylov methods, NeurIPS 2015.
 """
@@ -13,14 +13,14 @@ from typing import ClassVar
 
 import numpy as np
 
-WEAK = 3e-3  # of a block's size: a direction below it is one the basis has already, give or take float32
+WEAK = 3e-3  # relative to a block's size: a shorter direction is in the basis already, up to float32 precision
 NOTHING = 1e-300
-ROUNDS_PER_SPAN = 2  # then the iteration begins anew from its Ritz vectors
+ROUNDS_PER_SPAN = 2  # then the iteration restarts from its Ritz vectors
 
 
 @dataclass(frozen=True)
 class BasisUpdate:
-    """The next basis from what the blocks hold: B = W · raw - B_last · last - B_before · before; None for no term."""
+    """The next basis from the blocks' arrays: B = W · raw - B_last · last - B_before · before; None: no such term."""
 
     raw: np.ndarray
     last: np.ndarray | None = None
@@ -29,7 +29,7 @@ class BasisUpdate:
 
 @dataclass
 class Iteration:
-    """What the two iterations share. width: leading vectors that are wanted."""
+    """The common part of both iterations. width: the number of leading vectors wanted."""
 
     width: int
     keeps_bases: ClassVar[bool] = True
@@ -47,13 +47,13 @@ class Iteration:
 
 @dataclass
 class Krylov(Iteration):
-    """Everything the products have shown. diagonal: A_j; below: R_j; float64, at most [width, width] each."""
+    """Uses all products so far. diagonal: A_j; below: R_j; float64, at most [width, width] each."""
 
     diagonal: list[np.ndarray] = field(default_factory=list)
     below: list[np.ndarray] = field(default_factory=list)
 
     def advance(self, last_raw: np.ndarray, raw_raw: np.ndarray) -> BasisUpdate:
-        """The next basis. last_raw: B_jᵀ W; raw_raw: Wᵀ W. Without a new direction it has no column."""
+        """The next basis. last_raw: B_jᵀ W; raw_raw: Wᵀ W. It has no columns if there is no new direction."""
         own = (last_raw + last_raw.T) / 2
         before = self.below[-1].T if self.below else None
         residual = raw_raw - own @ own - (before.T @ before if before is not None else 0)
@@ -82,7 +82,7 @@ class Krylov(Iteration):
 
 @dataclass
 class Subspace(Iteration):
-    """The last product alone: as many products, less memory and fewer sums, slower to converge."""
+    """Uses the last product only: the same number of products, less memory and fewer sums, but slower convergence."""
 
     keeps_bases: ClassVar[bool] = False
     lengths: list[np.ndarray] = field(default_factory=list)
@@ -93,16 +93,17 @@ class Subspace(Iteration):
         return BasisUpdate(update)
 
     def ritz(self) -> tuple[list[np.ndarray | None], np.ndarray]:
-        """As `Krylov.ritz`, on the span of the last basis: only the newest has coefficients."""
+        """As `Krylov.ritz`, on the span of the last basis: only the newest basis has coefficients."""
         values = self.lengths[-1][: self.width]
         newest = np.eye(len(self.lengths[-1]), len(values)) * values
         return [*[None] * len(self.lengths), newest], values
 
 
 def orthonormal_update(gram: np.ndarray, size: float) -> tuple[np.ndarray, np.ndarray]:
-    """(S, root): X S is orthonormal where XᵀX = gram, and gram = root rootᵀ on what is kept.
+    """(S, root): X S is orthonormal if XᵀX = gram, and gram = root rootᵀ on the directions kept.
 
-    Directions shorter than WEAK of the mean column, whose squared lengths add up to `size`, fall away.
+    Directions shorter than WEAK times the root mean square column length are dropped; size: the sum of the squared
+    column lengths.
     """
     values, vectors = np.linalg.eigh((gram + gram.T) / 2)
     values, vectors = values[::-1], fixed_signs(vectors[:, ::-1])
@@ -112,7 +113,7 @@ def orthonormal_update(gram: np.ndarray, size: float) -> tuple[np.ndarray, np.nd
 
 
 def fixed_signs(vectors: np.ndarray) -> np.ndarray:
-    """Each column turned so that its largest entry is positive: LAPACK leaves the sign open."""
+    """Each column with its sign chosen so that its largest entry is positive: LAPACK leaves the sign open."""
     if vectors.size == 0:
         return vectors
     largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=0)[None, :], axis=0)

@@ -1,4 +1,4 @@
-"""The product of a block's rows with vectors, S (A + cI) S X, accumulated in float64, so that it does not hang on the
+"""The product of a block's rows with vectors, S (A + cI) S X, accumulated in float64, so that it does not depend on the
 order of a row's neighbours: numba on a CPU, torch's sparse matrices on a GPU."""
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def product(
     """float32[m, w]: row i is s_i · (loop · s_i x_i + the sum of a_ij s_j x_j over its neighbours).
 
     own: float32[m, w], halo: float32[h, w], the vectors x. scale: float32[m + h, views], s for the columns of each
-    view; widths: of the views, w in all. On a CPU the same bytes for any number of threads. Cost: neighbours · w, bound
-    by memory; measured on dblp_2010 it takes 0.8 of the time of scipy's plain product and a quarter of torch's.
+    view; widths: of the views, w in total. On a CPU the same bytes for any number of threads. Cost: neighbours · w,
+    memory-bound; measured on dblp_2010 it takes 0.8 of the time of scipy's plain product and a quarter of torch's.
     """
     if device != "cpu":
         return _by_torch(rows, own, halo, scale, widths, loop, device)
@@ -39,7 +39,7 @@ def product(
     if threads <= 1 or rows.num_rows < FEW_ROWS:
         work(0, rows.num_rows)
         return out
-    shares = np.linspace(0, rows.indptr[-1], 4 * threads + 1)[1:-1]  # of even numbers of neighbours
+    shares = np.linspace(0, rows.indptr[-1], 4 * threads + 1)[1:-1]  # with equal numbers of neighbours
     ends = [0, *np.searchsorted(rows.indptr, shares).tolist(), rows.num_rows]
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(work, ends[:-1], ends[1:]))
@@ -47,7 +47,7 @@ def product(
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:
-    """One type for the compiler, whether the array is mapped from a file or not."""
+    """One array type for the compiler, whether or not the array is mapped from a file."""
     view = np.asarray(array).view()
     view.flags.writeable = False
     return view
@@ -67,7 +67,7 @@ def _sum_rows(
     start: int,
     stop: int,
 ) -> None:
-    """Every term is rounded to float32 first: so many of those add up in float64 without any rounding, in any order."""
+    """Every term is rounded to float32 first, so that float64 sums of very many terms are exact, in any order."""
     num_rows, num_views = len(indptr) - 1, len(ends) - 1
     total = np.empty(own.shape[1], np.float64)
     for row in range(start, stop):

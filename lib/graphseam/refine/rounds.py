@@ -1,8 +1,8 @@
-"""What each block does in a round of refinement: it reads its own arrays and its peers' halo rows, writes its new ones,
-and returns sums over its nodes.
+"""What each block does in a round of refinement: it reads its own arrays and the halo rows from its peers, writes its
+new arrays, and returns sums over its nodes.
 
-Sums are taken in float64 and vectors rounded to float32 once a round, so that neither the number of blocks nor the
-order of rows shows in the result.
+Sums are computed in float64 and vectors rounded to float32 once per round, so that the result depends neither on the
+number of blocks nor on the order of rows.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ NO_SUMS = np.zeros(0)
 class View:
     """One regularised matrix M_t = D_t^-1/2 A D_t^-1/2, D_t = D + t · (mean degree), and its part in the result.
 
-    A small t sees fine, local structure; a large one sees dense cores and degrees.
+    A small t captures fine, local structure; a large one captures dense cores and degrees.
     """
 
     regularisation: float  # t
     share: float  # of the columns
-    weight: float  # of its rows' length beside the other views'
+    weight: float  # length of its rows relative to the other views'
 
 
 @dataclass(frozen=True)
 class Task:
-    """What every round is told. device: None for what Spark gave the task."""
+    """The parameters of every round. device: None for the one that Spark assigned to the task."""
 
     store: Store
     views: tuple[View, ...]
@@ -48,7 +48,7 @@ class Task:
     mean_weight: float = 0.0
 
     def place(self) -> str:
-        """The device, with this process's threads bound to the task's share."""
+        """The device; also limits this process's threads to the task's share."""
         limit_threads(self.threads)
         return task_device() if self.device is None else self.device
 
@@ -65,7 +65,7 @@ class Task:
 
 
 def begin(block: int, task: Task) -> np.ndarray:
-    """Send degrees. Sums: nodes with an edge, their degrees, entries, their weights; the start's Gram matrix."""
+    """Send degrees. Sums: nodes with an edge, their degrees, entries, entry weights; the start's Gram matrix."""
     task.place()
     rows, store = Rows.kept(block, task.store), task.store
     rows.send(block, store, "degrees", rows.degrees)
@@ -77,7 +77,7 @@ def begin(block: int, task: Task) -> np.ndarray:
 
 
 def first(block: int, task: Task, transform: np.ndarray, noise: np.ndarray, seed: int) -> np.ndarray:
-    """The start's leading directions. transform: [dim, width]; noise: columns that are filled with noise instead."""
+    """The start's leading directions. transform: [dim, width]; noise: the columns to fill with noise instead."""
     task.place()
     rows, store = Rows.kept(block, task.store), task.store
     store.put(block, "degrees", np.concatenate([rows.degrees, rows.receive(block, store, "degrees")]))
@@ -91,8 +91,8 @@ def first(block: int, task: Task, transform: np.ndarray, noise: np.ndarray, seed
 def advance(block: int, task: Task, step: int, update: BasisUpdate, widths: list[int]) -> np.ndarray:
     """The next basis B from the last product, and its product W = M B. Sums: BᵀW and WᵀW. widths: of the views.
 
-    The halo's part of B is computed here as its owners do, from their last product, so that a round needs one
-    exchange and no waiting in between.
+    The halo's part of B is recomputed here from its owners' last product, as they compute it themselves, so that a
+    round needs only one exchange and no barrier in between.
     """
     device = task.place()
     rows, store = Rows.kept(block, task.store), task.store
@@ -107,8 +107,8 @@ def advance(block: int, task: Task, step: int, update: BasisUpdate, widths: list
 
 @dataclass(frozen=True)
 class Span:
-    """Vectors as a combination of what an iteration has: the bases from number `start`, the newest of which is still
-    to be made of the last product. coefficients: of each basis, None where it has no part."""
+    """Vectors as a combination of an iteration's bases: those from number `start` on, the newest of which is still to
+    be computed from the last product. coefficients: per basis, None for a basis that does not contribute."""
 
     start: int
     update: BasisUpdate
@@ -135,7 +135,7 @@ class Span:
 
 
 def restart(block: int, task: Task, span: Span) -> np.ndarray:
-    """The Ritz vectors as the first block of another iteration. Sums: their Gram matrix."""
+    """The Ritz vectors as the first block of a new iteration. Sums: their Gram matrix."""
     task.place()
     rows, store, name = Rows.kept(block, task.store), task.store, f"raw.{span.newest + 1}"
     raw = span.vectors(block, store)
@@ -154,7 +154,7 @@ def combine(block: int, task: Task, span: Span, widths: list[int]) -> np.ndarray
 
 
 def hop(block: int, task: Task, step: int) -> np.ndarray:
-    """One more power of P = (D + cI)^-1/2 (A + cI) (D + cI)^-1/2, c the mean weight of an edge: an exchange round."""
+    """One more power of P = (D + cI)^-1/2 (A + cI) (D + cI)^-1/2, c the mean edge weight: one round of exchange."""
     device = task.place()
     rows, store = Rows.kept(block, task.store), task.store
     scale = (1 / np.sqrt(store.get(block, "degrees") + task.mean_weight))[:, None].astype(np.float32)
@@ -165,7 +165,7 @@ def hop(block: int, task: Task, step: int) -> np.ndarray:
 
 
 def filtered(block: int, task: Task, weights: list[float]) -> np.ndarray:
-    """X + P X + …, each power with its weight. Sums: its Gram matrix."""
+    """X + P X + …, each power with its weight. Sums: the Gram matrix of the result."""
     task.place()
     powers = [task.store.get(block, f"hop.{step}") for step in range(len(weights))]
     total = np.float32(weights[0]) * powers[0]
@@ -184,7 +184,7 @@ def finished(
     dim: int,
     length: float,
 ) -> Iterator[tuple[slice, np.ndarray]]:
-    """The vectors, float32[m, dim], chunk by chunk: transformed, each view's rows of its weight, whole rows of `length`."""
+    """The vectors, float32[m, dim], by chunk: transformed, each view's rows with its weight, whole rows of `length`."""
     for part in chunks(rows.num_rows, dim):
         views = unit_views(total[part].astype(np.float64) @ transform, widths)
         columns = np.concatenate([weight * view for weight, view in zip(weights, views, strict=True)], axis=1)
@@ -194,7 +194,7 @@ def finished(
 
 
 def _next_basis(block: int, store: Store, step: int, update: BasisUpdate, raw: np.ndarray, kind: str) -> np.ndarray:
-    """float32[n, width]: the next basis on the rows of `raw`, the block's own or the halo's."""
+    """float32[n, width]: the next basis on the rows of `raw`, either the block's own or the halo's."""
     earlier = [
         (store.get(block, f"{kind}.{step - back}"), -matrix)
         for back, matrix in ((1, update.last), (2, update.before))
@@ -204,7 +204,7 @@ def _next_basis(block: int, store: Store, step: int, update: BasisUpdate, raw: n
 
 
 def _noise(node_ids: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """float64[n, count] of about unit variance, made of the node's id, so the same in any block."""
+    """float64[n, count] of about unit variance, derived from the node id, so the same in any block."""
     base = mix(node_ids.astype(np.uint64) + np.uint64(seed % (1 << 63)))
     numbers = mix(base[:, None] ^ mix(np.arange(1, count + 1, dtype=np.uint64))[None, :])
     return (numbers >> np.uint64(11)).astype(np.float64) * (np.sqrt(12) / (1 << 53)) - np.sqrt(3)

@@ -16,9 +16,9 @@ class Rows:
     """The rows of one block's nodes.
 
     node_ids: int64[m], ascending. indptr: int64[m + 1]; neighbours: int32, below m a row of this block, else m + a
-    place in the halo; weights: float32, or empty where each is 1. degrees: float64[m], weighted. peers: int64, the
-    blocks that own the halo, ascending; the halo lies in the order of (peer, node id). To peers[i] go the rows
-    send_rows[send_starts[i]:send_starts[i + 1]], in the order of the peer's own halo.
+    position in the halo; weights: float32, or empty if all are 1. degrees: float64[m], weighted. peers: int64, the
+    blocks that own the halo, ascending; the halo is ordered by (peer, node id). peers[i] is sent the rows
+    send_rows[send_starts[i]:send_starts[i + 1]], in the order of that peer's halo.
     """
 
     node_ids: np.ndarray
@@ -43,7 +43,7 @@ class Rows:
     def build(
         block: int, node_ids: np.ndarray, src: np.ndarray, dst: np.ndarray, dst_block: np.ndarray, weight: np.ndarray
     ) -> Rows:
-        """From the entries whose src lies in the block, in any order; entries of the same pair are added up."""
+        """From the entries whose src is in the block, in any order; entries of the same pair are summed."""
         node_ids = np.unique(node_ids)
         num_rows, own = len(node_ids), dst_block == block
         halo_blocks, halo_ids, places = _distinct_pairs(dst_block[~own], dst[~own])
@@ -51,7 +51,7 @@ class Rows:
         columns[own] = np.searchsorted(node_ids, dst[own])
         columns[~own] = num_rows + places
         rows = np.searchsorted(node_ids, src)
-        order = np.lexsort((weight, columns, rows))  # a sum's last bit must not depend on the order the rows came in
+        order = np.lexsort((weight, columns, rows))  # a sum's last bit must not depend on the order of the input
         matrix = sp.coo_matrix(
             (weight[order], (rows[order], columns[order])), shape=(num_rows, num_rows + len(halo_ids))
         ).tocsr()
@@ -80,16 +80,16 @@ class Rows:
         return Rows(**{field.name: store.get(block, f"rows.{field.name}") for field in fields(Rows)})
 
     def keep_and_send(self, block: int, store: Store, name: str, values: np.ndarray) -> None:
-        """Keep the block's values, and `send` them."""
+        """Store the block's values, and `send` them."""
         store.put(block, name, values)
         self.send(block, store, name, values)
 
     def send(self, block: int, store: Store, name: str, values: np.ndarray) -> None:
-        """Leave the rows that other blocks see where they find them. values: [m], or [m, width]."""
+        """Store the rows in other blocks' halos where those blocks read them. values: [m], or [m, width]."""
         store.put(block, f"sent.{name}", values[self.send_rows])
 
     def receive(self, block: int, store: Store, name: str) -> np.ndarray:
-        """The halo's rows of what the peers sent under that name, in the halo's order."""
+        """The halo's rows of the arrays that peers sent under that name, in halo order."""
         parts = []
         for peer in self.peers.tolist():
             peers, starts = store.get(peer, "rows.peers"), store.get(peer, "rows.send_starts")
@@ -99,7 +99,7 @@ class Rows:
 
 
 def _distinct_pairs(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The distinct pairs in order, as two arrays, and for each pair its place among them."""
+    """The distinct pairs in order, as two arrays, and the position of each input pair among them."""
     order = np.lexsort((second, first))
     first, second = first[order].astype(np.int64), second[order]
     is_new = np.ones(len(order), bool)

@@ -20,7 +20,7 @@ from graphseam.refine.iteration import NOTHING, fixed_signs
 from graphseam.refine.rounds import Task, View
 from graphseam.refine.rows import Rows
 
-WEAK_START = 1e-4  # of the start's size: a direction below it is left to noise
+WEAK_START = 1e-4  # relative to the start's size: a shorter direction is replaced by noise
 MEANS_GRID = 2.0**-40
 
 
@@ -28,12 +28,12 @@ MEANS_GRID = 2.0**-40
 class SpectralRefiner:
     """Regularised spectral views of one graph, side by side, then a short filter over the edges.
 
-    All views share every pass over the edges: a pass is one product of A with n x dim numbers, one superstep.
-    Passes: 2 · rounds + 1 + hops, and one more for every second round after the second. A round more is begun while
-    the last one has changed the leading Ritz values by more than `tolerance` of their sum, up to `rounds`. The
-    defaults were chosen on the mean over ten graphs, as the README tells. Sources: Qin and Rohe, Regularized spectral
-    clustering, NeurIPS 2013 (the matrix); refine/iteration.py (the iteration); the views, their shares and the filter
-    are our measurement.
+    All views share every pass over the edges: a pass is one product of A with an n x dim matrix, one superstep.
+    Passes: 2 · rounds + 1 + hops, and one more for every second round after the second. Another round is started while
+    the last one changed the leading Ritz values by more than `tolerance` of their sum, up to `rounds`. The defaults
+    were chosen by the mean over ten graphs, see the README. Sources: Qin and Rohe, Regularized spectral clustering,
+    NeurIPS 2013 (the matrix); refine/iteration.py (the iteration); the views, their shares and the filter were chosen
+    by our own measurements.
     """
 
     iteration: str = "krylov"
@@ -43,10 +43,10 @@ class SpectralRefiner:
     hops: int = 3
     views: tuple[View, ...] = (View(1.5, 0.875, 1.0), View(0.1, 0.125, 0.5))
     whiten: float = 0.5  # after propagation, singular values s become s^(1 - whiten)
-    length: float = 2.0  # of every row: what a logistic regression with C = 1 does best with; a cosine ignores it
+    length: float = 2.0  # of every row: works best for a logistic regression with C = 1; cosine similarity ignores it
 
     def widths(self, dim: int) -> list[int]:
-        """Columns of each view, `dim` in all; a narrow embedding may leave a view none."""
+        """Columns of each view, `dim` in total; in a narrow embedding a view may get none."""
         ends = np.cumsum([view.share for view in self.views]) / sum(view.share for view in self.views)
         return np.diff(np.round(np.concatenate([[0], ends]) * dim)).astype(int).tolist()
 
@@ -71,7 +71,7 @@ class SpectralRefiner:
         return vectors
 
     def run(self, stages: Any, task: Task, dim: int, seed: int) -> Projection:
-        """Every round, in any number of blocks, whose rows and start are in the store."""
+        """Run all rounds, on any number of blocks, whose rows and start vectors are in the store."""
         widths = self.widths(dim)
         parts = [(view, width) for view, width in zip(self.views, widths, strict=True) if width]
         task = replace(task, views=tuple(view for view, _ in parts))
@@ -89,7 +89,7 @@ class SpectralRefiner:
         return self._filter(driver, dim)
 
     def _filter(self, driver: IterationDriver, dim: int) -> Projection:
-        """Propagation from the Ritz vectors, and the softening of what comes out."""
+        """Propagation from the Ritz vectors, and the softening of the result."""
         stages, task = driver.stages, driver.task
         span, widths = driver.span()
         stages.run(partial(rounds.combine, task=task, span=span, widths=widths))
@@ -106,8 +106,10 @@ class SpectralRefiner:
 
 @dataclass(frozen=True)
 class Projection:
-    """The last step, a block at a time: what is in the store as "filtered", transformed. transform: None where no node has an
-    edge. changes: of the leading Ritz values in each round."""
+    """The last step, per block: the array "filtered" from the store, transformed.
+
+    transform: None if no node has an edge. changes: of the leading Ritz values in each round.
+    """
 
     dim: int
     transform: np.ndarray | None = None
@@ -118,7 +120,7 @@ class Projection:
 
     @property
     def details(self) -> dict[str, Any]:
-        """What the run's record tells of it."""
+        """What the run records about the refinement."""
         return {"rounds": max(0, len(self.changes) - 1), "ritz_changes": [round(change, 6) for change in self.changes]}
 
     def vectors(self, block: int, task: Task) -> Iterator[tuple[slice, np.ndarray]]:
@@ -134,8 +136,8 @@ class Projection:
 
 
 def _start(gram: np.ndarray, widths: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """(transform float64[dim, sum of widths], places of noise): each view's leading directions of the start, then noise
-    where the start spans fewer."""
+    """(transform float64[dim, sum of widths], columns of noise): each view's leading directions of the start, then
+    noise if the start spans too few."""
     values, vectors = np.linalg.eigh(gram)
     lengths, vectors = np.sqrt(np.maximum(values[::-1], 0)), fixed_signs(vectors[:, ::-1])
     strong = int((lengths > WEAK_START * max(float(np.linalg.norm(lengths)), NOTHING)).sum())
@@ -149,7 +151,7 @@ def _start(gram: np.ndarray, widths: list[int]) -> tuple[np.ndarray, np.ndarray]
 
 
 def _softening(gram: np.ndarray, whiten: float) -> np.ndarray:
-    """The transform after which the columns' singular values s are s^(1 - whiten)."""
+    """The transform that changes the columns' singular values from s to s^(1 - whiten)."""
     values, directions = np.linalg.eigh(gram)
     values = np.maximum(values[::-1], 1e-10 * max(values[-1], NOTHING))
     return fixed_signs(directions[:, ::-1]) * values ** (-whiten / 2)

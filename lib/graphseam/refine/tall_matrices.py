@@ -1,4 +1,4 @@
-"""Tall matrices, float32 where they are kept and float64 where they are added up, a few rows at a time."""
+"""Tall matrices, stored in float32 and summed in float64, a few rows at a time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from graphseam.arrow import slices
 from graphseam.vectors import unit_rows
 
-CHUNK_BYTES = 4 << 20  # of rows at once, in float64: what stays in a core's cache
+CHUNK_BYTES = 4 << 20  # of rows at once, in float64: small enough to stay in a core's cache
 
 
 def chunks(num_rows: int, width: int = 1) -> Iterator[slice]:
