@@ -114,15 +114,19 @@ def _embed_stream(stage: Stage) -> Callable[[Iterator[pa.RecordBatch]], Iterator
 
 
 def _graph_and_start(rows: pa.Table, stage: Stage) -> tuple[Graph, np.ndarray | None]:
-    """The graph, and float32[n, dim] to start from, zero for unknown nodes; None without a warm start."""
+    """The graph, and float32[n, dim] to start from, zero for unknown nodes; None without a warm start.
+
+    A node may have a vector to start from and no edge here, as all of its edges were cut: its vector is not needed.
+    """
     if "vector" not in rows.column_names:
         return Graph.from_arrow(rows, directed=stage.directed), None
     is_start = pc.equal(rows["dst"], -1)
     graph = Graph.from_arrow(rows.filter(pc.invert(is_start)), directed=stage.directed)
     known = rows.filter(is_start)
     start = np.zeros((graph.num_nodes, stage.embedder.dim), np.float32)
-    places = np.searchsorted(graph.node_ids, known["src"].to_numpy())
-    start[places] = vector_matrix(known["vector"], stage.embedder.dim)
+    ids = known["src"].to_numpy()
+    here = np.isin(ids, graph.node_ids)
+    start[np.searchsorted(graph.node_ids, ids[here])] = vector_matrix(known["vector"], stage.embedder.dim)[here]
     return graph, start
 
 
