@@ -32,7 +32,7 @@ def rows_with(starts: dict[int, list[float]]) -> pa.Table:
 
 @pytest.mark.parametrize("cut_off", [[], [1], [4], [100], [1, 4, 100]])
 def test_a_vector_of_a_node_without_an_edge_here_is_left_out(cut_off):
-    """Its edges were all cut, so it is in the assignments and not in the subgraph: before, between or behind the rest."""
+    """All its edges were cut: it is in the assignments, not in the subgraph; before, between or behind the rest."""
     stage = Stage(ProneEmbedder(dim=2), 0, {7: (3, 3)}, 1, None, None, started=True)
     starts = {5: [0.5, 1.5], **{node: [9.0, 9.0] for node in cut_off}, 9: [2.5, 3.5]}
     graph, start = _graph_and_start(rows_with(starts), stage)
