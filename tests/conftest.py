@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pyarrow as pa
@@ -39,16 +41,19 @@ WITHOUT_GRAPHFRAMES = "GraphFrames' jar is not in this Spark; make test-spark35 
 LONG_ONES_FIRST = (
     "test_submit",
     "test_levels",
-    "test_pipeline",
     "test_link_predictions",
-    "test_refine",
-    "test_embed",
-    "test_place",
-    "test_readers",
+    "test_pipeline",
     "test_partition",
+    "test_readers",
+    "test_embed",
+    "test_refine_step",
     "test_graphframes",
+    "test_place",
     "test_ingest",
     "test_node_predictions",
+    "test_resume",
+    "test_readme",
+    "test_heap",
     "test_evaluate",
 )
 
@@ -96,6 +101,17 @@ def spark():
     assert int(session.conf.get("spark.sql.shuffle.partitions")) >= 3
     yield session
     session.stop()
+
+
+@pytest.fixture(scope="session")
+def published(spark, tmp_path_factory):
+    """Runs that test files share: published(name) to read, published.copied(name, tmp_path) to change."""
+    from published import Published
+
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # each of its processes has a folder in that
+    return Published(spark, folder / "published")
 
 
 @pytest.fixture(autouse=True)
@@ -153,10 +169,12 @@ def evalkit():
     return evalkit
 
 
-def last_line_of(script: str) -> str:
+def last_line_of(script: str, *arguments: str) -> str:
     """What a script beside the tests ends with, run in a process (and so a Spark session) of its own."""
     path = Path(__file__).with_name(script)
-    told = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, timeout=1500, check=False)
+    told = subprocess.run(
+        [sys.executable, str(path), *arguments], capture_output=True, text=True, timeout=1500, check=False
+    )
     assert told.returncode == 0, told.stderr[-3000:]
     return told.stdout.strip().splitlines()[-1]
 
@@ -205,3 +223,46 @@ def run_steps(spark, config, run_id: str, last: str = "publish"):
         if step == last:
             break
     return run
+
+
+def publish_row(tables, published_at: datetime | None = None, **columns: object) -> None:
+    """The row of `runs` that makes a run a published one, for a test that writes only the tables it needs itself."""
+    row = {
+        "status": "published",
+        "published_at": published_at or datetime.now(timezone.utc),
+        "seed": 0,
+        "config": "{}",
+        "config_fingerprint": "",
+        "input_fingerprint": "",
+        "id_type": "integer",
+        "num_nodes": 10,
+        "num_edges": 20,
+        "dim": 8,
+        "view_widths": None,
+        "durations": "{}",
+        "versions": "{}",
+    }
+    tables.write_rows("runs", [{**row, **columns}])
+
+
+def cut_into_six(run, method: str, max_levels: int = 4):
+    """The run with its graph cut anew, by one method."""
+    from graphseam.pipeline import run_step
+    from graphseam.progress import StepProgress
+    from graphseam.runs import open_run
+
+    partition = replace(run.config.partition, method=method, num_subgraphs=6, max_levels=max_levels)
+    run = open_run(run.spark, replace(run.config, partition=partition), run.run_id)
+    run_step(run, "partition", StepProgress(total=1))
+    return run
+
+
+def check_levels(run, max_levels: int = 4) -> None:
+    """Laws of a graph cut into six: the levels end in one core for the frame, no larger than the others."""
+    num_edges, levels = run.details("ingest")["edges"], run.tables.read("partition_levels").sort("level").collect()
+    assert levels[0]["num_subgraphs"] == 6
+    assert len(levels) <= max_levels
+    if max_levels > 1:
+        assert levels[-1]["num_subgraphs"] == 1
+        assert all(row["captured_edges"] <= 1.3 * num_edges / 6 for row in levels[1:] if row["num_subgraphs"] == 1)
+    assert levels[-1]["total_captured"] == pytest.approx(run.details("partition")["captured_edges"] / num_edges)

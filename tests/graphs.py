@@ -52,6 +52,16 @@ def communities(count: int, size: int, seed: int) -> list[tuple]:
     return inside + [tuple(edge) for edge in between if edge[0] != edge[1]]
 
 
+def planted_edges(count: int, size: int, degree: float, mixing: float, seed: int) -> np.ndarray:
+    """Edges of a planted partition: `count` communities of `size` nodes, a share `mixing` of the edges between them."""
+    rng, total = np.random.default_rng(seed), int(count * size * degree / 2)
+    src = rng.integers(0, count * size, total)
+    near = src // size * size + rng.integers(0, size, total)
+    dst = np.where(rng.random(total) < mixing, rng.integers(0, count * size, total), near)
+    edges = np.unique(np.sort(np.stack([src, dst], axis=1)[src != dst], axis=1), axis=0)
+    return edges
+
+
 def social(num_nodes: int, num_edges: int, seed: int) -> list[tuple]:
     """About num_edges of a dense graph with hubs and no communities (Chung and Lu's): it cuts badly everywhere."""
     rng = np.random.default_rng(seed)
@@ -76,6 +86,23 @@ ZOO = [
     SmallGraph("directed", [(1, 2), (2, 1), (2, 3), (4, 3), (5, 1)], directed=True),
     SmallGraph("communities", communities(4, 30, seed=3)),
 ]
+
+LONELY = 10_000  # an id of the planted graph without an edge
+PLANTED = SmallGraph(  # nodes 0 to 74 in communities of 25; two cliques of ten and a bridge, from 100 and from 110
+    "planted",
+    [*communities(3, 25, seed=5), *clique(range(100, 110)), *clique(range(110, 120)), (100, 110)],
+    nodes=[LONELY],
+)
+_ARCS = [
+    (f"{'Ünï' if a % 2 else 'c  d'} {a}", f"{'Ünï' if b % 2 else 'c  d'} {b}", 0.5 + (a + b) % 3)
+    for a, b in communities(5, 30, seed=5)
+]
+AWKWARD = SmallGraph(  # text ids, directions, weights, twins, both ways between two nodes, a loop, a node alone
+    "awkward",
+    [*_ARCS, _ARCS[0], *[(dst, src, weight) for src, dst, weight in _ARCS[:5]], (_ARCS[0][0], _ARCS[0][0], 2.0)],
+    nodes=["alone"],
+    directed=True,
+)
 
 
 def in_memory(graph: SmallGraph) -> Graph:

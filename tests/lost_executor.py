@@ -1,4 +1,4 @@
-"""Run by test_refine in a process of its own: rounds on two executors, one of which is killed while it works."""
+"""Run by test_refine_step in a process of its own: rounds on two executors, one of which is killed while it works."""
 
 import os
 import signal
@@ -16,6 +16,7 @@ from graphs import SmallGraph, communities, in_memory
 from graphseam.blocks.stages import SparkStages
 from graphseam.blocks.store import FileStore, MemoryStore
 from graphseam.refine.spectral import SpectralRefiner
+from refining import random_start, refined
 
 ROUND, BLOCK = 4, 3  # where the executor dies
 
@@ -41,15 +42,14 @@ def dying(step, mark):
 
 
 def main() -> None:
-    from test_refine import random_start, refined
-
     spark = (
         SparkSession.builder.master("local-cluster[2,1,1024]")
         .config("spark.ui.enabled", "false")
         .config("spark.ui.showConsoleProgress", "false")
         .config("spark.driver.host", "127.0.0.1")
         .config("spark.driver.bindAddress", "127.0.0.1")
-        .config("spark.executorEnv.PYTHONPATH", f"{Path(__file__).parent}")
+        .config("spark.python.daemon.module", "graphseam.worker_daemon")
+        .config("spark.executorEnv.PYTHONPATH", os.pathsep.join(sys.path))
         .getOrCreate()
     )
     graph = in_memory(SmallGraph("communities", communities(6, 40, seed=9)))

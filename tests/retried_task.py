@@ -14,17 +14,20 @@ from pyspark.sql import SparkSession
 from graphseam.partition.distributed import assigned_by_blocks
 from graphseam.partition.levels import Wanted
 from graphseam.partition.multilevel import MultilevelPartitioner
+from graphseam.session import size_shuffles
 
 
 def main() -> None:
     spark = (
         SparkSession.builder.master("local[2,3]")
         .config("spark.ui.enabled", "false")
+        .config("spark.python.daemon.module", "graphseam.worker_daemon")
         .config("spark.driver.host", "127.0.0.1")
         .config("spark.driver.bindAddress", "127.0.0.1")
         .config("spark.sql.shuffle.partitions", "3")
         .getOrCreate()
     )
+    size_shuffles(spark, 0)  # plans interpreted as they are: there are hundreds, over few rows
     rng = np.random.default_rng(2)
     ends = rng.integers(0, 300, (1500, 2))
     rows = [(int(a), int(b), 1.0) for a, b in ends if a != b]

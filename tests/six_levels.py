@@ -1,8 +1,10 @@
-"""Run by test_levels in a process of its own, whose Java heap is 1 GB: every method over a graph cut into six levels.
+"""Run by test_levels in a process of its own, whose Java heap is 1 GB: a graph cut into six levels, through all steps.
 
-A graph like a social network, dense and with hubs, cuts badly: each level leaves most of its edges to the next. It
-has more than 200,000 edges, so that Spark plans anew after each shuffle. Prints one line of JSON: the levels of each
-way to cut, the edges, and the largest plan of each step in operators, of the last twenty queries that the step made.
+python six_levels.py default: the default methods and both fusions over 25,000 edges; python six_levels.py all: every
+method over 220,000. A graph like a social network, dense and with hubs, cuts badly: each level leaves most of its
+edges to the next. Spark plans anew after each shuffle, as it does from 200,000 edges on. Prints one line of JSON: the
+levels of each way to cut, the edges, and the largest plan of each step in operators, of the last twenty queries that
+the step made.
 """
 
 import json
@@ -18,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+import graphseam.session
 from conftest import make_config
 from graphs import social
 from graphseam.graphframes_jvm import has_graphframes
@@ -30,14 +33,8 @@ from graphseam.steps import STEPS
 
 LEVELS = 6
 CUT = {"num_subgraphs": 16, "max_levels": LEVELS, "min_captured": 0.0}
-BY_BLOCKS = {"block_edges": 110_000, "coarsest_edges": 150_000}  # else multilevel leaves so small a graph to METIS
+SIZES = {"default": (2_000, 25_000), "all": (12_000, 220_000)}  # nodes, edges
 QUICK = {"dim": 16, "num_walks": 1, "walk_length": 10, "window": 2, "samples": 2}
-SECTIONS = {
-    "partition": {**CUT, **BY_BLOCKS},
-    "embed": QUICK,
-    "evaluate": {"holdout": 0.05},
-    "predict": {"links": {"top_k": 2}, "similar": {"top_k": 2}},
-}
 
 
 class Sizes:
@@ -58,36 +55,58 @@ class Sizes:
         return run.details(step)
 
 
-def main() -> None:
-    folder = Path(tempfile.mkdtemp())
-    src, dst = zip(*social(12_000, 220_000, seed=1), strict=True)
+def configure(num_nodes: int, num_edges: int, folder: Path):
+    """The configuration of a run over a new graph; multilevel would leave so small a one to METIS, unless told."""
+    src, dst = zip(*social(num_nodes, num_edges, seed=1), strict=True)
     pq.write_table(pa.table({"src": src, "dst": dst}), folder / "edges.parquet")
-    config = make_config({"edges": str(folder / "edges.parquet")}, folder / "tables", **SECTIONS)
-    spark = build_session("six levels", local=True)
-    sizes, levels = Sizes(spark, config), {}
-    edges = sizes.step("ingest")["edges"]
-    embedders = list(EMBEDDERS)
+    return make_config(
+        {"edges": str(folder / "edges.parquet")},
+        folder / "tables",
+        partition={**CUT, "block_edges": num_edges // 2, "coarsest_edges": 2 * num_edges // 3},
+        embed=QUICK,
+        evaluate={"holdout": 0.05},
+        predict={"links": {"top_k": 2}, "similar": {"top_k": 2}},
+    )
+
+
+def try_other_methods(sizes: Sizes, levels: dict[str, int]) -> None:
+    """Each other way to cut, with an embedder of its own; each other embedder and iteration over the default cut."""
+    embedders = list(EMBEDDERS)[1:]
     for method in (name for name in PARTITIONERS if name != "multilevel"):
-        if method == "graphframes_lpa" and not has_graphframes(spark):
+        if method == "graphframes_lpa" and not has_graphframes(sizes.spark):
             continue
         cut, embedder = {"method": method}, {"method": embedders.pop()}
         levels[method] = sizes.step("partition", partition=cut)["levels"]
         sizes.step("embed", partition=cut, embed=embedder)
         sizes.step("fuse", partition=cut, embed=embedder)
-    levels["multilevel"] = sizes.step("partition")["levels"]
-    for embedder in reversed(embedders):  # the default comes last
+    sizes.step("partition")
+    for embedder in embedders:
         sizes.step("embed", embed={"method": embedder})
-    for fusion in reversed(FUSIONS):
-        sizes.step("fuse", fuse={"method": fusion})
-    for iteration in reversed(ITERATIONS):
+    sizes.step("embed")
+    sizes.step("fuse")
+    for iteration in ITERATIONS:
         sizes.step("refine", refine={"method": iteration, "num_blocks": 3, "rounds": 2})
-    sizes.step("refine")
+
+
+def main(methods: str) -> None:
+    config = configure(*SIZES[methods], Path(tempfile.mkdtemp()))
+    if methods == "default":  # so few edges are planned once, unless told
+        graphseam.session.ADAPT_FROM_ROWS = graphseam.session.COMPILE_FROM_ROWS = 0
+    spark = build_session("six levels", local=True)
+    sizes, levels = Sizes(spark, config), {}
+    edges = sizes.step("ingest")["edges"]
+    if methods == "all":
+        try_other_methods(sizes, levels)
+    levels["multilevel"] = sizes.step("partition")["levels"]
+    sizes.step("embed")
+    for fusion in reversed(FUSIONS):  # the default comes last
+        sizes.step("fuse", fuse={"method": fusion})
     steps = list(STEPS)
-    for step in steps[steps.index("refine") + 1 :]:
+    for step in steps[steps.index("refine") :]:
         told = sizes.step(step)
     print(json.dumps({"levels": levels, "edges": edges, **told, "largest_plans": sizes.largest}))
     spark.stop()
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

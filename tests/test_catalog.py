@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from conftest import run_steps, write_graph
+from conftest import publish_row, run_steps, write_graph
 from graphs import ZOO
 from graphseam.config import Config, _build
 from graphseam.schemas import table_names, view_names
+from graphseam.tables import Tables
 
 
 @pytest.fixture
@@ -18,10 +19,19 @@ def schema(spark):
 
 def test_a_run_in_a_catalog_keeps_its_tables_and_views_there(spark, schema, tmp_path):
     section = {"input": write_graph(ZOO[4], tmp_path), "output": {"catalog": schema}, "embed": {"dim": 4}}
-    for run_id, top_k in (("one", 2), ("two", 0)):
-        predict = {"links": {"top_k": top_k}, "similar": {"top_k": top_k}}
-        run_steps(spark, _build(Config, {**section, "predict": predict}, prefix=""), run_id)
+    predict = {"links": {"top_k": 2}, "similar": {"top_k": 2}}
+    config = _build(Config, {**section, "predict": predict, "evaluate": {"holdout": 0.2}}, prefix="")
+    run_steps(spark, config, "one")
+    assert runs_shown(spark, f"{schema}.current_embeddings") == {"one"}
+    newer = Tables(spark, config.output, "two")
+    newer.write_rows("embeddings", [{"node_id": 0, "id": "0", "vector": [0.0] * 4}])
+    publish_row(newer)
+    newer.create_catalog_views()
     names = {row["tableName"] for row in spark.sql(f"SHOW TABLES IN {schema}").collect()}
     assert set(table_names()) | set(view_names()) <= names
-    assert spark.table(f"{schema}.embeddings").count() == 40
-    assert {row[0] for row in spark.table(f"{schema}.current_embeddings").select("run_id").collect()} == {"two"}
+    assert spark.table(f"{schema}.embeddings").count() == 20 + 1
+    assert runs_shown(spark, f"{schema}.current_embeddings") == {"two"}
+
+
+def runs_shown(spark, table: str) -> set[str]:
+    return {row[0] for row in spark.table(table).select("run_id").collect()}

@@ -5,18 +5,17 @@ from __future__ import annotations
 import importlib
 import json
 import re
+from dataclasses import replace
 
 import networkx as nx
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import scipy.sparse as sp
 import torch
 from sklearn.random_projection import SparseRandomProjection
 
-from conftest import REPOSITORY, arrow_of, last_line_of, make_config, run_steps
-from graphs import communities
+from conftest import REPOSITORY, arrow_of, last_line_of
 from graphseam.embedding import embed, forecast_of_a_subgraph
 from graphseam.embedding.memory import gpu_bytes, subgraph_bytes
 from graphseam.embedding.sampling import alias_table, draw, generator
@@ -31,6 +30,7 @@ from graphseam.seeds import derive_seed
 from graphseam.spark_line import IS_SPARK_3
 from test_algorithms import mean_cosine, planted
 
+DIM = 16  # of the run
 WARM = [method for method, kind in EMBEDDERS.items() if kind.warm]
 
 
@@ -145,22 +145,13 @@ def test_small_subgraphs_share_a_gpu_and_large_ones_do_not():
 
 
 @pytest.fixture(scope="module")
-def cut_run(spark, tmp_path_factory):
-    """A run of four communities cut into subgraphs, ready to be embedded by any method."""
-    folder = tmp_path_factory.mktemp("cut")
-    edges = pa.table(dict(zip(("src", "dst"), zip(*communities(4, 30, seed=3), strict=True), strict=True)))
-    pq.write_table(edges, folder / "edges.parquet")
-
-    def with_embed(**settings):
-        return make_config(
-            {"edges": str(folder / "edges.parquet")},
-            folder / "tables",
-            embed={"dim": 8, **settings},
-            partition={"num_subgraphs": 4},
-        )
-
-    run_steps(spark, with_embed(), "cut", last="embed")
-    return lambda **settings: open_run(spark, with_embed(**settings), "cut")
+def cut_run(spark, published, tmp_path_factory):
+    """A run cut into subgraphs, ready to be embedded by any method: cut_run(method=...)."""
+    run = published.copied("planted", tmp_path_factory.mktemp("cut"), "older")
+    assert run.details("partition")["subgraphs"] > 4
+    return lambda **settings: open_run(
+        spark, replace(run.config, embed=replace(run.config.embed, **settings)), run.run_id
+    )
 
 
 @pytest.mark.parametrize("method", EMBEDDERS)
@@ -175,7 +166,8 @@ def test_tasks_give_what_the_algorithm_gives_and_tell_where_it_went(cut_run, met
         assert stat["peak_mb"] <= stat["predicted_mb"]
         assert (stat["method"], stat["device"], stat["gpu"]) == (method, "cpu", None)
         graph = Graph.from_arrow(edges.filter(pa.compute.equal(edges["subgraph_id"], stat["subgraph_id"])))
-        expected = EMBEDDERS[method](dim=8).embed(graph, derive_seed(0, "embed", stat["subgraph_id"]), "cpu")
+        seed = derive_seed(run.config.run.seed, "embed", stat["subgraph_id"])
+        expected = EMBEDDERS[method](dim=DIM).embed(graph, seed, "cpu")
         found = {row["node_id"]: row["vector"] for row in rows if row["subgraph_id"] == stat["subgraph_id"]}
         assert (stat["num_nodes"], stat["num_edges"]) == (graph.num_nodes, graph.num_edges)
         np.testing.assert_array_equal(np.array([found[node] for node in graph.node_ids.tolist()], np.float32), expected)
@@ -194,7 +186,7 @@ def test_a_run_may_begin_from_the_border_or_from_an_earlier_run(cut_run):
     stats = border.tables.read("subgraph_stats").collect()
     ended = next(row["started_at"].timestamp() + row["seconds"] for row in stats if row["subgraph_id"] == deepest)
     assert all(row["started_at"].timestamp() >= ended - 0.01 for row in stats if row["subgraph_id"] != deepest)
-    prone = EMBEDDERS["prone"](dim=8)
+    prone = EMBEDDERS["prone"](dim=DIM)
     for row in stats:
         told = subgraph_bytes(prone, row["num_nodes"], row["num_edges"], started=row["subgraph_id"] != deepest)
         assert row["peak_mb"] <= row["predicted_mb"] == told / 2**20
@@ -202,10 +194,10 @@ def test_a_run_may_begin_from_the_border_or_from_an_earlier_run(cut_run):
 
 def test_vectors_to_begin_from_are_in_the_forecast(cut_run):
     """Twice: the rows of Arrow that they come in, and the matrix in the order of the nodes."""
-    prone, nodes, edges = EMBEDDERS["prone"](dim=8), 10_000, 40_000
+    prone, nodes, edges = EMBEDDERS["prone"](dim=DIM), 10_000, 40_000
     cold, warm = (forecast_of_a_subgraph(cut_run(warm_start=start))(nodes, edges) for start in ("", "border"))
     assert cold == subgraph_bytes(prone, nodes, edges)
-    assert warm - cold >= 2 * nodes * 8 * 4
+    assert warm - cold >= 2 * nodes * DIM * 4
 
 
 def vectors_of(run):
@@ -224,7 +216,7 @@ def test_a_start_that_does_not_exist_or_does_not_suit_is_named(cut_run):
 def test_the_memory_of_a_known_gpu_bounds_subgraphs_too(cut_run, monkeypatch):
     """The session has no GPU; what Spark would be asked is all that is put in its place."""
     monkeypatch.setattr("graphseam.embedding.has_gpus", lambda _: True)
-    line, wide = EMBEDDERS["line"](dim=8), cut_run(method="line", gpu_memory_mb=1 << 20)
+    line, wide = EMBEDDERS["line"](dim=DIM), cut_run(method="line", gpu_memory_mb=1 << 20)
     assert forecast_of_a_subgraph(wide)(1000, 9000) == subgraph_bytes(line, 1000, 9000)
     tight = cut_run(method="line", gpu_memory_mb=640)
     task_bytes = tight.task_memory_mb() << 20

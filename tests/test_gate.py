@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import make_config, write_graph
+from conftest import make_config, publish_row, write_graph
 from graphs import ZOO
 from graphseam.errors import ConfigError, GateError
 from graphseam.gate import compare, gate
@@ -62,25 +62,7 @@ def measured(spark, root, run_id: str, values: dict[str, float], published: int 
     run.records.append({"step": "ingest", "status": "finished", "details": '{"nodes": 10, "edges": 20}'})
     if published is not None:
         at = datetime(2026, 1, 1, tzinfo=timezone.utc) + timedelta(days=published)
-        run.tables.write_rows(
-            "runs",
-            [
-                {
-                    "status": "published",
-                    "published_at": at,
-                    "seed": 0,
-                    "config": "{}",
-                    "config_fingerprint": "",
-                    "input_fingerprint": "",
-                    "id_type": "integer",
-                    "num_nodes": 10,
-                    "num_edges": 20,
-                    "dim": 8,
-                    "durations": "{}",
-                    "versions": "{}",
-                }
-            ],
-        )
+        publish_row(run.tables, at)
     return run
 
 

@@ -11,7 +11,7 @@ import pytest
 from pyspark.sql import functions as F
 
 import graphseam
-from conftest import LASTFM, make_config, run_steps
+from conftest import LASTFM, check_levels, cut_into_six, make_config, run_steps
 from graphs import ZOO, communities
 from graphseam.errors import ConfigError, InputError, RunError
 from graphseam.graphframe import VertexEdges, _inputs
@@ -267,6 +267,11 @@ def test_a_graph_without_edges_and_the_report_of_components(spark, tmp_path):
         nothing, nodes, LpaPartitioner(), Wanted(2, 1, 0, 5, schema_of(ASSIGNMENTS)), 1024, None
     ) as assignments:
         assert sorted((row["node_id"], row["subgraph_id"]) for row in assignments.collect()) == [(4, 0), (5, 1)]
+
+
+@pytest.mark.graphframes
+def test_levels_of_label_propagation_end_in_one_core_for_the_frame(published, tmp_path):
+    check_levels(cut_into_six(published.copied("planted", tmp_path, "older"), "graphframes_lpa"))
 
 
 def test_without_the_jar_the_coordinate_is_told_before_anything_is_read(spark, tmp_path, monkeypatch):

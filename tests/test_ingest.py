@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from conftest import make_config, run_steps
+from conftest import make_config, publish_row, run_steps
 from graphs import communities
 from graphseam.errors import InputError
 from graphseam.ingest.graph import mark_free, newest_numbers, number_ids
@@ -326,22 +326,17 @@ def test_an_edge_that_a_node_needs_is_not_free(spark):
 def test_an_id_keeps_its_number_in_later_runs(spark, tmp_path):
     """Published runs hand their numbers on, new ids come after; a run that was not published hands on nothing."""
 
-    def numbers(run_id: str, edges: list[tuple], last: str) -> dict[str, int]:
+    def numbers(run_id: str, edges: list[tuple], published: bool) -> dict[str, int]:
         path = tmp_path / f"{run_id}.csv"
         path.write_text(lines(edges))
-        config = make_config(
-            {"edges": str(path)},
-            tmp_path / "tables",
-            embed={"dim": 2},
-            refine={"rounds": 0, "hops": 0},
-            predict={"links": {"top_k": 0}},
-        )
-        run = run_steps(spark, config, run_id, last=last)
+        run = run_steps(spark, make_config({"edges": str(path)}, tmp_path / "tables"), run_id, last="ingest")
+        if published:
+            publish_row(run.tables)
         return {row["id"]: row["node_id"] for row in run.tables.read("nodes").collect()}
 
-    assert numbers("first", [(20, 30), (30, 10), (10, 20)], "publish") == {"10": 0, "20": 1, "30": 2}
-    assert numbers("given-up", [(10, 7), (7, 8)], "ingest") == {"10": 0, "7": 3, "8": 4}
-    assert numbers("second", [(40, 20), (5, 40), (10, 5)], "ingest") == {"10": 0, "20": 1, "5": 3, "40": 4}
+    assert numbers("first", [(20, 30), (30, 10), (10, 20)], published=True) == {"10": 0, "20": 1, "30": 2}
+    assert numbers("given-up", [(10, 7), (7, 8)], published=False) == {"10": 0, "7": 3, "8": 4}
+    assert numbers("second", [(40, 20), (5, 40), (10, 5)], published=False) == {"10": 0, "20": 1, "5": 3, "40": 4}
 
 
 def test_numbers_that_runs_side_by_side_gave_stay_unique(spark):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,6 +14,9 @@ from pyspark.sql import functions as F
 from conftest import make_config, run_steps
 from graphs import communities
 from graphseam.errors import ConfigError, InputError, RunError
+from graphseam.pipeline import run_step
+from graphseam.progress import StepProgress
+from graphseam.runs import Run, open_run
 
 SMALL = {"embed": {"dim": 16}, "predict": {"links": {"top_k": 5}, "similar": {"top_k": 0}}}
 
@@ -44,7 +50,7 @@ def held(spark, tmp_path_factory):
     folder = tmp_path_factory.mktemp("held")
     section = {"edges": write_edges(folder / "edges.parquet", ring(480, seed=1))}
     config = make_config(section, folder / "tables", evaluate={"holdout": 0.2}, **SMALL)
-    return section, folder / "tables", run_steps(spark, config, "measured")
+    return section, folder / "tables", run_steps(spark, config, "measured", last="evaluate")
 
 
 def test_no_edge_no_loop_no_twin_and_the_best_first(held):
@@ -118,7 +124,7 @@ def test_another_run_may_lend_its_model(spark, held):
     section, root, first = held
     links = {"top_k": 5, "model_run": "measured"}
     config = make_config(section, root, **{**SMALL, "predict": {"links": links, "similar": {"top_k": 0}}})
-    run = run_steps(spark, config, "nightly")
+    run = run_steps(spark, config, "nightly", last="predict_links")
     assert run.details("predict_links")["calibrated_on"] == "run measured"
     kept = [sorted(map(str, one.tables.read("link_models").collect())) for one in (first, run)]
     assert kept[0] == kept[1]
@@ -126,16 +132,15 @@ def test_another_run_may_lend_its_model(spark, held):
     assert len(rows) == 480 * 5
     assert not any(row["held_out"] for row in rows)
     assert 0 < max(row["probability"] for row in rows) < 1
-    wrong = make_config(section, root, **{**SMALL, "predict": {"links": {**links, "model_run": "none"}}})
+    wrong = replace(config.predict, links=replace(config.predict.links, model_run="none"))
     with pytest.raises(RunError, match=r"predict.links.model_run is 'none', and that run has no link model"):
-        run_steps(spark, wrong, "other", last="predict_links")
+        run_step(open_run(spark, replace(config, predict=wrong), "nightly"), "predict_links", StepProgress(total=1))
 
 
-def test_without_held_out_edges_the_run_says_what_it_was_calibrated_on(spark, tmp_path):
-    section = {"edges": write_edges(tmp_path / "edges.parquet", communities(4, 30, seed=3))}
-    run = run_steps(spark, make_config(section, tmp_path / "tables", **SMALL), "whole", last="predict_links")
+def test_without_held_out_edges_the_run_says_what_it_was_calibrated_on(published):
+    run = published("planted", "older")
     assert run.details("predict_links")["calibrated_on"] == "embedded edges"
-    assert len(links_of(run)) == 120 * 5
+    assert len(links_of(run)) == 95 * 2
 
 
 def bipartite_edges(seed: int) -> list[tuple[str, str]]:
@@ -164,7 +169,7 @@ def shop(spark, tmp_path_factory):
         "node_type": "kind",
     }
     config = make_config(section, folder / "tables", evaluate={"held_out": "test"}, **SMALL)
-    return folder, run_steps(spark, config, "shop")
+    return folder, run_steps(spark, config, "shop", last="predict_links")
 
 
 def test_users_get_items_not_users(shop):
@@ -190,28 +195,23 @@ def test_pairs_to_measure_by_face_the_items(shop):
     assert types["book 00"] == "book"
 
 
-def test_types_choose_who_gets_what(spark, shop):
-    """Books get users where the configuration says so."""
-    folder, _ = shop
-    turned = {"links": {"top_k": 3, "src_type": "book", "dst_type": "user"}, "similar": {"top_k": 0}}
-    section = {
-        "edges": str(folder / "edges.parquet"),
-        "split": "split",
-        "nodes": str(folder / "nodes.parquet"),
-        "node_type": "kind",
-    }
-    config = make_config(section, folder / "tables", evaluate={"held_out": "test"}, **{**SMALL, "predict": turned})
-    run = run_steps(spark, config, "turned", last="predict_links")
-    rows = links_of(run)
+def test_types_choose_who_gets_what(spark, shop, tmp_path):
+    """Books get users where the configuration says so; from the same vectors."""
+    folder, made = shop
+    shutil.copytree(folder / "tables", tmp_path / "tables")
+
+    def predict_again(**settings) -> Run:
+        links = replace(made.config.predict.links, **settings)
+        output = replace(made.config.output, root=str(tmp_path / "tables"))
+        config = replace(made.config, output=output, predict=replace(made.config.predict, links=links))
+        run = open_run(spark, config, "shop")
+        run_step(run, "predict_links", StepProgress(total=1))
+        return run
+
+    rows = links_of(predict_again(top_k=3, src_type="book", dst_type="user"))
     assert {(row["src"].split()[0], row["dst"].split()[0]) for row in rows} == {("book", "user")}
-    wrong = make_config(
-        section,
-        folder / "tables",
-        evaluate={"held_out": "test"},
-        **{**SMALL, "predict": {"links": {"src_type": "boook"}}},
-    )
     with pytest.raises(InputError, match=r"predict.links.src_type is 'boook', and no node is of that type.*'book'"):
-        run_steps(spark, wrong, "turned", last="predict_links")
+        predict_again(src_type="boook")
 
 
 def test_given_pairs_and_no_others(spark, tmp_path):
@@ -254,17 +254,14 @@ def test_settings_that_cannot_work_are_told(tmp_path, sections, message):
         make_config({"edges": "edges.csv"}, tmp_path, **sections)
 
 
-def test_every_kind_of_candidates_predicts_links(spark, held):
+def test_every_kind_of_candidates_predicts_links(spark, held, tmp_path):
     """From the same vectors: a run's own steps are taken up again with other settings."""
     section, root, _ = held
+    shutil.copytree(root, tmp_path / "tables")
     found = {}
     for candidates in ("exact", "hnsw", "two_hop", "hnsw+two_hop"):
         predict = {"links": {"top_k": 5, "candidates": candidates}, "similar": {"top_k": 0}}
-        config = make_config(section, root, evaluate={"holdout": 0.2}, **{**SMALL, "predict": predict})
-        from graphseam.pipeline import run_step
-        from graphseam.progress import StepProgress
-        from graphseam.runs import open_run
-
+        config = make_config(section, tmp_path / "tables", evaluate={"holdout": 0.2}, **{**SMALL, "predict": predict})
         run = open_run(spark, config, "measured")
         run_step(run, "predict_links", StepProgress(total=1))
         found[candidates] = {(row["src"], row["dst"]) for row in links_of(run)}

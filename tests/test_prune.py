@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
+from conftest import publish_row
 from graphseam.errors import ConfigError, RunError
 from graphseam.prune import prune, sort_runs, tell
 from graphseam.sections import OutputConfig, PruneConfig
@@ -38,25 +40,7 @@ def add_run(spark, root, run_id: str, days_ago: float, published: bool = True, c
         ],
     )
     if published:
-        tables.write_rows(
-            "runs",
-            [
-                {
-                    "status": "published",
-                    "published_at": at,
-                    "seed": 0,
-                    "config": json.dumps(config or {}),
-                    "config_fingerprint": "",
-                    "input_fingerprint": "",
-                    "id_type": "integer",
-                    "num_nodes": 1,
-                    "num_edges": 0,
-                    "dim": 1,
-                    "durations": "{}",
-                    "versions": "{}",
-                }
-            ],
-        )
+        publish_row(tables, at, config=json.dumps(config or {}))
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +77,9 @@ def test_a_dry_run_only_tells(tables):
     assert len(runs_in(tables, "embeddings")) == 7
 
 
-def test_removed_runs_have_no_row_left_and_the_others_all_of_theirs(tables):
+def test_removed_runs_have_no_row_left_and_the_others_all_of_theirs(spark, tables, tmp_path):
+    shutil.copytree(tables.output.root, tmp_path / "tables")
+    tables = Tables(spark, OutputConfig(root=str(tmp_path / "tables")))
     before = {row["run_id"]: row["vector"] for row in tables.all_runs("embeddings").collect()}
     copies = Path(tables.output.root, "_graphframe")
     for run_id in before:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import duckdb
@@ -17,52 +14,25 @@ import pytest
 from deltalake import DeltaTable
 from pyspark.sql import functions as F
 from rich.console import Console
-from typer.testing import CliRunner
 
-from conftest import LASTFM, REPOSITORY, make_config, run_steps
-from graphseam.cli import app
-from graphseam.config import config_of
+from conftest import LASTFM
 from graphseam.errors import RunError
 from graphseam.export import export_table
-from graphseam.gate import gate
-from graphseam.place import place
 from graphseam.schemas import public_names, table_names, view_names
-from graphseam.session import REQUIRED
 from graphseam.show import print_rows
 from graphseam.summary import print_summary
 from graphseam.tables import Tables, view_selects
 
 
 @pytest.fixture(scope="module")
-def root(published):
-    return Path(published.config.output.root)
+def run(published):
+    """The newer of two runs of a part of LastFM Asia in one root; a node arrived after it."""
+    return published("lastfm")
 
 
 @pytest.fixture(scope="module")
-def published(spark, tmp_path_factory):
-    """Two published runs of a part of LastFM Asia in one root, and a node that arrived after the second."""
-    folder = tmp_path_factory.mktemp("readers")
-    edges = pq.read_table(LASTFM / "edges.parquet").slice(0, 600)
-    pq.write_table(edges, folder / "edges.parquet")
-    for name, seed in (("first", 1), ("second", 2)):
-        config = make_config(
-            {"edges": str(folder / "edges.parquet"), "labels": str(LASTFM / "labels.parquet")},
-            folder / "tables",
-            embed={"dim": 8},
-            run={"seed": seed},
-            evaluate={"holdout": 0.1},
-            predict={"links": {"top_k": 3}},
-            partition={"num_subgraphs": 2},
-        )
-        run = run_steps(spark, config, name)
-    gate(run)
-    known = run.tables.read("nodes").sort("node_id").limit(2).collect()
-    (folder / "arrived.csv").write_text("".join(f"1000000,{row['id']}\n" for row in known))
-    arrived = {"input": {"edges": str(folder / "arrived.csv")}, "output": {"root": str(folder / "tables")}}
-    place(spark, config_of(arrived))
-    for name in table_names():
-        run.tables.ensure(name)  # one that no step of this run fills is there too
-    return run
+def root(run):
+    return Path(run.config.output.root)
 
 
 @pytest.fixture(scope="module")
@@ -246,58 +216,6 @@ def test_a_first_run_is_compared_with_nothing_and_a_measure_may_be_on_one_side(s
     assert [(row["metric"], row["previous_value"], row["previous_run_id"]) for row in alone] == [("auc", None, None)]
 
 
-def readme_queries() -> list[str]:
-    """Every query that README.md shows: those of `graphseam sql`, and blocks of SQL."""
-    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    commands = [
-        shlex.split(line, comments=True)[-1]
-        for line in text.splitlines()
-        if line.strip().startswith("graphseam sql --root demo_tables")
-    ]
-    blocks = [query for block in re.findall(r"```sql\n(.*?)```", text, re.DOTALL) for query in block.split(";")]
-    return [query.strip() for query in (*commands, *blocks) if query.strip()]
-
-
-def test_every_query_of_the_readme_runs(spark, root):
-    queries = readme_queries()
-    assert queries
-    for query in queries:
-        told = CliRunner().invoke(app, ["sql", "--root", str(root), query])
-        assert told.exit_code == 0, (query, told.exception)
-        assert len(told.stdout.splitlines()) > 2
-
-
-def test_every_query_of_the_readme_runs_in_spark_sql(spark, root, tmp_path):
-    """Spark's own command line, in a process of its own, over the names that `graphseam views` gives."""
-    told = CliRunner().invoke(app, ["views", "--root", str(root)])
-    assert told.exit_code == 0
-    (tmp_path / "views.sql").write_text(told.stdout)
-    queries = [query.removesuffix(";") for query in readme_queries()]
-    script = "".join(f"SELECT 'answer {at}';\n{query};\n" for at, query in enumerate(queries))
-    (tmp_path / "queries.sql").write_text(script + "SELECT 'end';\n")
-    settings = [f"--conf={key}={REQUIRED[key]}" for key in ("spark.sql.extensions", "spark.sql.catalog.spark_catalog")]
-    command = [
-        Path(sys.executable).with_name("spark-sql"),
-        "--master",
-        "local[1]",
-        "--driver-memory",
-        "1g",
-        *settings,
-        "--conf=spark.ui.enabled=false",
-        "-i",
-        "views.sql",
-        "-f",
-        "queries.sql",
-    ]
-    shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=1500, check=False)
-    assert shown.returncode == 0, shown.stderr[-3000:]
-    answers = re.split(r"^answer \d+$", shown.stdout.split("\nend")[0], flags=re.MULTILINE)[1:]
-    assert len(answers) == len(queries)
-    open_tables(spark, root).register_views()
-    for query, answer in zip(queries, answers, strict=True):
-        assert len(answer.strip().splitlines()) == spark.sql(query).count() > 0, query
-
-
 @pytest.mark.parametrize("width", [80, 200])
 @pytest.mark.parametrize("name", [*public_names(), *view_names()])
 def test_wide_rows_stay_readable(spark, root, name, width):
@@ -317,15 +235,15 @@ def test_wide_rows_stay_readable(spark, root, name, width):
         assert sum("… 8 in all]" in line for line in shown) == len(rows)
 
 
-def test_the_summary_tells_the_few_numbers_that_matter(published):
+def test_the_summary_tells_the_few_numbers_that_matter(run):
     """Not the hundred rows of metrics: a line for each kind of negatives and scorer, one for the labels."""
     console = Console(file=io.StringIO(), width=110, highlight=False)
-    print_summary(published, console)
+    print_summary(run, console)
     told = console.file.getvalue()
     links = told[told.index("How good it is: links") : told.index("How good it is: labels")]
     value = {
         (row["metric"], row["variant"], row["scorer"]): row["value"]
-        for row in published.tables.read("metrics").where("stratum = 'all'").collect()
+        for row in run.tables.read("metrics").where("stratum = 'all'").collect()
     }
     for variant in ("uniform", "hard"):
         line = next(line for line in links.splitlines() if f"{variant} negatives" in line and "cosine" in line)

@@ -1,71 +1,23 @@
-"""Refinement in blocks: the same vectors for any number of them, judged by dense numpy, networkx and ProNE's filter."""
+"""Refinement in blocks: the same vectors for any number of them, judged by dense numpy and ProNE's filter. No Spark."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import partial
-
-import networkx as nx
 import numpy as np
-import pyarrow as pa
 import pytest
 
-from conftest import arrow_of, last_line_of, make_config, run_steps, write_graph
 from graphs import ZOO, SmallGraph, communities, in_memory
-from graphseam.blocks.stages import LocalStages, SparkStages
-from graphseam.blocks.store import FileStore, MemoryStore, Store
+from graphseam.blocks.stages import LocalStages
+from graphseam.blocks.store import FileStore, MemoryStore
 from graphseam.embedding.prone import ProneEmbedder
-from graphseam.errors import ConfigError, MemoryBudgetError
+from graphseam.errors import ConfigError
 from graphseam.graph import Graph
-from graphseam.partition import partition
-from graphseam.refine import refine
-from graphseam.refine.block_plan import Blocks, Size, plan_blocks
+from graphseam.refine.block_plan import Blocks, Size
 from graphseam.refine.filters import chebyshev, plain_hops
 from graphseam.refine.product import product
 from graphseam.refine.rounds import Task, View
 from graphseam.refine.rows import Rows
 from graphseam.refine.spectral import SpectralRefiner
-from graphseam.runs import open_run
-
-DIM = 8
-
-
-def keep_in_blocks(graph: Graph, num_blocks: int, store: Store) -> np.ndarray:
-    """The graph's rows in the store, nodes scattered over the blocks; returns the block of each node."""
-    adjacency = graph.adjacency.tocoo()
-    block_of = (np.arange(graph.num_nodes) * 7919) % num_blocks
-    for block in range(num_blocks):
-        mine = block_of[adjacency.row] == block
-        Rows.build(
-            block,
-            np.flatnonzero(block_of == block),
-            adjacency.row[mine].astype(np.int64),
-            adjacency.col[mine].astype(np.int64),
-            block_of[adjacency.col[mine]],
-            adjacency.data[mine],
-        ).keep(block, store)
-    return block_of
-
-
-def refined(
-    refiner: SpectralRefiner, graph: Graph, start: np.ndarray, num_blocks: int, store: Store, stages=None
-) -> np.ndarray:
-    block_of = keep_in_blocks(graph, num_blocks, store)
-    for block in range(num_blocks):
-        store.put(block, "start", start[block_of == block])
-    task = Task(store, refiner.views, threads=1, device="cpu")
-    projection = refiner.run(stages or LocalStages(num_blocks), task, start.shape[1], seed=1)
-    vectors = np.zeros(start.shape, np.float32)
-    for block in range(num_blocks):
-        mine = np.flatnonzero(block_of == block)
-        for part, values in projection.vectors(block, task):
-            vectors[mine[part]] = values
-    return vectors
-
-
-def random_start(graph: Graph, dim: int = DIM) -> np.ndarray:
-    return np.random.default_rng(0).standard_normal((graph.num_nodes, dim)).astype(np.float32)
-
+from refining import DIM, keep_in_blocks, random_start, refined
 
 REFINERS = [
     SpectralRefiner(),
@@ -83,19 +35,6 @@ def test_the_number_of_blocks_does_not_show(small, refiner):
         assert np.isfinite(whole).all()
         for num_blocks in (2, 5):
             np.testing.assert_allclose(refined(refiner, graph, start, num_blocks, MemoryStore()), whole, atol=1e-5)
-
-
-def test_spark_and_files_give_the_bytes_of_this_process(spark, tmp_path):
-    small = SmallGraph("weighted communities", [(a, b, 0.1 + (a * b) % 7) for a, b in communities(5, 30, seed=4)])
-    graph = in_memory(small)
-    start = random_start(graph, 24)
-    refiner = SpectralRefiner(rounds=3)  # one beyond where the iteration begins anew
-    here = refined(refiner, graph, start, 7, MemoryStore())
-    store = FileStore((tmp_path / "by address").as_uri())
-    there = refined(refiner, graph, start, 7, store, SparkStages(spark, 7))
-    np.testing.assert_array_equal(there, here)
-    store.remove()
-    assert not list(tmp_path.rglob("*.npy"))
 
 
 @pytest.mark.parametrize("small", ZOO, ids=lambda small: small.name)
@@ -175,51 +114,6 @@ def test_the_chebyshev_filter_is_prones():
     assert chebyshev(0) == [1.0]
 
 
-def test_pagerank_in_ten_lines_is_that_of_networkx(spark, tmp_path):
-    """What an algorithm on the stages takes."""
-    graph, store = in_memory(SmallGraph("communities", communities(4, 60, seed=2))), FileStore(str(tmp_path))
-    block_of = keep_in_blocks(graph, 6, store)
-
-    def start(block: int, store: FileStore = store) -> np.ndarray:
-        rows = Rows.kept(block, store)
-        return _spread(rows, block, store, "rank.0", np.full(rows.num_rows, 1 / 240))
-
-    def step(block: int, at: int, store: FileStore = store) -> np.ndarray:
-        rows = Rows.kept(block, store)
-        before = store.get(block, f"rank.{at}")
-        received = np.concatenate([before / rows.degrees, rows.receive(block, store, f"rank.{at}")])
-        entries = received[rows.neighbours] * (rows.weights if len(rows.weights) else 1)
-        inflow = np.add.reduceat(entries, rows.indptr[:-1])
-        rank = 0.15 / 240 + 0.85 * inflow
-        return np.append(_spread(rows, block, store, f"rank.{at + 1}", rank), np.abs(rank - before).sum())
-
-    def _spread(rows: Rows, block: int, store: FileStore, name: str, rank: np.ndarray) -> np.ndarray:
-        store.put(block, name, rank)
-        rows.send(block, store, name, rank / rows.degrees)
-        return np.array([rank.sum()])
-
-    for stages, rounds in ((SparkStages(spark, 6), range(3)), (LocalStages(6), range(3, 25))):
-        if not rounds.start:
-            assert stages.run(start)[0] == pytest.approx(1)
-        for at in rounds:
-            total, moved = stages.run(partial(step, at=at))
-            assert total == pytest.approx(1)
-    assert moved < 1e-5
-    found = np.zeros(240)
-    for block in range(6):
-        found[block_of == block] = store.get(block, "rank.25")
-    expected = nx.pagerank(nx.from_scipy_sparse_array(graph.adjacency), tol=1e-10)
-    np.testing.assert_allclose(found, [expected[node] for node in range(240)], atol=1e-5)
-
-
-def test_sums_of_many_blocks_are_added_up_by_tasks_before_the_driver_sees_them(spark):
-    def step(block: int) -> np.ndarray:
-        return np.array([1.0, block, 0.1**block])
-
-    assert SparkStages(spark, 80).run(step).tolist() == pytest.approx([80, 3_160, 1 / 0.9])
-    np.testing.assert_array_equal(SparkStages(spark, 9).run(step), LocalStages(9).run(step))
-
-
 def test_a_store_gives_back_what_it_was_given(tmp_path):
     arrays = {
         "numbers": np.arange(12),
@@ -252,74 +146,3 @@ def test_blocks_are_even_keep_subgraphs_together_and_hold_every_node():
     assert len(set(blocks.of(np.array([1, 1]), np.array([5, 20])))) == 1
     assert Blocks.even(sizes, 1).num_blocks == 1
     assert Blocks.even([Size(4, 9, 9, 0)], 3).of(np.array([4]), np.array([9])).tolist() == [0]
-
-
-@pytest.fixture(scope="module")
-def fused_run(spark, tmp_path_factory):
-    """A directed, weighted graph with an isolated node and text ids, cut into five, up to and with fuse."""
-    folder = tmp_path_factory.mktemp("fused")
-    edges = [(f"n{a}", f"n{b}", 0.5 + (a + b) % 3) for a, b in communities(5, 30, seed=5)]
-    section = write_graph(SmallGraph("text ids", edges, nodes=["alone"], directed=True), folder)
-    sections = {"partition": {"num_subgraphs": 5}, "embed": {"dim": 16}}
-    run = run_steps(spark, make_config(section, folder / "tables", **sections), "r", last="fuse")
-    return run, section, folder, sections
-
-
-def embeddings(run) -> pa.Table:
-    return arrow_of(run.tables.read("embeddings")).sort_by("node_id")
-
-
-@pytest.mark.parametrize(("num_blocks", "blocks"), [(3, 3), (8, 8)])
-def test_the_step_writes_the_same_vectors_for_any_number_of_blocks(spark, fused_run, num_blocks, blocks):
-    _, section, folder, sections = fused_run
-    found = []
-    for number in (1, num_blocks):
-        config = make_config(section, folder / "tables", refine={"num_blocks": number}, **sections)
-        run = open_run(spark, config, "r")
-        told = refine(run)
-        found.append(embeddings(run))
-    assert told["blocks"] == blocks
-    assert told["vectors"] == found[0].num_rows == 151
-    assert found[0].drop_columns(["vector"]).equals(found[1].drop_columns(["vector"]))
-    one, many = (np.stack(table["vector"].to_numpy()) for table in found)
-    np.testing.assert_allclose(many, one, atol=1e-5)
-    alone = found[0]["id"].to_pylist().index("alone")
-    assert not one[alone].any()
-    assert np.linalg.norm(np.delete(one, alone, axis=0), axis=1) == pytest.approx(2, rel=1e-5)
-
-
-def test_every_fused_vector_knows_its_first_level_subgraph(fused_run):
-    run, *_ = fused_run
-    homes = {row["node_id"]: row["subgraph_id"] for row in run.tables.read("assignments").where("level = 1").collect()}
-    fused = {row["node_id"]: row["subgraph_id"] for row in run.tables.read("fused_embeddings").collect()}
-    assert len(fused) == 150
-    assert fused == {node: homes[node] for node in fused}
-
-
-def test_as_many_blocks_as_the_budget_needs_and_a_refusal_before_anything_is_embedded(spark, tmp_path):
-    edges = [(at, (at * 7 + step) % 6_000) for at in range(6_000) for step in (1, 3)]
-    section = write_graph(SmallGraph("wide", edges), tmp_path)
-
-    def wide(**settings):
-        return make_config(
-            section,
-            tmp_path / "tables",
-            run={"task_memory_mb": 64},
-            partition={"num_subgraphs": 6},
-            embed={"dim": 1024},
-            refine=settings,
-        )
-
-    run = run_steps(spark, wide(), "wide", last="partition")
-    blocks = plan_blocks(run)
-    assert blocks.num_blocks > 4
-    assert blocks.largest_bytes <= 64 << 20
-    assert plan_blocks(replace(run, config=wide(num_blocks=1))) is None
-    with pytest.raises(MemoryBudgetError, match=r"refining 6,000 nodes .* in 2 blocks .* raise refine.num_blocks"):
-        partition(replace(run, config=wide(num_blocks=2)))
-
-
-@pytest.mark.slow
-def test_a_lost_executor_changes_nothing():
-    """Two executors, one of which is killed in the middle of a round: in a session of its own."""
-    assert last_line_of("lost_executor.py") == "the same vectors, with an executor lost in a round"

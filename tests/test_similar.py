@@ -5,36 +5,35 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from conftest import make_config, run_steps, write_graph
-from graphs import SmallGraph, communities
+from conftest import publish_row
+from graphs import LONELY
 from graphseam.errors import RunError
 from graphseam.predict.similar import similar_nodes
+from graphseam.sections import OutputConfig
 from graphseam.tables import Tables
 
-SMALL = {"embed": {"dim": 8}, "predict": {"links": {"top_k": 0}, "similar": {"top_k": 4}}}
-LONELY = 10_000  # an id without an edge
-
 
 @pytest.fixture(scope="module")
-def run(spark, tmp_path_factory):
-    """Two published runs of a planted partition, some of its edges held out; the newer one."""
-    folder = tmp_path_factory.mktemp("similar")
-    graph = SmallGraph("planted", communities(3, 25, seed=5), nodes=[LONELY])
-    for name, seed in (("older", 1), ("newer", 2)):
-        config = make_config(
-            write_graph(graph, folder), folder / "tables", **SMALL, run={"seed": seed}, evaluate={"holdout": 0.1}
-        )
-        run = run_steps(spark, config, name)
-    return run
+def run(published):
+    """The newer of two published runs of a planted partition, some of its edges held out."""
+    return published("planted")
 
 
-@pytest.fixture(scope="module")
-def strings(spark, tmp_path_factory):
-    """Every node of a clique has the same neighbours, so many cosines tie."""
-    folder = tmp_path_factory.mktemp("strings")
-    names = [f"n{at}" for at in range(12)]
-    graph = SmallGraph("names", [(a, b) for a in names for b in names if a < b])
-    return run_steps(spark, make_config(write_graph(graph, folder), folder / "tables", **SMALL), "names")
+@pytest.fixture
+def names(spark, tmp_path):
+    """The tables that are asked, of a published run of twelve nodes: a clique, whose vectors tie by threes."""
+    tables = Tables(spark, OutputConfig(root=str(tmp_path / "tables")), "names")
+    ids = [f"n{at}" for at in range(12)]
+    vectors = [np.eye(4)[at % 4] + 0.5 for at in range(12)]
+    tables.write_rows(
+        "nodes", [{"node_id": at, "id": name, "type": None, "side": "both"} for at, name in enumerate(ids)]
+    )
+    tables.write_rows(
+        "embeddings", [{"node_id": at, "id": ids[at], "vector": vector.tolist()} for at, vector in enumerate(vectors)]
+    )
+    tables.write_rows("edges", [{"src": a, "dst": b, "weight": 1.0} for a in range(12) for b in range(a + 1, 12)])
+    publish_row(tables, id_type="string")
+    return tables
 
 
 def vectors_of(run) -> tuple[list[str], np.ndarray]:
@@ -62,17 +61,19 @@ def test_one_node_is_answered_exactly(run, node, top_k):
     assert [name for name, _, _ in found.rows] == [name for name, _ in wanted]
 
 
-def test_ties_are_in_the_order_of_the_ids_whatever_the_layout(spark, strings):
-    found = similar_nodes(strings.tables, "n5", 20)
+def test_ties_are_in_the_order_of_the_ids_whatever_the_layout(spark, names):
+    found = similar_nodes(names, "n5", 20)
+    assert [name for name, _, _ in found.rows[:2]] == ["n1", "n9"]
     assert len(found.rows) == 11
     keys = [(-cosine, name) for name, cosine, _ in found.rows]
     assert keys == sorted(keys)
+    assert len({cosine for cosine, _ in keys}) == 2
     assert all(joined for _, _, joined in found.rows)
-    path = strings.tables.location("embeddings")
+    path = names.location("embeddings")
     moved = spark.read.format("delta").load(path).repartition(5, "vector").cache()
     moved.count()
     moved.write.format("delta").mode("overwrite").save(path)
-    assert similar_nodes(strings.tables, "n5", 20) == found
+    assert similar_nodes(names, "n5", 20) == found
 
 
 def test_an_edge_is_told_held_out_or_not(run):
@@ -108,14 +109,12 @@ def test_what_cannot_be_answered_is_told(run, node, run_id, message):
         similar_nodes(run.tables, node, run_id=run_id)
 
 
-def test_ids_that_are_text_are_found_by_their_text(strings):
+def test_ids_that_are_text_are_found_by_their_text(names):
     with pytest.raises(RunError, match="there is no node 'n99' in run 'names'; its ids are text, such as 'n"):
-        similar_nodes(strings.tables, "n99")
+        similar_nodes(names, "n99")
 
 
 def test_a_root_without_a_published_run_is_told(spark, tmp_path):
-    from graphseam.sections import OutputConfig
-
     with pytest.raises(RunError, match="no run is published"):
         similar_nodes(Tables(spark, OutputConfig(root=str(tmp_path))), "1")
 
@@ -124,7 +123,7 @@ def test_the_table_agrees_with_numpy(run):
     """Exactly below 50,000 nodes, in original ids; a node without edges neither asks nor is found."""
     rows = run.tables.read("similar_nodes").collect()
     ids, _ = vectors_of(run)
-    assert len(rows) == 75 * 4
+    assert len(rows) == 95 * 4
     assert {row["src"] for row in rows} == set(ids) - {str(LONELY)}
     numbers = {row["id"]: row["node_id"] for row in run.tables.read("nodes").collect()}
     for node in ("0", "33", "74"):
@@ -138,14 +137,7 @@ def test_the_table_agrees_with_numpy(run):
         )
 
 
-def test_the_table_can_be_left_out(spark, tmp_path):
-    graph = SmallGraph("pair", [(1, 2)])
-    config = make_config(
-        write_graph(graph, tmp_path),
-        tmp_path / "tables",
-        embed={"dim": 4},
-        predict={"links": {"top_k": 0}, "similar": {"top_k": 0}},
-    )
-    run = run_steps(spark, config, "without")
-    assert run.details("predict_similar") == {"similar": 0}
-    assert run.tables.read("similar_nodes").count() == 0
+def test_the_table_can_be_left_out(published):
+    older = published("planted", "older")
+    assert older.details("predict_similar") == {"similar": 0}
+    assert older.tables.read("similar_nodes").count() == 0

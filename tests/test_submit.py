@@ -1,4 +1,4 @@
-"""The whole pipeline by real spark-submit: slow, in processes of their own.
+"""The whole pipeline by real spark-submit, and by the real command: slow, in processes of their own.
 
 That jobs one by one give the pipeline's bytes is shown where a scheduler submits them, in tests/airflow.
 """
@@ -10,15 +10,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
-from conftest import LASTFM, REPOSITORY, make_config, run_steps
-from graphseam.export import export_table
+from conftest import LASTFM, REPOSITORY, arrow_of, make_config, run_steps
+from graphs import communities
 
 pytestmark = pytest.mark.slow
 
-SUBMIT = Path(sys.executable).with_name("spark-submit")
+SUBMIT, COMMAND = (Path(sys.executable).with_name(name) for name in ("spark-submit", "graphseam"))
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +39,11 @@ num_subgraphs = 8
 dim = 32
 [evaluate]
 holdout = 0.2
+[predict.links]
+top_k = 2
+num_candidates = 4
+[predict.similar]
+top_k = 2
 """)
     return folder / "run.toml"
 
@@ -92,19 +100,20 @@ def test_cut_into_eight_scores_within_a_point_of_uncut(spark, tmp_path, evalkit)
     evalkit.lp_split(str(LASTFM / "edges.parquet"), str(tmp_path / "split"), seed=1)
     found = {}
     for count in (1, 8):
-        output = tmp_path / f"{count}.parquet"
+        output = str(tmp_path / f"{count}.parquet")
         config = make_config(
             {"edges": str(tmp_path / "split" / "train.parquet")},
             tmp_path / str(count),
             partition={"num_subgraphs": count},
-            predict={"links": {"top_k": 0}, "similar": {"top_k": 0}},
         )
-        export_table(run_steps(spark, config, "scored").tables, "embeddings", str(output))
-        links = evalkit.lp_score(str(tmp_path / "split"), str(output), scorers=("cosine",))
+        vectors = arrow_of(run_steps(spark, config, "scored", last="refine").tables.read("embeddings"))
+        nodes = vectors["id"].cast("int64").to_numpy()
+        evalkit.write_emb(output, nodes, np.stack(vectors["vector"].to_numpy()))
+        links = evalkit.lp_score(str(tmp_path / "split"), output, scorers=("cosine",))
         found["links", count] = next(
             row["mean"] for row in links if (row["ratio"], row["metric"]) == ("uniform", "auc")
         )
-        labels = evalkit.nc(str(LASTFM / "labels.parquet"), str(output), ratios=(0.5,), shuffles=2)
+        labels = evalkit.nc(str(LASTFM / "labels.parquet"), output, ratios=(0.5,), shuffles=2)
         found["labels", count] = next(
             row["mean"] for row in labels if (row["form"], row["metric"]) == ("raw", "micro_f1")
         )
@@ -112,20 +121,38 @@ def test_cut_into_eight_scores_within_a_point_of_uncut(spark, tmp_path, evalkit)
     assert found["labels", 8] > found["labels", 1] - 0.01
 
 
-@pytest.mark.shared
-def test_default_settings_take_a_graph_of_another_kind(tmp_path, shared_data):
-    """wikipedia_pos, dense and weighted, with its labels: nothing is tuned."""
-    data = shared_data / "wikipedia_pos"
-    (tmp_path / "run.toml").write_text(
-        f'[input]\nedges = "{data / "edges.parquet"}"\nweight = "weight"\n'
-        f'labels = "{data / "labels.parquet"}"\n[output]\nroot = "{tmp_path / "t"}"\n'
+def run_with_default_settings(folder: Path, edges: Path, labels: Path) -> str:
+    """What `graphseam run` prints of a weighted graph with labels, in a process of its own; nothing is tuned."""
+    (folder / "run.toml").write_text(
+        f'[input]\nedges = "{edges}"\nweight = "weight"\nlabels = "{labels}"\n[output]\nroot = "{folder / "t"}"\n'
     )
     done = subprocess.run(
-        [sys.executable, "-m", "graphseam.cli", "run", str(tmp_path / "run.toml")],
-        capture_output=True,
-        text=True,
-        timeout=1500,
-        check=False,
+        [COMMAND, "run", str(folder / "run.toml")], capture_output=True, text=True, timeout=1500, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "Micro-F1" in done.stdout
+    return done.stdout
+
+
+def test_the_command_takes_a_graph_of_another_kind(tmp_path):
+    """Dense and weighted, with several labels a node."""
+    rng, pairs = np.random.default_rng(3), communities(3, 40, seed=4)
+    src, dst = zip(*pairs, strict=True)
+    edges = pa.table({"src": src, "dst": dst, "weight": rng.integers(1, 90, len(pairs)).astype(float)})
+    pq.write_table(edges, tmp_path / "edges.parquet")
+    labels = [(node, f"l{label}") for node in range(120) for label in {node // 40, 3 + node % 2}]
+    pq.write_table(
+        pa.table(dict(zip(("node", "label"), zip(*labels, strict=True), strict=True))), tmp_path / "l.parquet"
+    )
+    told = run_with_default_settings(tmp_path, tmp_path / "edges.parquet", tmp_path / "l.parquet")
+    assert "Micro-F1" in told
+    assert "Predicted links" in told
+    (run,) = DeltaTable(str(tmp_path / "t" / "runs")).to_pyarrow_table().to_pylist()
+    assert (run["status"], run["num_nodes"]) == ("published", 120)
+
+
+@pytest.mark.shared
+@pytest.mark.thorough
+def test_default_settings_take_a_real_graph_of_another_kind(tmp_path, shared_data):
+    """wikipedia_pos, dense and weighted, with its labels."""
+    data = shared_data / "wikipedia_pos"
+    assert "Micro-F1" in run_with_default_settings(tmp_path, data / "edges.parquet", data / "labels.parquet")

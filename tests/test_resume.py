@@ -1,0 +1,89 @@
+"""What a run does again: nothing that is done, all that hangs on what changed; and the memory that a task may hold."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from conftest import make_config, run_steps, write_graph
+from graphs import ZOO
+from graphseam.embedding import embed
+from graphseam.errors import MemoryBudgetError, RunError
+from graphseam.ingest import ingest
+from graphseam.pipeline import run_each
+from graphseam.progress import StepProgress
+from graphseam.runs import is_current, open_run, require_before
+from graphseam.schemas import table_names
+from graphseam.steps import STEPS
+
+QUICK = {"embed": {"dim": 8}, "predict": {"links": {"top_k": 0}, "similar": {"top_k": 0}}}
+
+
+def test_a_finished_run_is_not_done_again_and_changed_settings_redo_what_hangs_on_them(spark, published, tmp_path):
+    same = published.copied("planted", tmp_path, "older")
+    assert all(is_current(same, step) for step in STEPS)
+    num_records = len(same.records)
+    run_each(same, STEPS, StepProgress(len(STEPS)), resume=True)
+    assert len(same.records) == num_records
+    config = replace(same.config, embed=replace(same.config.embed, dim=6))
+    changed = open_run(spark, config, "older")
+    assert len(changed.records) == num_records
+    assert {step for step in STEPS if is_current(changed, step)} == {"ingest", "partition"}
+    with pytest.raises(RunError, match="step 'fuse' of run 'older' cannot start: step 'embed' was run with other"):
+        require_before(changed, "fuse")
+
+
+def test_a_repeated_step_replaces_its_rows(spark, published, tmp_path):
+    first = published.copied("planted", tmp_path)
+    before = {name: first.tables.read(name).count() for name in table_names() if name != "run_steps"}
+    second = run_steps(spark, first.config, first.run_id)
+    assert {name: second.tables.read(name).count() for name in before} == before
+
+
+def test_a_run_id_is_refused_for_other_inputs(spark, tmp_path):
+    config = make_config(write_graph(ZOO[1], tmp_path), tmp_path / "tables", **QUICK)
+    run_steps(spark, config, "inputs", last="ingest")
+    write_graph(ZOO[2], tmp_path)
+    with pytest.raises(RunError, match="begun on other input files"):
+        open_run(spark, config, "inputs")
+
+
+def test_a_killed_process_leaves_no_twins(spark, tmp_path):
+    """Rows that a process wrote before it was killed, with no record of the step, are replaced when it starts again."""
+    config = make_config(write_graph(ZOO[4], tmp_path), tmp_path / "tables", **QUICK)
+    killed = open_run(spark, config, "killed")
+    ingest(killed)  # and no record of it
+    run = run_steps(spark, config, "killed", last="ingest")
+    assert run.tables.read("nodes").count() == 20
+    assert run.tables.read("edges").count() == 91
+
+
+@pytest.fixture(scope="module")
+def long_path(tmp_path_factory):
+    """20,000 nodes in a row: at 2,048 columns more than the smallest budget holds."""
+    folder, nodes = tmp_path_factory.mktemp("long"), np.arange(20_000)
+    pq.write_table(pa.table({"src": nodes[:-1], "dst": nodes[1:]}), folder / "edges.parquet")
+    return {"edges": str(folder / "edges.parquet")}
+
+
+def test_subgraphs_are_made_small_enough_for_the_memory_of_a_task(spark, tmp_path, long_path):
+    config = make_config(
+        long_path, tmp_path / "tables", run={"task_memory_mb": 96}, embed={"dim": 512}, refine={"rounds": 0, "hops": 0}
+    )
+    run = run_steps(spark, config, "split", last="embed")
+    assert run.details("partition")["subgraphs"] > 5
+    assert run.details("embed")["vectors"] >= 19_000
+
+
+def test_a_subgraph_over_the_budget_is_refused_by_name(spark, tmp_path, long_path):
+    config = make_config(long_path, tmp_path / "tables", embed={"dim": 512}, refine={"rounds": 0, "hops": 0})
+    run_steps(spark, config, "named", last="partition")
+    tight = make_config(
+        long_path, tmp_path / "tables", embed={"dim": 512}, refine={"rounds": 0, "hops": 0}, run={"task_memory_mb": 64}
+    )
+    with pytest.raises(MemoryBudgetError, match=r"subgraph 0 .*a task may hold 64 .*; lower partition.max_subgraph"):
+        embed(open_run(spark, tight, "named"))
