@@ -7,7 +7,7 @@ CREATE TABLE IF NOT EXISTS ${table} (
   fit_error    DOUBLE NOT NULL COMMENT 'relative misfit of the shared nodes after rotation, 0 is perfect; 0 where nothing is shared',
   status       STRING NOT NULL COMMENT 'frame, aligned, degenerate or unaligned'
 ) USING delta PARTITIONED BY (run_id, level)
-COMMENT 'one row a subgraph: how well it fits the frame'
+COMMENT 'one row per subgraph: how well it fits the frame'
 TBLPROPERTIES (
   'graphseam.public' = 'true'
 )

@@ -4,4 +4,4 @@ CREATE TABLE IF NOT EXISTS ${table} (
   subgraph_id INT NOT NULL    COMMENT 'unique within the run',
   node_id     BIGINT NOT NULL COMMENT 'nodes.node_id'
 ) USING delta PARTITIONED BY (run_id, level)
-COMMENT 'one row a node of a level: the subgraph it was put in'
+COMMENT 'one row per node of a level: the subgraph it was put in'

@@ -7,4 +7,4 @@ CREATE TABLE IF NOT EXISTS ${table} (
   src_subgraph INT NOT NULL COMMENT 'subgraph of src at this level',
   dst_subgraph INT NOT NULL COMMENT 'subgraph of dst at this level'
 ) USING delta PARTITIONED BY (run_id, level)
-COMMENT 'one row an edge cut at a level: its ends lie in different subgraphs; they induce the border subgraph'
+COMMENT 'one row per edge cut at a level: its ends lie in different subgraphs; they induce the border subgraph'

@@ -3,4 +3,4 @@ CREATE TABLE IF NOT EXISTS ${table} (
   src    BIGINT NOT NULL COMMENT 'nodes.node_id',
   dst    BIGINT NOT NULL COMMENT 'nodes.node_id'
 ) USING delta PARTITIONED BY (run_id)
-COMMENT 'one row a pair that the user gave for link prediction (input.pairs)'
+COMMENT 'one row per pair that the user gave for link prediction (input.pairs)'

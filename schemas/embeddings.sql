@@ -4,7 +4,7 @@ CREATE TABLE IF NOT EXISTS ${table} (
   id      STRING NOT NULL       COMMENT 'the id as it came',
   vector  ARRAY<FLOAT> NOT NULL COMMENT 'float32[dim]; zeros for a node without edges'
 ) USING delta PARTITIONED BY (run_id)
-COMMENT 'one row a node: the global embedding'
+COMMENT 'one row per node: the global embedding'
 TBLPROPERTIES (
   'graphseam.public' = 'true',
   'graphseam.sort' = 'node_id',

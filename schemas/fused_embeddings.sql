@@ -5,4 +5,4 @@ CREATE TABLE IF NOT EXISTS ${table} (
   degree      DOUBLE NOT NULL       COMMENT 'sum of the evidence behind the vector',
   vector      ARRAY<FLOAT> NOT NULL COMMENT 'float32[dim] in the common frame'
 ) USING delta PARTITIONED BY (run_id)
-COMMENT 'one row a node that some subgraph embedded, before refinement'
+COMMENT 'one row per node that some subgraph embedded, before refinement'

@@ -11,7 +11,7 @@ CREATE TABLE IF NOT EXISTS ${table} (
   max_drop        DOUBLE NOT NULL    COMMENT 'gate.max_drop: the fall that is allowed',
   passed          BOOLEAN NOT NULL   COMMENT 'false: the run was stopped before it was published'
 ) USING delta PARTITIONED BY (run_id)
-COMMENT 'one row a measure the gate compared, also for runs that it stopped'
+COMMENT 'one row per measure the gate compared, also for runs that it stopped'
 TBLPROPERTIES (
   'graphseam.public' = 'true'
 )

@@ -4,4 +4,4 @@ CREATE TABLE IF NOT EXISTS ${table} (
   dst    BIGINT NOT NULL COMMENT 'nodes.node_id',
   weight DOUBLE NOT NULL COMMENT 'as in edges'
 ) USING delta PARTITIONED BY (run_id)
-COMMENT 'one row an edge set aside before anything saw it, to measure link prediction'
+COMMENT 'one row per edge set aside before anything saw it, to measure link prediction'

@@ -3,4 +3,4 @@ CREATE TABLE IF NOT EXISTS ${table} (
   node_id BIGINT NOT NULL COMMENT 'nodes.node_id',
   label   STRING NOT NULL COMMENT 'a label of the node'
 ) USING delta PARTITIONED BY (run_id)
-COMMENT 'one row a node and label of the input'
+COMMENT 'one row per node and label of the input'

@@ -4,4 +4,4 @@ CREATE TABLE IF NOT EXISTS ${table} (
   score       DOUBLE NOT NULL COMMENT 'log-odds of the link model',
   probability DOUBLE NOT NULL COMMENT 'share of the candidates of about this score that were edges; linear in between'
 ) USING delta PARTITIONED BY (run_id)
-COMMENT 'one row a point of the monotone curves from a score to a probability'
+COMMENT 'one row per point of the monotone curves from a score to a probability'

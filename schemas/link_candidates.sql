@@ -11,4 +11,4 @@ CREATE TABLE IF NOT EXISTS ${table} (
   src_degree  BIGINT NOT NULL  COMMENT 'embedded edges of src',
   dst_degree  BIGINT NOT NULL  COMMENT 'embedded edges of dst'
 ) USING delta PARTITIONED BY (run_id)
-COMMENT 'one row a pair that link prediction looked at, with what the model knows of it'
+COMMENT 'one row per pair that link prediction looked at, with what the model knows of it'

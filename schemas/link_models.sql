@@ -6,4 +6,4 @@ CREATE TABLE IF NOT EXISTS ${table} (
   mean        DOUBLE          COMMENT 'subtracted from the feature; null for the intercept and products',
   scale       DOUBLE          COMMENT 'the feature is divided by it; null for the intercept and products'
 ) USING delta PARTITIONED BY (run_id)
-COMMENT 'one row a term of the logistic regressions that score links'
+COMMENT 'one row per term of the logistic regressions that score links'

@@ -8,7 +8,7 @@ CREATE TABLE IF NOT EXISTS ${table} (
   value   DOUBLE NOT NULL COMMENT 'of the metric, from 0 to 1 unless its name says otherwise',
   support BIGINT NOT NULL COMMENT 'positives, predictions or nodes measured'
 ) USING delta PARTITIONED BY (run_id)
-COMMENT 'one row a measured number'
+COMMENT 'one row per measured number'
 TBLPROPERTIES (
   'graphseam.public' = 'true'
 )

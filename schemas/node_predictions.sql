@@ -2,7 +2,7 @@ CREATE TABLE IF NOT EXISTS ${table} (
   run_id      STRING NOT NULL COMMENT 'run that wrote the row',
   id          STRING NOT NULL COMMENT 'the id as it came',
   label       STRING NOT NULL COMMENT 'predicted label',
-  probability DOUBLE NOT NULL COMMENT 'that the node has the label, calibrated on nodes the model has not learnt from',
+  probability DOUBLE NOT NULL COMMENT 'that the node has the label, calibrated on nodes the model has not trained on',
   rank        INT NOT NULL    COMMENT '1 is the likeliest for this node; by the score, which predict.nodes.class_weight = balanced tilts to rare labels',
   node_id     BIGINT NOT NULL COMMENT 'nodes.node_id',
   source      STRING NOT NULL COMMENT 'all_labels: from every labelled node; cross_fit: from those of the other half, as the node itself has labels',

@@ -5,7 +5,7 @@ CREATE TABLE IF NOT EXISTS ${table} (
   type    STRING          COMMENT 'as input.node_type has it; null where no type is given',
   side    STRING          COMMENT 'column of the edges its id came in: src, dst or both; null for a node without a row there'
 ) USING delta PARTITIONED BY (run_id)
-COMMENT 'one row a node'
+COMMENT 'one row per node'
 TBLPROPERTIES (
   'delta.constraints.node_id_not_negative' = 'node_id >= 0',
   'graphseam.public' = 'true',

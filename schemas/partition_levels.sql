@@ -11,12 +11,12 @@ CREATE TABLE IF NOT EXISTS ${table} (
   cut_share       DOUBLE NOT NULL COMMENT 'edges not captured / num_edges',
   border_share    DOUBLE NOT NULL COMMENT 'nodes with a cut edge / num_nodes',
   imbalance       DOUBLE NOT NULL COMMENT 'largest subgraph / mean in what the budget bounds: edge ends, or bytes where memory binds',
-  replication     DOUBLE NOT NULL COMMENT 'nodes placed so far, counted once a level / nodes of the graph',
+  replication     DOUBLE NOT NULL COMMENT 'nodes placed so far, counted once per level / nodes of the graph',
   total_subgraphs INT NOT NULL    COMMENT 'subgraphs so far',
   total_captured  DOUBLE NOT NULL COMMENT 'share of all edges captured so far',
   seconds         DOUBLE NOT NULL COMMENT 'wall time of the level'
 ) USING delta PARTITIONED BY (run_id)
-COMMENT 'one row a level of the recursive partition'
+COMMENT 'one row per level of the recursive partition'
 TBLPROPERTIES (
   'graphseam.public' = 'true'
 )

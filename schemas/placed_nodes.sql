@@ -8,7 +8,7 @@ CREATE TABLE IF NOT EXISTS ${table} (
   hops           INT                   COMMENT 'steps to the nearest node that has a vector in the run; null where unreachable',
   status         STRING NOT NULL       COMMENT 'placed, or unreachable: no path to a node with a vector within place.max_hops steps'
 ) USING delta PARTITIONED BY (run_id, batch)
-COMMENT 'one row a batch and node that arrived after its run, or had no edge there'
+COMMENT 'one row per batch and node that arrived after its run, or had no edge there'
 TBLPROPERTIES (
   'graphseam.public' = 'true',
   'graphseam.sort' = 'batch, node_id',

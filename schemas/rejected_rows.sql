@@ -5,7 +5,7 @@ CREATE TABLE IF NOT EXISTS ${table} (
   file    STRING          COMMENT 'file that held it',
   content STRING          COMMENT 'the row as it came, at most 1,000 characters'
 ) USING delta PARTITIONED BY (run_id)
-COMMENT 'one row an input row that was set aside'
+COMMENT 'one row per input row that was set aside'
 TBLPROPERTIES (
   'graphseam.public' = 'true'
 )

@@ -7,7 +7,7 @@ CREATE TABLE IF NOT EXISTS ${table} (
   observed_rate    DOUBLE NOT NULL COMMENT 'share of them that is true; where it equals mean_probability, a probability is what it says',
   support          BIGINT NOT NULL COMMENT 'predictions in the bin; one without any has no row'
 ) USING delta PARTITIONED BY (run_id)
-COMMENT 'one row a task and bin of probability: whether predicted probabilities come true'
+COMMENT 'one row per task and bin of probability: whether predicted probabilities come true'
 TBLPROPERTIES (
   'graphseam.public' = 'true'
 )

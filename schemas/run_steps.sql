@@ -9,7 +9,7 @@ CREATE TABLE IF NOT EXISTS ${table} (
   config_fingerprint STRING NOT NULL    COMMENT 'of everything in the configuration that changes results',
   input_fingerprint  STRING NOT NULL    COMMENT 'of the names, sizes and times of the input files'
 ) USING delta PARTITIONED BY (run_id)
-COMMENT 'one row an attempt at a step; the newest of a step counts'
+COMMENT 'one row per attempt at a step; the newest of a step counts'
 TBLPROPERTIES (
   'graphseam.public' = 'true'
 )

@@ -14,7 +14,7 @@ CREATE TABLE IF NOT EXISTS ${table} (
   durations          STRING NOT NULL    COMMENT 'JSON: seconds a step',
   versions           STRING NOT NULL    COMMENT 'JSON: graphseam and what it runs on'
 ) USING delta PARTITIONED BY (run_id)
-COMMENT 'one row a published run; a run counts once it stands here'
+COMMENT 'one row per published run; a run counts once it stands here'
 TBLPROPERTIES (
   'graphseam.public' = 'true'
 )

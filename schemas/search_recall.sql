@@ -6,4 +6,4 @@ CREATE TABLE IF NOT EXISTS ${table} (
   queries BIGINT NOT NULL COMMENT 'nodes asked for, a sample',
   indexes INT NOT NULL    COMMENT 'shards, one index each'
 ) USING delta PARTITIONED BY (run_id)
-COMMENT 'one row a run: how much of the exact answer the search for similar nodes finds'
+COMMENT 'one row per run: how much of the exact answer the search for similar nodes finds'

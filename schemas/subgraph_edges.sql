@@ -6,4 +6,4 @@ CREATE TABLE IF NOT EXISTS ${table} (
   dst         BIGINT NOT NULL COMMENT 'nodes.node_id',
   weight      DOUBLE NOT NULL COMMENT 'as in edges'
 ) USING delta PARTITIONED BY (run_id, level)
-COMMENT 'one row an edge captured by a subgraph; what no level captured is in none'
+COMMENT 'one row per edge captured by a subgraph; what no level captured is in none'

@@ -6,4 +6,4 @@ CREATE TABLE IF NOT EXISTS ${table} (
   degree      DOUBLE NOT NULL       COMMENT 'weighted degree within the subgraph: the evidence behind the vector',
   vector      ARRAY<FLOAT> NOT NULL COMMENT 'float32[dim], not normalised'
 ) USING delta PARTITIONED BY (run_id, level)
-COMMENT 'one row a node of a subgraph'
+COMMENT 'one row per node of a subgraph'

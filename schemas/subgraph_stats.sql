@@ -18,7 +18,7 @@ CREATE TABLE IF NOT EXISTS ${table} (
   host         STRING NOT NULL    COMMENT 'machine or pod it ran on',
   process      BIGINT NOT NULL    COMMENT 'process id of the Python worker'
 ) USING delta PARTITIONED BY (run_id)
-COMMENT 'one row a subgraph: where it was embedded, how long it took, memory predicted and measured'
+COMMENT 'one row per subgraph: where it was embedded, how long it took, memory predicted and measured'
 TBLPROPERTIES (
   'graphseam.public' = 'true'
 )

@@ -39,7 +39,7 @@ def slices(num_rows: int, row_bytes: int, limit_bytes: int = 64 << 20) -> Iterat
 
 
 def groups_of(batches: Iterable[pa.RecordBatch], key: str) -> Iterator[tuple[Any, pa.Table]]:
-    """Cut a stream of batches, sorted by `key`, into one table a value of it. Memory: one group."""
+    """Cut a stream of batches, sorted by `key`, into one table per value of it. Memory: one group."""
     current: Any = None
     held: list[pa.RecordBatch] = []
     for batch in batches:

@@ -25,7 +25,7 @@ from graphseam.ingest.reading import INTEGERS
 from graphseam.pipeline import run_pipeline
 from graphseam.runs import new_run_id
 from graphseam.sections import OutputConfig
-from graphseam.session import BOUNDED, REQUIRED
+from graphseam.session import BOUNDED, REQUIRED, unset
 from graphseam.spark_line import delta_coordinate
 from graphseam.tables import GRAPHFRAME_INPUTS, Tables
 
@@ -254,8 +254,7 @@ def _require_delta(spark: SparkSession) -> None:
 def _own_session(spark: SparkSession) -> Iterator[SparkSession]:
     """A session beside the user's, in the same application: the run's settings do not change theirs."""
     session = spark.newSession()
-    unset = {key: value for key, value in BOUNDED.items() if not spark.sparkContext.getConf().contains(key)}
-    for key, value in {**unset, **REQUIRED}.items():
+    for key, value in {**unset(BOUNDED, spark.sparkContext.getConf()), **REQUIRED}.items():
         if key != "spark.sql.extensions":  # fixed when the application started
             session.conf.set(key, value)
     try:

@@ -51,7 +51,7 @@ def prune(tables: Tables, settings: PruneConfig, dry_run: bool = False) -> Runs:
     `graphseam.embed` made; whatever was exported stays.
     Then VACUUM deletes the files that no version younger than prune.vacuum_hours needs. dry_run: nothing is changed.
     Errors: RunError where no run is published, since nothing could be told apart from work in progress.
-    Cost: one commit a table that had rows of a removed run, no row is read; VACUUM lists every file of the root.
+    Cost: one commit per table that had rows of a removed run, no row is read; VACUUM lists every file of the root.
     """
     runs = sort_runs(tables, settings)
     if dry_run:
@@ -61,7 +61,7 @@ def prune(tables: Tables, settings: PruneConfig, dry_run: bool = False) -> Runs:
         folders.remove(tables.spark, f"{absolute(tables.output.root)}/{GRAPHFRAME_INPUTS}/{run_id}")
     for name in sorted(there, key=lambda name: (name == LAST, name != FIRST)) if runs.removed else []:
         tables.drop_runs(name, runs.removed)
-    size_shuffles(tables.spark, 0)  # a row a file at most is shuffled, and a commit a table
+    size_shuffles(tables.spark, 0)  # a row per file at most is shuffled, and a commit per table
     # Delta lists a table's files in as many tasks as this says: 10,000, whatever the table's size
     tables.spark.conf.set(LISTING_TASKS, str(4 * tables.spark.sparkContext.defaultParallelism))
     statements = [f"VACUUM {tables.identifier(name)} RETAIN {settings.vacuum_hours} HOURS" for name in there]
@@ -71,7 +71,7 @@ def prune(tables: Tables, settings: PruneConfig, dry_run: bool = False) -> Runs:
 
 
 def sort_runs(tables: Tables, settings: PruneConfig) -> Runs:
-    """What prune would do; one row a run reaches the driver."""
+    """What prune would do; one row per run reaches the driver."""
     published = tables.published("config")
     if not published:
         raise RunError(
@@ -113,7 +113,7 @@ def _named_runs(config: dict[str, Any]) -> Iterable[str]:
 
 
 def tell(runs: Runs, dry_run: bool) -> list[str]:
-    """What a person is told: a line for each kind, and none for one that is empty."""
+    """What a person is shown: a line for each kind, and none for one that is empty."""
     lines = [
         (f"{len(names):,} {kind}: {', '.join(names)}", names)
         for kind, names in (

@@ -79,7 +79,7 @@ def new_run_id() -> str:
 def open_run(spark: SparkSession, config: Config, run_id: str) -> Run:
     """The run with what it has done so far. RunError where the id was begun on other input files."""
     run = Run(spark, config, run_id, Tables(spark, config.output, run_id))
-    begun = run.tables.read("run_steps").sort("started_at").collect()  # one row a step and attempt
+    begun = run.tables.read("run_steps").sort("started_at").collect()  # one row per step and attempt
     # Spark hands timestamps out as local time without a zone
     run.records.extend({**row.asDict(), "started_at": row["started_at"].astimezone(timezone.utc)} for row in begun)
     if not run.records:
@@ -188,7 +188,7 @@ def _note(
 
 
 def versions(spark: SparkSession) -> dict[str, str]:
-    """graphseam and everything a result can hang on."""
+    """graphseam and everything a result can depend on."""
     found = {"graphseam": __version__, "python": platform.python_version(), "spark": spark.version}
     for package in ("delta-spark", "torch", "numpy", "scipy", "pymetis", "scikit-learn", "usearch", "pyarrow"):
         try:

@@ -1,6 +1,6 @@
 """The SQL files of the tables and views: what is true of a table stands in its own file, and is read from there.
 
-Beside its columns a table's file has properties, in TBLPROPERTIES; a view's, which is a SELECT, in its comments:
+Beside its columns, a table's file has properties, in TBLPROPERTIES; a view's, which is a SELECT, in its comments:
 `graphseam.public` (a table that people query), `graphseam.sort` (columns that an export is sorted by), `graphseam.ids`
 (columns of original ids) and `graphseam.export` (columns that an export has, where not all).
 """

@@ -1,4 +1,4 @@
-"""Randomness that hangs on what is computed, not on where Spark computes it."""
+"""Randomness that depends on what is computed, not on where Spark computes it."""
 
 from __future__ import annotations
 

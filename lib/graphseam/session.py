@@ -79,9 +79,8 @@ def build_session(app_name: str = "graphseam", local: bool = False) -> SparkSess
         builder = builder.config("spark.driver.extraJavaOptions", options)
         builder = builder.config("spark.driver.memory", local_heap())
     is_local = local or str(submitted.get("spark.master")).startswith("local")
-    for key, value in {**BOUNDED, **(LOCAL if is_local else {})}.items():
-        if not submitted.contains(key):
-            builder = builder.config(key, value)
+    for key, value in unset({**BOUNDED, **(LOCAL if is_local else {})}, submitted).items():
+        builder = builder.config(key, value)
     if not has_delta() and not submitted.contains("spark.jars.packages"):
         builder = builder.config("spark.jars.packages", delta_coordinate())
     session = builder.getOrCreate()
@@ -89,8 +88,13 @@ def build_session(app_name: str = "graphseam", local: bool = False) -> SparkSess
     return session
 
 
+def unset(settings: dict[str, str], configured: SparkConf) -> dict[str, str]:
+    """Those of the settings for which nothing else is configured."""
+    return {key: value for key, value in settings.items() if not configured.contains(key)}
+
+
 def size_shuffles(spark: SparkSession, num_rows: int) -> None:
-    """Let Spark follow the data's size: a shuffle partition for each 500,000 rows, at least one a core (and three).
+    """Let Spark follow the data's size: a shuffle partition for each 500,000 rows, at least one per core (and three).
 
     Below 200,000 rows plans are interpreted, as they were planned: compiling them, or planning anew after each shuffle,
     would take longer than running them.

@@ -1,4 +1,4 @@
-"""Rows on a screen: a table where it fits, else one block a row; vectors are told by their first numbers."""
+"""Rows on a screen: a table where it fits, else one block per row; vectors are shown by their first numbers."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def map_groups(
     """One call a value of `key` with all its rows; the tables it returns, with the columns of `schema` by name.
 
     in_place: the rows of a key lie in one partition already, as `repartition(n, key)` put them. Cost: one shuffle
-    unless in place, and a sort. Memory: one group a task. key: a column of numbers or text without nulls.
+    unless in place, and a sort. Memory: one group per task. key: a column of numbers or text without nulls.
     """
     if not IS_SPARK_3:
         return rows.groupBy(key).applyInArrow(lambda table: function(table), schema)
@@ -94,7 +94,7 @@ def map_group_pairs(
 ) -> DataFrame:
     """One call a value of the keys with its rows of both sides, one of which may be empty.
 
-    Cost: one shuffle a side, less what lies in place already. Spark 3.5 has this for pandas only: its rows pass
+    Cost: one shuffle per side, less what lies in place already. Spark 3.5 has this for pandas only: its rows pass
     through pandas, which keeps every type we send this way; integers must have no nulls.
     """
     grouped = left.groupBy(keys[0]).cogroup(right.groupBy(keys[1]))
@@ -163,7 +163,7 @@ def keys_of_partitions(spark: SparkSession, num_partitions: int) -> np.ndarray:
     place = F.pmod(F.hash(F.col("id").cast("int")), F.lit(num_partitions))
     rows = spark.range(0, wanted, 1, 1).groupBy(place.alias("partition")).agg(F.min("id").alias("key")).collect()
     keys = np.full(num_partitions, -1, np.int32)
-    for row in rows:  # one row a partition
+    for row in rows:  # one row per partition
         keys[row["partition"]] = row["key"]
     if (keys < 0).any():
         raise RuntimeError(f"{int((keys < 0).sum())} of {num_partitions} partitions found no key of their own")

@@ -25,7 +25,7 @@ def print_summary(run: Run, console: Console | None = None) -> None:
     console = console or Console(highlight=False, width=None if os.isatty(1) else 110)
     console.rule(f"run {run.run_id}")
     _print_graph(run, console)
-    print_levels(run.tables.read("partition_levels").sort("level").collect(), console)  # one row a level
+    print_levels(run.tables.read("partition_levels").sort("level").collect(), console)  # one row per level
     console.print(_steps(run))
     _print_memory(run, console)
     _print_quality(run, console)
@@ -145,9 +145,9 @@ def _print_labels(run: Run, console: Console) -> None:
     )
     if fitted:
         console.print(
-            f"        probabilities are off by {fitted['error_after']:.1%} on the mean "
+            f"        probabilities are off by {fitted['error_after']:.1%} on average "
             f"({fitted['error_before']:.1%} before calibration), over {fitted['nodes']:,} nodes not "
-            "learnt from",
+            "trained on",
             soft_wrap=True,
         )
 
@@ -189,7 +189,7 @@ def _print_calibration(run: Run, console: Console) -> None:
     elif error is not None:
         console.print(
             f"[bold]Links[/bold]  probabilities are calibrated on {basis} and off by {error['value']:.1%} on "
-            "the mean; see reliability",
+            "average; see reliability",
             soft_wrap=True,
         )
 

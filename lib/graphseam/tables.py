@@ -1,4 +1,4 @@
-"""All reading and writing of graphseam's own tables: one Delta table a name, every row with its run_id."""
+"""All reading and writing of graphseam's own tables: one Delta table per name, every row with its run_id."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Tables:
     def all_runs(self, name: str) -> DataFrame:
         """The whole table, created empty where it does not exist.
 
-        A column that an earlier version's table lacks is NULL; who only reads does not change the table.
+        A column that an earlier version's table lacks is NULL; a reader does not change the table.
         """
         rows = self._opened(name)
         missing = self._missing_columns(name, rows)
@@ -199,7 +199,7 @@ class Tables:
         return self.all_runs(name).where(predicate).limit(1).count() == 0
 
     def write_rows(self, name: str, rows: list[dict[str, Any]]) -> None:
-        """Replace this run's rows with a few that the driver holds (one a subgraph, level or metric at most)."""
+        """Replace this run's rows with a few that the driver holds (one per subgraph, level or metric at most)."""
         schema = self.schema(name)
         values = [tuple(row[field.name] for field in schema.fields) for row in rows]
         self.write(name, self.spark.createDataFrame(values, schema))

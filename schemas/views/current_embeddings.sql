@@ -1,4 +1,4 @@
--- one row a node: the embedding of the newest published run
+-- one row per node: the embedding of the newest published run
 -- 'graphseam.sort' = 'node_id'
 -- 'graphseam.ids' = 'id'
 -- 'graphseam.export' = 'id, vector'

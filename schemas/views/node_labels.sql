@@ -1,4 +1,4 @@
--- one row a node: its likeliest label in the newest published run, and how well that label is predicted where it is known
+-- one row per node: its likeliest label in the newest published run, and how well that label is predicted where it is known
 -- 'graphseam.sort' = 'node_id'
 -- 'graphseam.ids' = 'id'
 -- 'graphseam.export' = 'id, label, probability, label_f1, label_precision, source'

@@ -1,4 +1,4 @@
--- one row a measure of the newest published run beside the one published before it; NULL where a side lacks it
+-- one row per measure of the newest published run beside the one published before it; NULL where a side lacks it
 WITH aged AS (
   SELECT run_id, row_number() OVER (ORDER BY published_at DESC, run_id DESC) AS age FROM ${runs}
 ), newest AS (

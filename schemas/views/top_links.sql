@@ -1,4 +1,4 @@
--- one row a predicted pair of the newest published run, edges held out left aside; a pair that both nodes predict stands once
+-- one row per predicted pair of the newest published run, edges held out left aside; a pair that both nodes predict stands once
 -- 'graphseam.ids' = 'src, dst'
 SELECT src, dst, probability, score, cosine, num_paths, rank, run_id
 FROM (

@@ -18,7 +18,7 @@ SCORERS, LINK_MODEL = ("cosine", "dot_product", "degree_product"), "link_model"
 
 
 def evaluate(run: Run) -> dict[str, Any]:
-    """Measure the embedding and the predictions: links on held-out edges, labels on the half a model has not seen.
+    """Measure the embedding and the predictions: links on held-out edges, labels on the half that a model has not seen.
 
     Writes metrics and reliability. Returns the metrics of the whole, {metric/variant/scorer: value}.
     """

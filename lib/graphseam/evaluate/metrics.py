@@ -44,7 +44,7 @@ class Scored:
     """What one scorer says of the positives and of one kind of negatives; queries are rows of the positives."""
 
     positives: np.ndarray  # float64[n]
-    negatives: np.ndarray  # float64[m], one a positive
+    negatives: np.ndarray  # float64[m], one per positive
     negative_queries: np.ndarray
     ranked: np.ndarray  # bool[n], the positives that are ranked
     ranked_negatives: np.ndarray  # float64[r], the negatives they are ranked among
@@ -68,7 +68,7 @@ def link_metrics(scored: DataFrame, scorers: Sequence[str], max_ranked: int) -> 
     """Rows of METRIC_SCHEMA: how well each score tells held-out edges from each kind of negatives.
 
     scored: EVALUATION_PAIRS with a DOUBLE column for each of `scorers`, a higher score the likelier edge. Against all
-    negatives of a kind, one a positive: auc, ap, ogb_hits@k. Of the queries below `max_ranked` among their own 100:
+    negatives of a kind, one per positive: auc, ap, ogb_hits@k. Of the queries below `max_ranked` among their own 100:
     mrr_of_101, hits@k_of_101. AUC and MRR also by the smaller degree of the positive's ends.
     Memory: one task holds all pairs, 3 · evaluate.max_pairs and 200 · max_ranked rows of about 100 bytes: 50 MB by
     default. Source: Hu et al., Open Graph Benchmark, 2020, for ogb_hits; ties count half a rank in the others.

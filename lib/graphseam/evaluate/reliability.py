@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 NUM_BINS = 10
 EDGES = np.linspace(0.0, 1.0, NUM_BINS + 1)  # as scikit-learn's calibration_curve cuts them
-DIGITS = 12  # a mean's last bits hang on the order it is summed in
+DIGITS = 12  # a mean's last bits depend on the order it is summed in
 
 
 def judged_links(predictions: DataFrame) -> DataFrame:
@@ -32,7 +32,8 @@ def reliability(judged: DataFrame) -> DataFrame:
     """Rows of RELIABILITY: for each bin of probability its mean and how often it came true.
 
     judged: (task, probability, true). A bin holds its upper bound and not its lower one, but that 0 is in the first.
-    Cost: one aggregation to ten rows a task. Source: Niculescu-Mizil and Caruana, Predicting good probabilities, 2005.
+    Cost: one aggregation to ten rows per task.
+    Source: Niculescu-Mizil and Caruana, Predicting good probabilities, 2005.
     """
     place = reduce(Column.__add__, [(F.col("probability") > float(edge)).cast("int") for edge in EDGES[1:-1]])
     bins = (

@@ -28,7 +28,7 @@ def score_pairs(pairs: DataFrame, embeddings: DataFrame, num_blocks: int) -> Dat
 
     pairs: (src, dst, …). embeddings: (node_id, vector). The cosine with a zero vector is 0. Pairs are put in blocks by
     src, so that the 200 negatives of a ranking share its vector; to a block goes each vector it needs, once.
-    Cost: one join of the embeddings with the ends, one shuffle of the pairs. Memory: the vectors of one block a task.
+    Cost: one join of the embeddings with the ends, one shuffle of the pairs. Memory: the vectors of one block per task.
     """
     placed = pairs.withColumn("block", F.pmod(F.xxhash64("src"), F.lit(num_blocks)))
     ends = placed.select(F.col("block").alias("asked_by"), F.explode(F.array(*ENDS)).alias("node_id")).distinct()

@@ -29,7 +29,7 @@ ID_COLUMNS = {"edges": [*ENDS], "nodes": ["node"], "labels": ["node"], "pairs": 
 def ingest(run: Run) -> dict[str, Any]:
     """Read the inputs, keep what cannot be used with its reason, and write the graph.
 
-    Returns what the summary tells: rows, rejected rows by reason, loops, duplicate edges, nodes, edges, held-out edges.
+    Returns what the summary reports (see Ingested): rows, rejected rows by reason, loops, duplicate edges, nodes, edges.
     Errors: InputError where no row of the edges can be used and no node is given.
     """
     size_shuffles(run.spark, _guess_rows(run))
@@ -95,7 +95,7 @@ def _reject(run: Run, checked: dict[str, DataFrame]) -> dict[str, Any]:
         rejected = rejected.union(part)
     if run.tables.write("rejected_rows", rejected) == 0:
         return {"rejected": {}}
-    counts = run.tables.read("rejected_rows").groupBy("source", "reason").count().collect()  # a row a reason
+    counts = run.tables.read("rejected_rows").groupBy("source", "reason").count().collect()  # a row per reason
     return {"rejected": {f"{row['source']}: {row['reason']}": row["count"] for row in sorted(counts)}}
 
 

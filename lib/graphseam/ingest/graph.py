@@ -81,10 +81,10 @@ def connect(rows: DataFrame, nodes: DataFrame) -> DataFrame:
 
 
 def merge(rows: DataFrame, directed: bool, weighted: bool) -> DataFrame:
-    """One row an edge: loops left out, duplicate edges merged; undirected edges turned so that src < dst.
+    """One row per edge: loops left out, duplicate edges merged; undirected edges turned so that src < dst.
 
-    rows: (src, dst, weight) of node numbers. Weights of duplicate edges are added up, in the order of their size so that the
-    sum's last bit does not depend on the layout; without weights an edge weighs 1 however often it came.
+    rows: (src, dst, weight) of node numbers. Weights of duplicate edges are added up, in the order of their size so
+    that the sum's last bit does not depend on the layout; without weights an edge weighs 1 however often it came.
     Returns (src, dst, weight). Cost: one shuffle of `rows`.
     """
     edges = rows.where("src <> dst")

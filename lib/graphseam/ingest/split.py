@@ -25,13 +25,13 @@ def mark_held(rows: DataFrame, values: list[str]) -> DataFrame:
 def check_split(rows: DataFrame, config: Config) -> None:
     """InputError unless each value of evaluate.held_out occurs, and some rows are left to embed.
 
-    rows: (split, held), usable ones. Cost: one aggregation; of one row a value when it fails, the 10 most frequent.
+    rows: (split, held), usable ones. Cost: one aggregation; of one row per value when it fails, the 10 most frequent.
     """
     wanted = config.evaluate.held_out_values
     counts = {
         row["value"]: row["count"]
         for row in rows.groupBy(F.when(F.col("held"), _value()).alias("value")).count().collect()
-    }  # a row a value of evaluate.held_out, and one for all others
+    }  # a row per value of evaluate.held_out, and one for all others
     missing = [value for value in wanted if value not in counts]
     column = f"column {config.input.split!r} of {config.input.edges!r} (input.split)"
     if missing:

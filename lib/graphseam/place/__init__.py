@@ -49,7 +49,7 @@ def place(spark: SparkSession, config: Config, run_id: str | None = None, batch:
     config: input.edges are the arriving edges, output the run's tables, place what to do. run_id: a published run, the
     newest where not given. A node of the run that had no edge there is placed as a new one is; edges between two
     nodes that have vectors are counted and left aside. A batch of the same name is replaced; batches know nothing of
-    each other. Returns what the command tells: rows, rejected, loops, duplicate_edges, edges, and what became of nodes.
+    each other. Returns what the command reports: rows, rejected, loops, duplicate_edges, edges, nodes by status.
     Cost: one pass over the run's embeddings (two where links are predicted); all else is linear in the new edges.
     Place batches of one run one after another: two at once may give one number to two new nodes.
     Errors: InputError where no row can be used, RunError for an unknown run.
@@ -107,7 +107,9 @@ def _published(spark: SparkSession, config: Config, run_id: str | None) -> tuple
     published = tables.read("runs").head()
     assert published is not None  # published_run found it
     settings = replace(config_of(json.loads(published["config"])), output=config.output)
-    records = [row.asDict() for row in tables.read("run_steps").sort("started_at").collect()]  # one a step and attempt
+    records = [
+        row.asDict() for row in tables.read("run_steps").sort("started_at").collect()
+    ]  # one per step and attempt
     return Run(spark, settings, run_id, tables, records), id_type
 
 
@@ -143,7 +145,7 @@ def _count_rows(run: Run, rows: DataFrame, batch: str) -> dict[str, Any]:
 
 
 def _nodes_of(run: Run, rows: DataFrame) -> DataFrame:
-    """(node_id, id, vector): one row an end of the rows; vector is null for what is to be placed.
+    """(node_id, id, vector): one row per end of the rows; vector is null for what is to be placed.
 
     Few ids are sent to the vectors, many meet them in a shuffle. New ids are numbered in their order behind those of
     the run and of its earlier batches; an id that came with one of those keeps its number.

@@ -41,7 +41,7 @@ def placed_links(run: Run, placed: DataFrame, arcs: DataFrame, top_k: int) -> It
 
 
 def placed_labels(run: Run, placed: DataFrame) -> DataFrame | None:
-    """Rows of placed_labels less batch, by the model that learnt from all labelled nodes; None where there is none.
+    """Rows of placed_labels less batch, by the model that trained on all labelled nodes; None where there is none.
 
     placed: (node_id, id, vector), none of them zero. Driver: the models, as read_models says.
     """

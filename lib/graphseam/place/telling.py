@@ -1,4 +1,4 @@
-"""What a person is told of a batch of new nodes."""
+"""What a person is shown of a batch of new nodes."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def mean_of_neighbours(arcs: DataFrame, vectors: DataFrame, widths: list[int]) -
     """(node_id, hops, vector): one row an arc's node that has a neighbour among `vectors`.
 
     arcs: (node_id, other, share). vectors: (node_id, hops, vector). A view (its columns by `widths`) points where the
-    weighted mean of the neighbours' points, and is as long as their views on the mean: refinement makes all equally
+    weighted mean of the neighbours' points, and is as long as their views on average: refinement makes all equally
     long, and a bare mean would be shorter the more the neighbours differ. hops: one more than the nearest
     neighbour's. Cost: one join of the arcs with the vectors and one shuffle of what it gives, arcs · dim numbers.
     """
@@ -59,7 +59,7 @@ def vectors_by_rounds(
     known: (node_id, vector), of the run. A round is a `mean_of_neighbours` over the run's vectors and those of the
     round before. The first reaches what is joined to a known node, each further one a step more; the round that
     reaches nobody new is the last. It still mends: nodes that are joined to each other then have received what the
-    others received from the run. Deterministic, whatever the layout. Driver: one count a round.
+    others received from the run. Deterministic, whatever the layout. Driver: one count per round.
     """
     fixed = known.select("node_id", F.lit(0).alias("hops"), "vector")
     vectors, num_placed = fixed, 0
@@ -108,7 +108,7 @@ def _parts_of_sums(rows: pa.RecordBatch, widths: list[int]) -> np.ndarray:
 
 
 def _added_up(node_ids: np.ndarray, hops: np.ndarray, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One row a node: the least hops, the sum of the rest. node_ids: ascending."""
+    """One row per node: the least hops, the sum of the rest. node_ids: ascending."""
     starts = np.flatnonzero(np.diff(node_ids, prepend=node_ids[0] - 1 if len(node_ids) else 0))
     return node_ids[starts], np.minimum.reduceat(hops, starts), np.add.reduceat(sums, starts, axis=0)
 

@@ -19,7 +19,7 @@ from graphseam.runs import Run
 from graphseam.seeds import derive_seed, uniform
 from graphseam.session import cores_of_a_task, empty_list, persisted
 
-TRAINING_NODES = 2000  # nodes whose candidates the model learns from
+TRAINING_NODES = 2000  # nodes whose candidates the model trains on
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def among(rows: DataFrame, nodes: DataFrame | None) -> DataFrame:
 
 
 def queries_of(what: LinkSearch, with_training_nodes: bool) -> DataFrame:
-    """(node_id, known, degree, learning): every source, and TRAINING_NODES of them a second time where `with_training_nodes` is set."""
+    """(node_id, known, degree, learning): every source, and TRAINING_NODES of them a second time if asked for."""
     rows = among(what.lists, what.sources).withColumn("learning", F.lit(False))
     if not with_training_nodes:
         return rows
@@ -117,9 +117,10 @@ def queries_of(what: LinkSearch, with_training_nodes: bool) -> DataFrame:
 
 
 def find_candidates(what: LinkSearch, with_training_nodes: bool) -> DataFrame:
-    """Rows of features.FEATURES_SCHEMA: num_candidates a source and method, all of them non-neighbours.
+    """Rows of features.FEATURES_SCHEMA: num_candidates per source and method, all of them non-neighbours.
 
-    With `with_training_nodes`, some sources come a second time with learning = true, neighbours being candidates like others.
+    With `with_training_nodes`, some sources come a second time with learning = true: then neighbours are candidates
+    like others.
     Cost: the searches'; vectors and lists move once a block.
     """
     queries = queries_of(what, with_training_nodes)
@@ -162,8 +163,8 @@ def known_features(what: LinkSearch, pairs: DataFrame) -> DataFrame:
 def unseen_node_features(what: LinkSearch, unseen_nodes: DataFrame) -> DataFrame:
     """Rows of features.FEATURES_SCHEMA: candidates for nodes that the run does not have.
 
-    unseen_nodes: (node_id, vector, known BIGINT[]), known being nodes of the run. Nearest vectors and paths as "auto" has
-    them. Of a bipartite graph only unseen_nodes that are joined to targets come back.
+    unseen_nodes: (node_id, vector, known BIGINT[]), known being nodes of the run. Nearest vectors and paths as for
+    "auto". In a bipartite graph only unseen nodes that are joined to targets come back.
     """
     asked = unseen_nodes.withColumn("learning", F.lit(False))
     if what.targets is not None and what.three:
@@ -177,7 +178,7 @@ def unseen_node_features(what: LinkSearch, unseen_nodes: DataFrame) -> DataFrame
 
 
 def features_of(what: LinkSearch, queries: DataFrame, top: int, unseen_nodes: DataFrame | None = None) -> DataFrame:
-    """queries: (node_id, known, wanted, learning). unseen_nodes: (node_id, vector, …) of queries the run does not have."""
+    """queries: (node_id, known, wanted, learning). unseen_nodes: (node_id, vector, …), queries not of the run."""
     run = what.run
     lists = what.lists if what.targets is None or what.three else to_targets(what.lists, what.targets)
     places = run.tables.read("assignments", level=1).select("node_id", "subgraph_id")

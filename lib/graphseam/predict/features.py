@@ -24,10 +24,10 @@ LISTS = ("dst", "known", "num_paths", "adamic_adar", "resource_allocation")
 
 
 def pair_features(vectors: DataFrame, found: DataFrame, num_blocks: int) -> DataFrame:
-    """One row a pair, FEATURES_SCHEMA: `found` with the cosine and the degree of dst.
+    """One row per pair, FEATURES_SCHEMA: `found` with the cosine and the degree of dst.
 
     vectors: (node_id, vector, degree INT), of all nodes. found: rows of paths.PATHS_SCHEMA. A block holds a share of
-    the vectors and sees every row of `found`. Cost: num_blocks shuffles of `found` and one vector a row of it.
+    the vectors and sees every row of `found`. Cost: num_blocks shuffles of `found` and one vector per row of it.
     Memory: a block's vectors, twice.
     """
     held = vectors.select(

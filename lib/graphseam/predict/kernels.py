@@ -119,12 +119,13 @@ def find_paths(
     first: int,
     space: Any,
 ) -> Any:
-    """For each query its wanted nodes, then the `top` non-neighbours of the largest sums (Adamic-Adar of two steps, resource
-    allocation of three), ties in the order of the node; a query for learning has twice as many, neighbours among them.
+    """For each query its wanted nodes, then the `top` non-neighbours of the largest sums (Adamic-Adar of two steps,
+    resource allocation of three), ties in the order of the node; a query for learning has twice as many, neighbours
+    among them.
 
     queries: int64[q], places of nodes; known_of and wanted_of: places, cut by their ptr; indptr, indices: lists of the
     nodes between, degrees float64[n] of all. space: of `workspace`; first: queries that it has seen before.
-    Returns (query, node, known, sums float64[., 3]), one row a pair.
+    Returns (query, node, known, sums float64[., 3]), one row per pair.
     """
     sums, middle, touched, between, is_known, is_given = space
     three = len(middle) > 0

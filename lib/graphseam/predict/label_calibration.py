@@ -13,7 +13,7 @@ UNCHANGED = (1.0, 0.0)
 def probabilities(scores: np.ndarray, multi_label: bool) -> np.ndarray:
     """float64[n, c] in [0, 1] of calibrated scores, in their order within a row.
 
-    Several labels a node: the logistic function of each. One label a node: the same divided by their sum over the
+    Several labels per node: the logistic function of each. One label per node: the same divided by their sum over the
     labels (in logarithms, so that a row of very low scores still adds up to 1).
     """
     return expit(scores) if multi_label else np.exp(_log_share(scores))
@@ -26,9 +26,9 @@ def _log_share(scores: np.ndarray) -> np.ndarray:
 def fit_pair(scores: np.ndarray, truth: np.ndarray, multi_label: bool) -> tuple[float, float]:
     """(slope, shift) that make slope · score + shift as likely as can be; slope > 0, so no order changes.
 
-    scores: float64[n, c] of nodes the classifier has not seen; truth: bool[n, c]. With several labels a node, give
+    scores: float64[n, c] of nodes the classifier has not seen; truth: bool[n, c]. With several labels per node, give
     those of each node that people will see: a pair fitted on all of them follows the many that are far from likely.
-    Two numbers for all labels together: a pair a label would follow the noise of rare ones. A weak pull towards
+    Two numbers for all labels together: a pair per label would follow the noise of rare ones. A weak pull towards
     (1, 0), worth about one example, keeps a handful of nodes from deciding.
     Source: Platt, Probabilistic outputs for support vector machines, 1999; Guo et al., ICML 2017, arXiv:1706.04599.
     """

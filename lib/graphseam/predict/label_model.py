@@ -1,4 +1,4 @@
-"""Labels of nodes: logistic regression on the vectors, for one label a node or several."""
+"""Labels of nodes: logistic regression on the vectors, for one label per node or several."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class LabelModel:
         return found + self.intercepts
 
     def probabilities(self, scores: np.ndarray, multi_label: bool) -> np.ndarray:
-        """float64[n, c]; with one label a node each row adds up to 1."""
+        """float64[n, c]; with one label per node each row adds up to 1."""
         return probabilities(self.slopes * scores + self.offsets, multi_label)
 
 
@@ -74,10 +74,10 @@ def labelled_nodes(labels: DataFrame, seed: int) -> DataFrame:
 def train_models(labelled: DataFrame, max_nodes: int, class_weight: str, seed: int, threads: int) -> DataFrame:
     """One model a half, and one for all, each in its own task.
 
-    labelled: (node_id, labels, fold, vector). Returns rows of MODEL_SCHEMA: one a model and label. Model 0 learns
+    labelled: (node_id, labels, fold, vector). Returns rows of MODEL_SCHEMA: one per model and label. Model 0 learns
     from fold 1 and the other way round, ALL_LABELS from both. A label without an example in a model's part has no row.
     log_odds: what a score has to be moved by so that it knows how rare the label is; 0 where the model knows.
-    At most `max_nodes` nodes a model, those of the smallest hash. Memory: max_nodes · dim · 16 bytes a task.
+    At most `max_nodes` nodes per model, those of the smallest hash. Memory: max_nodes · dim · 16 bytes per task.
     """
     models = labelled.withColumn("model", F.explode(F.array(F.lit(ALL_LABELS), 1 - F.col("fold"))))
     examples = _sampled(models, "model", max_nodes, seed).select("model", "node_id", "labels", "vector")
@@ -129,7 +129,7 @@ def label_matrix(column: pa.ChunkedArray, labels: Sequence[str]) -> np.ndarray:
 def calibrate_models(
     labelled: DataFrame, models: dict[int, LabelModel], top_labels: int, multi_label: bool, seed: int
 ) -> DataFrame:
-    """Rows of CALIBRATION_SCHEMA, one a model: the pair that turns its scores into probabilities.
+    """Rows of CALIBRATION_SCHEMA, one per model: the pair that turns its scores into probabilities.
 
     labelled: (node_id, labels, fold, vector). Models 0 and 1 are measured on the half they have not seen; the pair of
     each is fitted on what the *other* one scored there, so that a node's own label plays no part in its own

@@ -24,7 +24,7 @@ ARROW_MODEL = pa.schema(
         ("scale", pa.float64()),
     ]
 )
-MIN_EXAMPLES = 20  # of edges and of other pairs; with fewer a model is not fitted
+MIN_EXAMPLES = 20  # of edges and of other pairs; with fewer, a model is not fitted
 REGULARISATION = 0.1  # scikit-learn's C
 
 
@@ -94,13 +94,13 @@ def _products(standard: np.ndarray) -> np.ndarray:
 
 
 def fit_link_models(examples: DataFrame, designs: dict[str, Design]) -> dict[str, list[dict[str, object]]]:
-    """{model: rows of MODEL_SCHEMA} of logistic regressions, a task each; none where there are too few examples.
+    """{model: rows of MODEL_SCHEMA} of logistic regressions, one task each; none where there are too few examples.
 
     designs: {model: its design}. examples: rows of features.FEATURES_SCHEMA with model, truth BOOLEAN and weight
     DOUBLE; as many as the caller has bounded. Features and products are standardised, the penalty is scikit-learn's L2.
-    At most 37 rows a model.
+    At most 37 rows per model.
     """
-    rows = map_groups(examples, "model", _fit(designs), MODEL_SCHEMA).collect()  # one a model and term
+    rows = map_groups(examples, "model", _fit(designs), MODEL_SCHEMA).collect()  # one per model and term
     found: dict[str, list[dict[str, object]]] = {}
     for row in rows:
         found.setdefault(row["model"], []).append({key: value for key, value in row.asDict().items() if key != "model"})

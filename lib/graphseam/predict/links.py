@@ -1,4 +1,4 @@
-"""The step predict_links: candidates, two models of what makes an edge, a calibrated probability, the best a node."""
+"""The step predict_links: candidates, two models of what makes an edge, a calibrated probability, the best per node."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from graphseam.seeds import derive_seed, uniform
 from graphseam.session import persisted
 from graphseam.steps import ALL_STEPS
 
-LEARNT_PAIRS = 20_000  # edges the model of pairs learns from, with as many pairs of each other kind
+LEARNT_PAIRS = 20_000  # edges the model of pairs trains on, with as many pairs of each other kind
 CALIBRATED = 200_000  # predictions that the curves are fitted on, at most
 RECALL_QUERIES = 1000  # nodes that the recall of a search is measured on
 
@@ -141,7 +141,7 @@ def _models(what: LinkSearch, designs: dict[str, Design], given: dict[str, LinkM
 
 
 def _candidate_examples(run: Run, by_source: bool) -> DataFrame:
-    """What the nodes that are learnt from had as candidates; by_source: each of them counts the same, as users do."""
+    """What the nodes that are trained on had as candidates; by_source: each of them counts the same, as users do."""
     rows = run.tables.read("link_candidates").where("learning").withColumn("truth", F.col("known"))
     if not by_source:
         return rows.withColumn("weight", F.lit(1.0))
@@ -150,7 +150,7 @@ def _candidate_examples(run: Run, by_source: bool) -> DataFrame:
 
 
 def _learnt_edges(what: LinkSearch) -> DataFrame:
-    """(query, src, dst): the embedded edges that the model of pairs learns from."""
+    """(query, src, dst): the embedded edges that the model of pairs trains on."""
     run, seed = what.run, derive_seed(what.run.config.run.seed, "link model")
     sample = sample_edges(pairs_of(run.tables.read("edges"), run.config.input.directed), LEARNT_PAIRS, seed)
     return facing(sample, run.tables.read("nodes")) if what.three else sample
@@ -169,7 +169,7 @@ def _drawn_pairs(what: LinkSearch, positives: DataFrame) -> DataFrame:
 
 
 def _measure_recall(what: LinkSearch) -> dict[str, Any]:
-    """Write search_recall: of a sample, the share of the exact nearest non-neighbours that an approximate search found."""
+    """Write search_recall: the share of the exact nearest non-neighbours that an approximate search found."""
     if "hnsw" not in what.methods:
         return {}
     run, top_k, search = what.run, what.num_candidates, what.search(what.num_candidates)

@@ -1,4 +1,4 @@
-"""One logistic function a label, all of them at once: the field's classifier of node vectors."""
+"""One logistic function per label, all of them at once: the field's classifier of node vectors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ GRADIENT_TOLERANCE = 1e-5  # of the scaled problem, whose curvature is about 1: 
 def fit_one_vs_rest(
     vectors: np.ndarray, target: np.ndarray, class_weight: str = "none"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(intercepts [c], coefficients [c, dim]) of an L2 logistic regression a label, against all other nodes.
+    """(intercepts [c], coefficients [c, dim]) of an L2 logistic regression per label, against all other nodes.
 
     vectors: float[n, dim]; target: bool[n, c], each column with at least one True. The objective is liblinear's,
     1/2 |w|² + the sum of logistic losses (C = 1), in which the constant is penalised like any other coefficient: the

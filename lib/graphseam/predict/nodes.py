@@ -54,12 +54,12 @@ def _learn(run: Run, labelled: DataFrame, multi_label: bool) -> dict[str, Any]:
     with_vectors = labelled.join(vectors, on="node_id", how="inner")
     rows = train_models(
         with_vectors, settings.max_train_nodes, settings.class_weight, seed, cores_of_a_task(run.spark, 3)
-    ).collect()  # one row a label and model
+    ).collect()  # one row per label and model
     raw = _as_models([{**row.asDict(), "calibration_slope": 1.0, "calibration_shift": row["log_odds"]} for row in rows])
     pairs = {
         row["model"]: row
         for row in calibrate_models(with_vectors, raw, settings.top_labels, multi_label, seed).collect()
-    }  # one row a model
+    }  # one row per model
     run.tables.write_rows(
         "label_models",
         [
@@ -98,7 +98,7 @@ def read_models(tables: Tables) -> tuple[dict[int, LabelModel], bool]:
 
     No label and no model where the run predicted no labels. Driver memory: 3 · classes · dim · 8 bytes.
     """
-    rows = [row.asDict() for row in tables.read("label_models").collect()]  # one row a model and label
+    rows = [row.asDict() for row in tables.read("label_models").collect()]  # one row per model and label
     return _as_models(rows), any(row["multi_label"] for row in rows)
 
 
@@ -129,7 +129,7 @@ def _write_quality(run: Run, labelled: DataFrame, labels: DataFrame) -> dict[str
         .join(label_rates(predictions, tested, run.config.predict.nodes.top_labels), on="label", how="left")
         .sort("label")
         .collect()
-    )  # one row a label
+    )  # one row per label
     quality = [_quality(row.asDict()) for row in rows]
     run.tables.write_rows("label_quality", quality)
     by_status = {

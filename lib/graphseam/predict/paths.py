@@ -24,8 +24,8 @@ BYTES_PER_END = 40  # of an edge's end in a task: as it came, as the node's plac
 
 @dataclass(frozen=True)
 class PathSearch:
-    """How to look for paths: two steps or `three`, `top` non-neighbours per query, nodes of more than hub_cap edges are not
-    between, in num_blocks blocks of queries; a block gets all lists where they fit, else those it needs up to
+    """How to look for paths: two steps or `three`, `top` non-neighbours per query, no path through a node of more than
+    hub_cap edges, in num_blocks blocks of queries; a block gets all lists where they fit, else those it needs up to
     max_ends ends, the shortest lists first."""
 
     three: bool
@@ -37,7 +37,7 @@ class PathSearch:
 
 
 def plan_paths(num_edges: int, task_mb: int, cores: int, shape: tuple[bool, int, int]) -> PathSearch:
-    """shape: (three, top, hub_cap). One block a core while every task holds the graph, else enough for halves of it."""
+    """shape: (three, top, hub_cap). One block per core while a task holds the graph, else enough for halves of it."""
     max_ends = (task_mb << 20) // 2 // BYTES_PER_END
     whole = 2 * num_edges <= max_ends
     num_blocks = cores if whole else max(cores, -(-4 * 2 * num_edges // max_ends))
@@ -59,7 +59,7 @@ def neighbour_lists(edges: DataFrame) -> DataFrame:
 
 
 def paths(lists: DataFrame, queries: DataFrame, search: PathSearch, places: DataFrame | None = None) -> DataFrame:
-    """For each query the nodes wanted of it and those that most short paths lead to; one row a query.
+    """For each query the nodes wanted of it and those that most short paths lead to; one row per query.
 
     lists: (node_id, known, degree), of `neighbour_lists`. queries: (node_id, known, wanted BIGINT[], learning BOOLEAN);
     see kernels.find_paths. places: (node_id, subgraph_id), used where no task can hold all lists: queries of a subgraph
@@ -164,7 +164,7 @@ class Adjacency:
         return np.where(here, places, len(self.ids)).astype(np.int64), offsets.astype(np.int64)
 
     def answer(self, queries: pa.RecordBatch) -> pa.RecordBatch:
-        """Rows of PATHS_SCHEMA, one a query."""
+        """Rows of PATHS_SCHEMA, one per query."""
         node_ids = pa.array(queries["node_id"])
         known, known_ptr = self._places(queries["known"])
         wanted, wanted_ptr = self._places(queries["wanted"])

@@ -1,4 +1,4 @@
-"""The nearest vectors of each node: vectors in blocks, one index a block, all blocks searched in parallel."""
+"""The nearest vectors of each node: vectors in blocks, one index per block, all blocks searched in parallel."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from graphseam.task import limit_threads, task_device
 NEAREST_SCHEMA = "src BIGINT, dst BIGINT, score FLOAT, learning BOOLEAN"
 ARROW_NEAREST = pa.schema([("src", pa.int64()), ("dst", pa.int64()), ("score", pa.float32()), ("learning", pa.bool_())])
 NODES_PER_BLOCK = 20_000  # below it a block is not worth a task of its own
-HNSW_NODES = 250_000  # of one index; its number of shards must not hang on the machine
+HNSW_NODES = 250_000  # of one index; its number of shards must not depend on the machine
 TELLABLE = 1 << 20  # cosines nearer than 1e-6 are ties: how products are rounded differs between blocks
 TIES = 8  # nodes of equal cosine asked for beyond the last place, so that the id may choose among them
 COPIES = {"exact": 4, "hnsw": 5}  # of a block's vectors that a task holds while it builds an index
@@ -51,7 +51,7 @@ def nearest(base: DataFrame, queries: DataFrame, search: Search) -> DataFrame:
     out; `learning` is handed on; such a query gets twice as many.
     Returns (src, dst, score FLOAT, learning); a zero vector neither asks nor is found. Ties in the order of the id.
     The vectors are cut into blocks by a hash; a task indexes one block and answers every query for it.
-    Cost: num_blocks shuffles of the queries, and the index's own. Memory: one block and one batch a task.
+    Cost: num_blocks shuffles of the queries, and the index's own. Memory: one block and one batch per task.
     """
     count = search.num_blocks
     held = base.select(block_of("node_id", count).alias("block"), "node_id", "vector")

@@ -131,7 +131,7 @@ def _best_of_each_batch(
 def _best(batch: pa.RecordBatch, vector: np.ndarray, node_id: int, top_k: int, id_type: str) -> pa.RecordBatch:
     """The batch's top_k by cosine, then id.
 
-    Products are added up row by row, not by BLAS, whose last bit hangs on a row's place in the batch.
+    Products are added up row by row, not by BLAS, whose last bit depends on a row's place in the batch.
     """
     others = vector_matrix(batch["vector"], len(vector)).astype(np.float64)
     lengths = np.sqrt((others * others).sum(axis=1))

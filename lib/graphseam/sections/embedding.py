@@ -85,15 +85,18 @@ class EmbedConfig:
 
     def _check_options(self) -> None:
         """Each method's own settings, those of methods that are not chosen too: a file may hold them for several."""
+        checked: dict[str, dict[str, Any]] = {}
         for method, given in self.options.items():
             require_name(method, "the section in embed.options", EMBEDDERS)
             if not isinstance(given, dict):
                 raise ConfigError(f"embed.options.{method} is {given!r}; write a section, [embed.options.{method}]")
             known = EMBEDDERS[method].settings
-            for name, value in given.items():
+            for name in given:
                 if name not in known:
                     raise ConfigError(f"unknown key 'embed.options.{method}.{name}'.{nearest(name, known)}")
-                given[name] = known[name].checked(value, f"embed.options.{method}.{name}")
+            key = f"embed.options.{method}"
+            checked[method] = {name: known[name].checked(value, f"{key}.{name}") for name, value in given.items()}
+        object.__setattr__(self, "options", checked)
 
     @property
     def own_options(self) -> dict[str, Any]:

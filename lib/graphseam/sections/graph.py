@@ -29,7 +29,7 @@ class InputConfig:
     id_type: str = "auto"  # integer, string, or auto (integer when at least 9 of 10 ids are)
     nodes: str = ""  # optional table of nodes, for those without an edge
     node: str = "node"  # its id column, and that of `labels`
-    labels: str = ""  # optional table of labels: several rows a node where it has several
+    labels: str = ""  # optional table of labels: several rows per node where it has several
     label: str = "label"  # its label column
     node_type: str = ""  # a column of `nodes` that tells kinds of nodes apart, such as user and item
     pairs: str = ""  # optional table of pairs (columns `src` and `dst`) that links are predicted for
@@ -67,7 +67,7 @@ class InputConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class OutputConfig:
-    root: str = ""  # directory that holds one Delta table a name
+    root: str = ""  # directory that holds one Delta table per name
     catalog: str = ""  # or a catalog's schema, such as "prod.graphs", instead of a directory
 
     def __post_init__(self) -> None:

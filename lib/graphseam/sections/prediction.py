@@ -11,9 +11,9 @@ from graphseam.sections.checks import check_run_id, require, require_name
 
 @dataclass(frozen=True, kw_only=True)
 class LinksConfig:
-    top_k: int = 10  # predicted links a node; 0 skips link prediction
+    top_k: int = 10  # predicted links per node; 0 skips link prediction
     candidates: str = "auto"  # where to look: exact, hnsw, two_hop, or two joined by "+"; pairs: those of input.pairs
-    num_candidates: int = 0  # scored a node, of each kind; 0: twice top_k, at least 20
+    num_candidates: int = 0  # scored per node, of each kind; 0: twice top_k, at least 20
     hub_cap: int = 1000  # two_hop: paths through nodes of more edges are left out
     src_type: str = ""  # links for nodes of this type only (input.node_type); "": all, or one side of two
     dst_type: str = ""  # links to nodes of this type only
@@ -52,8 +52,8 @@ class LinksConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class NodesConfig:
-    top_labels: int = 3  # labels kept a node, best first
-    max_train_nodes: int = 200_000  # labelled nodes a model learns from; more are sampled
+    top_labels: int = 3  # labels kept per node, best first
+    max_train_nodes: int = 200_000  # labelled nodes that a model trains on; more are sampled
     class_weight: str = "none"  # or balanced: examples weigh inversely to their label's frequency
 
     def __post_init__(self) -> None:
@@ -64,8 +64,8 @@ class NodesConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class SimilarConfig:
-    top_k: int = 10  # similar nodes a node; 0 skips them
-    method: str = "auto"  # exact or ivf, as for links; auto is exact up to 50,000 nodes
+    top_k: int = 10  # similar nodes per node; 0 skips them
+    method: str = "auto"  # exact or hnsw, as for links; auto is exact up to 50,000 nodes
 
     def __post_init__(self) -> None:
         require(0 <= self.top_k <= 1000, "predict.similar.top_k", self.top_k, "give a number from 0 to 1000")
