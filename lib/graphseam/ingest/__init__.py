@@ -29,7 +29,7 @@ ID_COLUMNS = {"edges": [*ENDS], "nodes": ["node"], "labels": ["node"], "pairs": 
 def ingest(run: Run) -> dict[str, Any]:
     """Read the inputs, keep what cannot be used with its reason, and write the graph.
 
-    Returns what the summary reports (see Ingested): rows, rejected rows by reason, loops, duplicate edges, nodes, edges.
+    Returns what the summary reports, see Ingested: rows, rejected ones by reason, loops, duplicate edges, nodes, edges.
     Errors: InputError where no row of the edges can be used and no node is given.
     """
     size_shuffles(run.spark, _guess_rows(run))
