@@ -28,9 +28,10 @@ $(STAMP): conf/requirements.lock pyproject.toml
 demo: install
 	$(BIN)/graphseam run conf/demo.toml
 
-# Lint, types and every test that needs no Spark session, in a minute or two.
+# Lint, types and every test that needs no Spark session, in a minute or two. A thread for each process: two of torch's
+# and of BLAS' in each would wait for each other (222 s to 62 s on two busy cores).
 check: lint
-	$(BIN)/pytest tests -m "not spark and not slow and not thorough" -n 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests -m "not spark and not slow and not thorough" -n 2
 
 # All that protects a user. Airflow's story and the install of Spark 3.5 go beside the other tests, as they mostly wait;
 # what Airflow's print follows. Spark 3.5's lane comes last, with what differs between the lines and whole runs through

@@ -11,8 +11,8 @@ import pytest
 from pyspark.sql import functions as F
 
 import graphseam
-from conftest import LASTFM, check_levels, cut_into_six, make_config, run_steps
-from graphs import ZOO, communities
+from conftest import LASTFM, check_levels, cut_into_six, make_config, run_steps, write_graph
+from graphs import PLANTED, ZOO, communities
 from graphseam.errors import ConfigError, InputError, RunError
 from graphseam.graphframe import VertexEdges, _inputs
 from graphseam.graphframes_jvm import connected_components, label_propagation
@@ -269,9 +269,11 @@ def test_a_graph_without_edges_and_the_report_of_components(spark, tmp_path):
         assert sorted((row["node_id"], row["subgraph_id"]) for row in assignments.collect()) == [(4, 0), (5, 1)]
 
 
+@pytest.mark.thorough
 @pytest.mark.graphframes
-def test_levels_of_label_propagation_end_in_one_core_for_the_frame(published, tmp_path):
-    check_levels(cut_into_six(published.copied("planted", tmp_path, "older"), "graphframes_lpa"))
+def test_levels_of_label_propagation_end_in_one_core_for_the_frame(spark, tmp_path):
+    config = make_config(write_graph(PLANTED, tmp_path), tmp_path / "tables", embed={"dim": 8})
+    check_levels(cut_into_six(run_steps(spark, config, "six", last="ingest"), "graphframes_lpa"))
 
 
 def test_without_the_jar_the_coordinate_is_told_before_anything_is_read(spark, tmp_path, monkeypatch):
