@@ -31,7 +31,7 @@ TONIGHT = "scheduled__%"  # the run of today's date, which unpausing begins and 
 FIRST_PART, BACKFILLED = "[1/3] predict_links", "run_type = 'backfill'"
 # Rows of a run, without what tells one run from another: its name, and the clock
 READ = """
-import json, sys
+import json, os, sys
 from deltalake import DeltaTable
 root, names = sys.argv[1], sys.argv[2:]
 runs = DeltaTable(root + "/runs").to_pyarrow_table().sort_by("published_at").to_pylist()
@@ -41,6 +41,8 @@ def rows(name, run):
 tables = {name: {run: rows(name, run) for run in names[names.index("--") + 1:]} for name in names[:names.index("--")]}
 print(json.dumps({"published": [run["run_id"] for run in runs], "edges": [run["num_edges"] for run in runs],
                   "tables": tables}))
+sys.stdout.flush()
+os._exit(0)  # a process in fifteen was aborted while it closed: Arrow's threads were still there
 """
 COMPARED = ("nodes", "edges", "assignments", "embeddings", "node_predictions", "label_quality", "metrics")
 
