@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from py4j.protocol import Py4JError
+from pyspark import SparkContext
 
 from conftest import last_line_of
 from full_heap import TOO_LARGE
@@ -77,6 +79,19 @@ def test_under_spark_submit_its_own_option_is_named(heaps, monkeypatch):
     gone = what_was_full(ConnectionRefusedError("[Errno 111] Connection refused"))
     assert gone is not None
     assert "if by an OutOfMemoryError: its heap is 1g (spark.driver.memory)" in gone
+
+
+@pytest.mark.parametrize("status", [52, 1])
+def test_a_call_cut_short_asks_how_its_java_process_ended(heaps, monkeypatch, status):
+    """On a busy machine the process may be gone before it has told its error."""
+    monkeypatch.delenv(UNDER_SUBMIT, raising=False)
+    process = SimpleNamespace(wait=lambda timeout: status)
+    monkeypatch.setattr(SparkContext, "_gateway", SimpleNamespace(proc=process))
+    for told in ("An error occurred while calling o163.collectToPython", "An error occurred while calling o163.count "):
+        found = what_was_full(Py4JError(told))
+        assert (found is not None and "GRAPHSEAM_DRIVER_MEMORY" in found) == (status == 52)
+    whole = "An error occurred while calling o1.x. Trace:\npy4j.Py4JException: Method x([]) does not exist"
+    assert what_was_full(Py4JError(whole)) is None
 
 
 def test_other_errors_stay_what_they_are():

@@ -19,6 +19,8 @@ DRIVER, EXECUTOR = "spark.driver.memory", "spark.executor.memory"
 HEAP_FULL = "Java heap space"
 EXIT_CODE = 52  # SparkExitCode.OOM, of a JVM that an OutOfMemoryError has ended
 EXIT_WAIT_S = 20
+# Of a call whose Java process ended while it was about to say what went wrong: nothing follows.
+CUT_SHORT = re.compile(r"An error occurred while calling [\w.$]+[ \t]*(?:\n(?!:)|\Z)")
 UNDER_SUBMIT = "PYSPARK_GATEWAY_PORT"  # set by spark-submit for the Python process it starts
 # Memory outside the heap, by what Java says of it: its name, and what bounds it.
 OUTSIDE = {
@@ -79,7 +81,13 @@ def what_was_full(error: BaseException) -> str | None:
         return _sentence("a table to be broadcast did not fit", on_executor=False)
     if re.search(rf"exit(?:ed with)? (?:code|status):? {EXIT_CODE}\b", text):
         return _sentence(HEAP_FULL, on_executor=True)
-    if not text or "ConnectionRefusedError" in text or "Py4JNetworkError" in text or "was shut down" in text:
+    if (
+        not text
+        or "ConnectionRefusedError" in text
+        or "Py4JNetworkError" in text
+        or "was shut down" in text
+        or CUT_SHORT.search(text)
+    ):
         return _sentence_for_the_dead()
     return None
 
