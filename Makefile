@@ -37,7 +37,7 @@ check: lint
 # what Airflow's print follows. Spark 3.5's lane comes last, with what differs between the lines and whole runs through
 # it. CHOSEN leaves out what another test holds on a cheaper case; `make test-all` runs that and all of Spark 3.5's lane.
 CHOSEN := -m "not thorough"
-SPARK35_PART := $(patsubst %,tests/test_%.py,graphframes catalog spark_line blocks)
+SPARK35_PART := $(patsubst %,tests/test_%.py,graphframes spark_line blocks)
 test: install lint
 	@mkdir -p build; ( $(MAKE) --no-print-directory spark35-install; $(MAKE) --no-print-directory test-airflow ) \
 	  > build/test-airflow.log 2>&1 & airflow=$$!; \

@@ -76,12 +76,13 @@ def try_other_methods(sizes: Sizes, levels: dict[str, int]) -> None:
         if method == "graphframes_lpa" and not has_graphframes(sizes.spark):
             continue
         cut, embedder = {"method": method}, {"method": embedders.pop()}
-        levels[method] = sizes.step("partition", partition=cut)["levels"]
+        levels[method] = sizes.step("partition", partition=cut, embed=embedder)["levels"]
         sizes.step("embed", partition=cut, embed=embedder)
         sizes.step("fuse", partition=cut, embed=embedder)
-    sizes.step("partition")
     for embedder in embedders:
+        sizes.step("partition", embed={"method": embedder})
         sizes.step("embed", embed={"method": embedder})
+    sizes.step("partition")
     sizes.step("embed")
     sizes.step("fuse")
     for iteration in ITERATIONS:

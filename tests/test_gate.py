@@ -59,7 +59,13 @@ def measured(spark, root, run_id: str, values: dict[str, float], published: int 
             for name, value in values.items()
         ],
     )
-    run.records.append({"step": "ingest", "status": "finished", "details": '{"nodes": 10, "edges": 20}'})
+    run.records.append(
+        {
+            "step": "ingest",
+            "status": "finished",
+            "details": '{"id_type": "integer", "rows": 20, "nodes": 10, "edges": 20}',
+        }
+    )
     if published is not None:
         at = datetime(2026, 1, 1, tzinfo=timezone.utc) + timedelta(days=published)
         publish_row(run.tables, at)
@@ -119,7 +125,13 @@ def test_a_published_run_is_compared_with_the_one_before_it(spark, root):
         config,
         "new",
         Tables(spark, config.output, "new"),
-        [{"step": "ingest", "status": "finished", "details": '{"nodes": 10, "edges": 20}'}],
+        [
+            {
+                "step": "ingest",
+                "status": "finished",
+                "details": '{"id_type": "integer", "rows": 20, "nodes": 10, "edges": 20}',
+            }
+        ],
     )
     with pytest.raises(GateError, match="worse than run 'old'"):
         gate(again)

@@ -87,7 +87,10 @@ def test_a_call_cut_short_asks_how_its_java_process_ended(heaps, monkeypatch, st
     monkeypatch.delenv(UNDER_SUBMIT, raising=False)
     process = SimpleNamespace(wait=lambda timeout: status)
     monkeypatch.setattr(SparkContext, "_gateway", SimpleNamespace(proc=process))
-    for told in ("An error occurred while calling o163.collectToPython", "An error occurred while calling o163.count "):
+    for told in (
+        "An error occurred while calling o163.collectToPython",
+        "An error occurred while calling o163.count.\n: ",
+    ):
         found = what_was_full(Py4JError(told))
         assert (found is not None and "GRAPHSEAM_DRIVER_MEMORY" in found) == (status == 52)
     whole = "An error occurred while calling o1.x. Trace:\npy4j.Py4JException: Method x([]) does not exist"

@@ -92,10 +92,8 @@ def test_a_node_whose_edges_were_all_cut_keeps_the_frames_vector_in_its_own_subg
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("methods", "num_edges", "num_nodes"),
-    [("default", 23_000, 2_000), pytest.param("all", 200_000, 12_000, marks=pytest.mark.thorough)],
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize(("methods", "num_edges", "num_nodes"), [("default", 23_000, 2_000), ("all", 200_000, 12_000)])
 def test_six_levels_get_through_a_heap_of_1_gb(methods, num_edges, num_nodes):
     """The default, whose cut is made by blocks, and both fusions; every other method too."""
     told = json.loads(last_line_of("six_levels.py", methods))

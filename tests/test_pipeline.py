@@ -180,8 +180,8 @@ def test_every_fusion_gives_each_embedded_node_one_vector(spark, published, tmp_
         "refine": replace(run.config.refine, rounds=0, hops=0),
     }
     run = open_run(spark, replace(run.config, **changed), run.run_id)
-    for step in changed:
-        run_step(run, step, StepProgress(total=3))
+    for step in ("partition", *changed):
+        run_step(run, step, StepProgress(total=4))
     embedded = {row[0] for row in run.tables.read("subgraph_embeddings").select("node_id").collect()}
     rows = run.tables.read("fused_embeddings").collect()
     assert sorted(row["node_id"] for row in rows) == sorted(embedded)

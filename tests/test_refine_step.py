@@ -49,15 +49,15 @@ def test_pagerank_in_ten_lines_is_that_of_networkx(spark, tmp_path):
     def step(block: int, at: int, store: FileStore = store) -> np.ndarray:
         rows = Rows.kept(block, store)
         before = store.get(block, f"rank.{at}")
-        heard = np.concatenate([before / rows.degrees, rows.hear(block, store, f"rank.{at}")])
-        entries = heard[rows.neighbours] * (rows.weights if len(rows.weights) else 1)
+        received = np.concatenate([before / rows.degrees, rows.receive(block, store, f"rank.{at}")])
+        entries = received[rows.neighbours] * (rows.weights if len(rows.weights) else 1)
         inflow = np.add.reduceat(entries, rows.indptr[:-1])
         rank = 0.15 / 240 + 0.85 * inflow
         return np.append(_spread(rows, block, store, f"rank.{at + 1}", rank), np.abs(rank - before).sum())
 
     def _spread(rows: Rows, block: int, store: FileStore, name: str, rank: np.ndarray) -> np.ndarray:
         store.put(block, name, rank)
-        rows.tell(block, store, name, rank / rows.degrees)
+        rows.send(block, store, name, rank / rows.degrees)
         return np.array([rank.sum()])
 
     for stages, rounds in ((SparkStages(spark, 6), range(3)), (LocalStages(6), range(3, 25))):

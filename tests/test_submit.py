@@ -133,6 +133,7 @@ def run_with_default_settings(folder: Path, edges: Path, labels: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.thorough
 def test_the_command_takes_a_graph_of_another_kind(tmp_path):
     """Dense and weighted, with several labels a node."""
     rng, pairs = np.random.default_rng(3), communities(3, 40, seed=4)

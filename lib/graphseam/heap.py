@@ -20,7 +20,7 @@ HEAP_FULL = "Java heap space"
 EXIT_CODE = 52  # SparkExitCode.OOM, of a JVM that an OutOfMemoryError has ended
 EXIT_WAIT_S = 20
 # Of a call whose Java process ended while it was about to say what went wrong: nothing follows.
-CUT_SHORT = re.compile(r"An error occurred while calling [\w.$]+[ \t]*(?:\n(?!:)|\Z)")
+CUT_SHORT = re.compile(r"An error occurred while calling [\w.$]+\s*:?\s*(?:None\s*)?(?:\w+Error:|\Z)")
 UNDER_SUBMIT = "PYSPARK_GATEWAY_PORT"  # set by spark-submit for the Python process it starts
 # Memory outside the heap, by what Java says of it: its name, and what bounds it.
 OUTSIDE = {
