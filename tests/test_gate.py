@@ -17,6 +17,8 @@ from graphseam.sections import GateConfig
 from graphseam.steps import STEPS, steps_of
 from graphseam.tables import Tables
 
+INGESTED = '{"id_type": "integer", "rows": 20, "nodes": 10, "edges": 20}'  # what ingest reported
+
 MEASURES = st.dictionaries(st.tuples(*[st.sampled_from(["auc", "x"])] * 4), st.floats(0, 1), max_size=8)
 
 
@@ -59,13 +61,7 @@ def measured(spark, root, run_id: str, values: dict[str, float], published: int 
             for name, value in values.items()
         ],
     )
-    run.records.append(
-        {
-            "step": "ingest",
-            "status": "finished",
-            "details": '{"id_type": "integer", "rows": 20, "nodes": 10, "edges": 20}',
-        }
-    )
+    run.records.append({"step": "ingest", "status": "finished", "details": INGESTED})
     if published is not None:
         at = datetime(2026, 1, 1, tzinfo=timezone.utc) + timedelta(days=published)
         publish_row(run.tables, at)
@@ -125,13 +121,7 @@ def test_a_published_run_is_compared_with_the_one_before_it(spark, root):
         config,
         "new",
         Tables(spark, config.output, "new"),
-        [
-            {
-                "step": "ingest",
-                "status": "finished",
-                "details": '{"id_type": "integer", "rows": 20, "nodes": 10, "edges": 20}',
-            }
-        ],
+        [{"step": "ingest", "status": "finished", "details": INGESTED}],
     )
     with pytest.raises(GateError, match="worse than run 'old'"):
         gate(again)

@@ -1,4 +1,4 @@
-"""What ingest tells the later steps and the summary, as it is kept in run_steps.details."""
+"""What ingest reports to the later steps and the summary, as stored in run_steps.details."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ FORMER_NAMES = {"twins": "duplicate_edges"}  # in runs of 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class Ingested:
-    """Counts of what came in and of what became of it.
+    """Counts of the input rows and of what became of them.
 
-    rows: of the edges' input. rejected: {"input: reason": rows}. loops, duplicate_edges: usable rows that became no
-    edge of their own. nodes, edges: of the graph that is embedded; holdout_edges: those set aside.
+    rows: of the edge input. rejected: {"input: reason": rows}. loops, duplicate_edges: valid rows that did not become
+    an edge of their own. nodes, edges: of the graph that is embedded; holdout_edges: edges set aside.
     """
 
     id_type: str  # integer or string
@@ -25,9 +25,9 @@ class Ingested:
     rejected: dict[str, int] = field(default_factory=dict)
     loops: int = 0
     duplicate_edges: int = 0
-    bipartite: bool = False  # no id came in both columns of the edges: they join two kinds of nodes
-    nodes_held_out: int = 0  # with held-out edges only, and so a zero vector
-    evaluation_pairs: dict[str, int] = field(default_factory=dict)  # by kind; fewer_<kind>: queries that lack some
+    bipartite: bool = False  # no id occurs in both columns of the edges: they join two kinds of nodes
+    nodes_held_out: int = 0  # nodes with held-out edges only, which get a zero vector
+    evaluation_pairs: dict[str, int] = field(default_factory=dict)  # by kind; fewer_<kind>: queries with too few
     label_rows: int | None = None  # None: no labels were given
     labelled_nodes: int = 0
     label_classes: int = 0
@@ -37,11 +37,11 @@ class Ingested:
 
     @staticmethod
     def of(details: dict[str, Any]) -> Ingested:
-        """From run_steps.details, of this version or an earlier one; what a later one adds is not looked at."""
+        """Parse run_steps.details of this version or an earlier one; fields added by a later version are ignored."""
         known = {entry.name for entry in dataclasses.fields(Ingested)}
         named = {FORMER_NAMES.get(name, name): value for name, value in details.items()}
         return Ingested(**{name: value for name, value in named.items() if name in known})
 
     def details(self) -> dict[str, Any]:
-        """For run_steps.details: what is there, less what was not asked for."""
+        """For run_steps.details: the fields that have a value; counts of inputs that were not given are left out."""
         return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}

@@ -1,7 +1,8 @@
-"""Every algorithm a configuration can name: one line each, by the dotted name of what does it.
+"""Every algorithm that a configuration can name, one entry each, by the dotted name of its implementation.
 
-A configuration is checked against these tables without importing an algorithm, which may take numba or torch along.
-To add an algorithm, write its file and its line here; tests/test_algorithms.py then runs the laws over it.
+A configuration is checked against these tables without importing an algorithm, which may import numba or torch.
+To add an algorithm, write its module and add its entry here; tests/test_algorithms.py then checks that the laws which
+all algorithms must obey hold for it.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from graphseam.errors import ConfigError
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting of one algorithm alone: what it is where nothing is given, and from where to where it may go.
+    """A setting specific to one algorithm: its default and its bounds, both inclusive.
 
-    default: an int, a float, or a tuple of floats, whose numbers are all bounded and of which there may be up to 16.
+    default: an int, a float, or a tuple of floats; a tuple has 1 to 16 numbers, each within the bounds.
     """
 
     default: int | float | tuple[float, ...]
@@ -27,7 +28,7 @@ class Setting:
     highest: float
 
     def checked(self, value: Any, key: str) -> int | float | tuple[float, ...]:
-        """The value in the setting's type; ConfigError where it is of another, or out of bounds."""
+        """The value converted to the setting's type; ConfigError if it has another type or is out of bounds."""
         is_list = isinstance(self.default, tuple)
         numbers = list(value) if is_list and isinstance(value, (list, tuple)) else [value]
         kinds = (int,) if type(self.default) is int else (int, float)
@@ -44,7 +45,7 @@ class Setting:
 class Method:
     """An algorithm by its dotted name, "module:name".
 
-    warm: of an embedder, whether it can begin from given vectors. settings: what is its own to set, by name.
+    warm: for an embedder, whether it can start from given vectors. settings: the algorithm's own settings, by name.
     """
 
     target: str
@@ -52,16 +53,16 @@ class Method:
     settings: Mapping[str, Setting] = field(default_factory=lambda: MappingProxyType({}))
 
     def load(self) -> Any:
-        """The class or function, imported now."""
+        """Import the class or function and return it."""
         module, _, name = self.target.partition(":")
         return getattr(import_module(module), name)
 
     def __call__(self, *arguments: Any, **settings: Any) -> Any:
-        """One of the class, or what the function returns."""
+        """A new instance of the class, or the function's result."""
         return self.load()(*arguments, **settings)
 
 
-# partition.method; docs/architecture.md tells what each of these tables' classes has to offer
+# partition.method; docs/architecture.md describes the interface that the classes of each table implement
 PARTITIONERS = {
     "multilevel": Method("graphseam.partition.multilevel:MultilevelPartitioner"),
     "metis": Method("graphseam.partition.metis:MetisPartitioner"),
@@ -76,7 +77,7 @@ SKIP_GRAM = {
     "subsample": Setting(1e-3, 1e-9, 1),
 }
 
-# embed.method; `settings` are reached as embed.options.<method>.<setting>
+# embed.method; `settings` are configured as embed.options.<method>.<setting>
 EMBEDDERS = {
     "prone": Method(
         "graphseam.embedding.prone:ProneEmbedder",
@@ -126,5 +127,5 @@ INDEXES = {  # predict.links.candidates and predict.similar.method: how the near
     "exact": Method("graphseam.predict.indexes:ExactIndex"),
     "hnsw": Method("graphseam.predict.indexes:HnswIndex"),
 }
-CANDIDATES = (*INDEXES, "two_hop")  # predict.links.candidates: or by short paths
+CANDIDATES = (*INDEXES, "two_hop")  # predict.links.candidates: an index, or short paths
 CLASS_WEIGHTS = ("none", "balanced")  # predict.nodes.class_weight

@@ -1,6 +1,6 @@
-"""The SQL files of the tables and views: what is true of a table stands in its own file, and is read from there.
+"""The SQL files of the tables and views: all facts about a table are defined in its own file and read from there.
 
-Beside its columns, a table's file has properties, in TBLPROPERTIES; a view's, which is a SELECT, in its comments:
+Besides its columns, a table's file has properties in TBLPROPERTIES; a view's file, a SELECT, has them in its comments:
 `graphseam.public` (a table that people query), `graphseam.sort` (columns that an export is sorted by), `graphseam.ids`
 (columns of original ids) and `graphseam.export` (columns that an export has, where not all).
 """
@@ -25,7 +25,7 @@ PROPERTY = re.compile(r"'graphseam\.(\w+)'\s*=\s*'([^']*)'")
 
 
 def schema_dir() -> Traversable:
-    """Where the SQL files are: inside a wheel, installed or given to spark-submit, or beside `lib/` in a checkout."""
+    """Where the SQL files are: in a wheel (installed or passed to spark-submit), or next to `lib/` in a checkout."""
     packaged = files("graphseam") / "_schemas"
     return packaged if packaged.is_dir() else Path(__file__).resolve().parents[2] / "schemas"
 
@@ -46,7 +46,7 @@ def _sql_files(folder: Traversable) -> tuple[str, ...]:
 
 @cache
 def sql_of(name: str) -> str:
-    """The text of a table's or a view's file. RunError where there is no such table or view."""
+    """The text of a table's or a view's SQL file. RunError if there is no such table or view."""
     if name in table_names():
         return schema_dir().joinpath(f"{name}.sql").read_text(encoding="utf-8")
     if name in view_names():
@@ -61,17 +61,17 @@ def public_names() -> tuple[str, ...]:
 
 
 def sort_columns(name: str) -> list[str]:
-    """What an export of the table or view is sorted by; empty where no order is better than another."""
+    """The columns that an export of the table or view is sorted by; empty if no order is preferable."""
     return _columns(name, "sort")
 
 
 def id_columns(name: str) -> list[str]:
-    """The columns that hold ids as they came in."""
+    """The columns that hold original ids."""
     return _columns(name, "ids")
 
 
 def export_columns(name: str) -> list[str]:
-    """The columns of an export; empty for all."""
+    """The columns of an export; empty means all."""
     return _columns(name, "export")
 
 
@@ -84,14 +84,14 @@ def _property(name: str, key: str) -> str:
 
 
 def create_statement(name: str, identifier: str) -> str:
-    """The statement that creates the table where it does not exist. identifier: its name in SQL."""
+    """The statement that creates the table if it does not exist. identifier: its name in SQL."""
     return Template(sql_of(name)).substitute(table=identifier)
 
 
 def columns_ddl(name: str) -> dict[str, str]:
-    """{column: "name TYPE … COMMENT …"} of a table in its file's order, each without its NOT NULL.
+    """{column: "name TYPE … COMMENT …"} of a table, in the order of its file, without NOT NULL.
 
-    For columns that are added to a table with rows: Delta gives the old rows NULL there.
+    For adding columns to a table that has rows: Delta fills them with NULL in the old rows.
     """
     statement = sql_of(name)
     inside = statement[statement.index("(") + 1 : statement.index(") USING delta")]

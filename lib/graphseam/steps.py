@@ -1,7 +1,7 @@
-"""The steps of a run, one record each: order, fingerprints, progress, jobs and the table of the docs follow from here.
+"""The steps of a run, one record each; order, fingerprints, progress, jobs and the table in the docs derive from them.
 
-A step is called by its dotted name, so that this table stands below the steps: they never import each other to find
-out what comes before or after them.
+A step's function is given by its dotted name, so this module imports no step, and the steps never import each other
+to find out what comes before or after them.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ Details = dict[str, Any]
 
 @dataclass(frozen=True)
 class Step:
-    """function: "module:name" of what does it, (Run) -> details. job: the file in jobs/ that runs it.
+    """function: "module:name" of its implementation, (Run) -> details. job: the file in jobs/ that runs it.
 
     reads, writes: tables, or input. depends_on: sections and keys of the configuration that its result depends on,
-    beside those of the steps it comes `after`. tells: the end of its line of progress, from the details.
+    besides those of the steps it comes `after`. tells: builds the end of its progress line from the details.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Step:
     tells: Callable[[Details], str]
 
     def load(self) -> Callable[[Any], Details]:
-        """The function, imported now."""
+        """Import the function and return it."""
         module, _, name = self.function.partition(":")
         function: Callable[[Any], Details] = getattr(import_module(module), name)
         return function
@@ -49,7 +49,7 @@ def _rejected(details: Details) -> str:
 
 
 def _learnt(details: Details) -> str:
-    """Labels predicted, and classes of which none could be, the first few by name."""
+    """How many labels were predicted, and the classes for which none could be, the first few by name."""
     told = f"{details['predictions']:,} labels"
     for status, names in details.get("such_as", {}).items():
         if names:
@@ -84,7 +84,7 @@ _RECORDS = (
         job="partition",
         reads=("nodes", "edges"),
         writes=("assignments", "subgraph_edges", "border_edges", "partition_levels"),
-        # the embedder's forecast and what a task may hold decide how finely it cuts
+        # the embedder's memory forecast and the memory limit per task decide how finely the graph is cut
         depends_on=("partition", "embed", "run.task_memory_mb"),
         after=("ingest",),
         tells="{subgraphs:,} subgraphs in {levels} levels, {left_over_edges:,} edges left over".format_map,
@@ -188,11 +188,11 @@ _RECORDS = (
     ),
 )
 ALL_STEPS: dict[str, Step] = {step.name: step for step in _RECORDS}
-STEPS: dict[str, Step] = {name: step for name, step in ALL_STEPS.items() if name != GATE}  # what makes a run
+STEPS: dict[str, Step] = {name: step for name, step in ALL_STEPS.items() if name != GATE}  # those of every run
 
 
 def steps_of(config: Config) -> list[str]:
-    """The steps of a whole run in order: all that make it, with the gate before publish where it can stop a run."""
+    """The steps of a whole run in order; the gate, before publish, only if it can stop a run."""
     return list(ALL_STEPS if config.gate.max_drop < 1 else STEPS)
 
 
@@ -202,7 +202,7 @@ def steps_of_job(job: str) -> tuple[str, ...]:
 
 
 def description_of(job: str) -> str:
-    """A job in one line: the tables it reads and those it writes."""
+    """One line about a job: the tables it reads and those it writes."""
     steps = [ALL_STEPS[name] for name in steps_of_job(job)]
     writes = list(dict.fromkeys(table for step in steps for table in step.writes))
     reads = dict.fromkeys(table for step in steps for table in step.reads if table not in writes)
@@ -210,7 +210,7 @@ def description_of(job: str) -> str:
 
 
 def step_fingerprint(config: Config, step: str) -> str:
-    """Hash of every setting the step's result depends on, its own and those of the steps before it."""
+    """Hash of all settings that the step's result depends on: its own and those of the steps before it."""
     tree = dataclasses.asdict(config)
     sections: set[str] = set()
     pending = [step]
@@ -228,7 +228,7 @@ def step_fingerprint(config: Config, step: str) -> str:
 
 
 def table_of_steps() -> str:
-    """The steps as a table in Markdown: what docs/architecture.md shows, and `python -m graphseam.steps` prints."""
+    """The steps as a Markdown table, as shown in docs/architecture.md and printed by `python -m graphseam.steps`."""
     rows = ["| step | job | reads | writes | its result depends on | after |", "|---|---|---|---|---|---|"]
     for step in ALL_STEPS.values():
         cells = (

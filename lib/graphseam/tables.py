@@ -20,8 +20,8 @@ from graphseam.schemas import columns_ddl, create_statement, sql_of, table_names
 from graphseam.sections import OutputConfig, check_run_id
 from graphseam.spark_line import schema_of
 
-GRAPHFRAME_INPUTS = "_graphframe"  # in output.root: a copy of the graph for each run that `graphseam.embed` made
-# A float32 vector neither repeats nor compresses: a dictionary would only cost time and memory.
+GRAPHFRAME_INPUTS = "_graphframe"  # under output.root: a copy of the graph for each run made by `graphseam.embed`
+# float32 vectors neither repeat nor compress: a dictionary would only cost time and memory.
 WRITE_OPTIONS = {"parquet.enable.dictionary": "false", "compression": "snappy"}
 
 
@@ -37,14 +37,14 @@ def identifier_of(output: OutputConfig, name: str) -> str:
 
 
 def view_selects(output: OutputConfig) -> Iterator[tuple[str, str]]:
-    """(name, SELECT) of each view, over the tables of an output."""
+    """(name, SELECT) of each view over the tables of an output."""
     names = {name: identifier_of(output, name) for name in table_names()}
     for view in view_names():
         yield view, Template(sql_of(view)).substitute(names)
 
 
 class Tables:
-    """The tables of one root (or catalog), seen by one run.
+    """The tables of one root (or catalog), as one run sees them.
 
     Writing replaces this run's rows of the table (or of one `level` of it), so a repeated step leaves no duplicate.
     """
@@ -53,9 +53,9 @@ class Tables:
         self.spark = spark
         self.output = output
         self.run_id = check_run_id(run_id) if run_id is not None else None
-        self.is_new_run = False  # set by who knows that no table holds a row of the run yet: saves asking
+        self.is_new_run = False  # set by a caller that knows no table has a row of the run yet: saves the check
         self._created: set[str] = set()
-        self._complete: set[str] = set()  # tables known to have every column of their files
+        self._complete: set[str] = set()  # tables known to have every column of their SQL files
         self._written: set[str] = set()
 
     def identifier(self, name: str) -> str:
@@ -63,13 +63,13 @@ class Tables:
         return identifier_of(self.output, name)
 
     def location(self, name: str) -> str:
-        """Where a person finds the table: its path, or its name in the catalog."""
+        """Where to find the table, for messages: its path, or its name in the catalog."""
         return f"{self.output.catalog}.{name}" if self.output.catalog else f"{self.output.root.rstrip('/')}/{name}"
 
     def ensure(self, name: str) -> None:
-        """Create the table where it does not exist yet, and add the columns that an earlier version's table lacks.
+        """Create the table if it does not exist yet, and add the columns that a table of an earlier version lacks.
 
-        The old rows get NULL in added columns. Cost: no file of data is read or written.
+        Old rows get NULL in the added columns. Cost: no data file is read or written.
         """
         if name in self._complete:
             return
@@ -80,14 +80,14 @@ class Tables:
         identifier, wanted = self.identifier(name), columns_ddl(name)
         try:
             self.spark.sql(f"ALTER TABLE {identifier} ADD COLUMNS ({', '.join(wanted[column] for column in missing)})")
-        except PySparkException:  # another job may have added them in the same moment
+        except PySparkException:  # another job may have added them at the same time
             if self._missing_columns(name, self.spark.table(identifier)):
                 raise
 
     def all_runs(self, name: str) -> DataFrame:
-        """The whole table, created empty where it does not exist.
+        """The whole table, created empty if it does not exist.
 
-        A column that an earlier version's table lacks is NULL; a reader does not change the table.
+        A column that a table of an earlier version lacks is NULL; reading does not change the table.
         """
         rows = self._opened(name)
         missing = self._missing_columns(name, rows)
@@ -97,7 +97,7 @@ class Tables:
         return rows.withColumns({field.name: F.lit(None).cast(field.dataType) for field in kinds.fields})
 
     def _opened(self, name: str) -> DataFrame:
-        """The table as it is, created from its SQL file where it does not exist."""
+        """The table as it is, created from its SQL file if it does not exist."""
         if name not in self._created:
             if self.output.catalog and not self._created:
                 self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {quoted(self.output.catalog)}")
@@ -106,7 +106,7 @@ class Tables:
         return self.spark.table(self.identifier(name))
 
     def _missing_columns(self, name: str, rows: DataFrame) -> list[str]:
-        """Columns that the table's file has and its rows have not."""
+        """Columns that the table's SQL file defines and its rows lack."""
         there = {column.lower() for column in rows.columns}
         return [column for column in columns_ddl(name) if column.lower() not in there]
 
@@ -118,12 +118,12 @@ class Tables:
         return DeltaTable.isDeltaTable(self.spark, f"{absolute(self.output.root)}/{name}")
 
     def published(self, *columns: str) -> list[Row]:
-        """run_id and the named columns of `runs`, the newest first: one row a published run, held by the driver."""
+        """run_id and the named columns of `runs`, newest first: one row per published run, collected by the driver."""
         newest_first = self.all_runs("runs").sort(F.desc("published_at"), F.desc("run_id"))
         return newest_first.select("run_id", *columns).collect()
 
     def published_run(self, run_id: str | None) -> tuple[str, str]:
-        """(run_id, id_type) of the run asked for, or of the newest. RunError where there is none, or not that one."""
+        """(run_id, id_type) of the requested run, or of the newest if None. RunError if no such run is published."""
         known = self.published("id_type")
         if not known:
             raise RunError(f"no run is published under {self.output.root!r} yet")
@@ -134,12 +134,12 @@ class Tables:
         return chosen["run_id"], chosen["id_type"]
 
     def read(self, name: str, level: int | None = None) -> DataFrame:
-        """This run's rows, or those of one level, without the run_id."""
+        """This run's rows, or those of one level, without run_id."""
         rows = self.all_runs(name).where(F.col("run_id") == F.lit(self.run_id)).drop("run_id")
         return rows if level is None else rows.where(F.col("level") == level)
 
     def schema(self, name: str) -> StructType:
-        """The columns of the table, less run_id; what a transformation that fills it has to return."""
+        """The columns of the table without run_id: what a transformation that fills it must return."""
         fields = self.all_runs(name).schema.fields
         return StructType([field for field in fields if field.name != "run_id"])
 
@@ -147,25 +147,25 @@ class Tables:
         return to_arrow_schema(self.schema(name))
 
     def write(self, name: str, rows: DataFrame, level: int | None = None, part: str = "") -> int:
-        """Replace this run's rows of the table, or of one level of it, in one commit; returns how many there are now.
+        """Replace this run's rows of the table, or of one level of it, in one commit; returns how many were written.
 
-        part: a predicate in SQL, to replace only those of the run's rows that it chooses; all of `rows` must fit it.
-        rows: the table's columns less run_id, in any order; NULL where the table says NOT NULL fails the write.
+        part: an SQL predicate, to replace only the rows of the run that match it; all of `rows` must match it.
+        rows: the table's columns without run_id, in any order; NULL in a NOT NULL column fails the write.
         """
         mine = (
             f"run_id = '{self.run_id}'"
             + (f" AND level = {int(level)}" if level is not None else "")
             + (f" AND {part}" if part else "")
         )
-        replaced = None if self._holds_nothing(name, mine) else mine  # an append is a quarter of a replacement's cost
+        replaced = None if self._holds_nothing(name, mine) else mine  # an append costs a quarter of a replacement
         return self._save(name, rows, replaced)
 
     def append(self, name: str, rows: DataFrame) -> int:
-        """Add rows to this run's, for a step that writes a table in several commits and has dropped its old ones."""
+        """Add rows to this run's, for a step that writes a table in several commits and has dropped its old rows."""
         return self._save(name, rows, None)
 
     def _save(self, name: str, rows: DataFrame, replaced: str | None) -> int:
-        """Write rows in one commit, in place of those that `replaced` chooses; returns how many were written."""
+        """Write rows in one commit, replacing those that match `replaced`; returns how many were written."""
         self.ensure(name)
         table = self.all_runs(name)
         wanted = [
@@ -184,14 +184,14 @@ class Tables:
         return int(counted.get["rows"])
 
     def _commit(self, name: str, writer: DataFrameWriter) -> None:
-        """Write to the table, wherever it is."""
+        """Write to the table, in the catalog or under the root."""
         if self.output.catalog:
             writer.saveAsTable(self.identifier(name))
         else:
             writer.save(f"{absolute(self.output.root)}/{name}")
 
     def _holds_nothing(self, name: str, predicate: str) -> bool:
-        """Whether the table has no row of this run (and level); a run that is new knows without looking."""
+        """Whether no row of the table matches; for the first write of a new run that is known without a query."""
         first_time = f"{name} {predicate}" not in self._written
         self._written.add(f"{name} {predicate}")
         if self.is_new_run and first_time:
@@ -199,32 +199,32 @@ class Tables:
         return self.all_runs(name).where(predicate).limit(1).count() == 0
 
     def write_rows(self, name: str, rows: list[dict[str, Any]]) -> None:
-        """Replace this run's rows with a few that the driver holds (one per subgraph, level or metric at most)."""
+        """Replace this run's rows with a few that the driver holds (at most one per subgraph, level or metric)."""
         schema = self.schema(name)
         values = [tuple(row[field.name] for field in schema.fields) for row in rows]
         self.write(name, self.spark.createDataFrame(values, schema))
 
     def append_rows(self, name: str, rows: list[dict[str, Any]]) -> None:
-        """Add a few rows to this run's, keeping those that are there (the log of steps)."""
+        """Add a few rows to this run's, keeping the existing ones (the log of steps)."""
         self.ensure(name)
         schema = self.all_runs(name).schema
         values = [tuple({**row, "run_id": self.run_id}[field.name] for field in schema.fields) for row in rows]
         self._commit(name, self.spark.createDataFrame(values, schema).coalesce(1).write.format("delta").mode("append"))
 
     def drop_run(self, name: str) -> None:
-        """Remove this run's rows of the table, where it exists."""
+        """Remove this run's rows from the table, if it exists."""
         if not self.is_new_run and self.exists(name):
             self.spark.sql(f"DELETE FROM {self.identifier(name)} WHERE run_id = '{self.run_id}'")
 
     def drop_runs(self, name: str, run_ids: list[str]) -> None:
-        """Remove every row of those runs in one commit; run_id partitions each table, so no row is read."""
+        """Remove every row of these runs in one commit; tables are partitioned by run_id, so no row is read."""
         chosen = ", ".join(f"'{check_run_id(run_id)}'" for run_id in run_ids)
         self.spark.sql(f"DELETE FROM {self.identifier(name)} WHERE run_id IN ({chosen})")
 
     def register_views(self, query: str | None = None) -> None:
-        """Make the tables and views known to this session by their plain names, so that SQL can ask for them.
+        """Register the tables and views in this session under their plain names, so that SQL can query them.
 
-        query: only the names that occur in it, since opening a table takes a moment; None or one with SHOW: all.
+        query: register only the names that occur in it, since opening a table takes time; None or with SHOW: all.
         """
         words = set(re.findall(r"\w+", query.lower())) if query is not None else {"show"}
         for name in table_names():
@@ -235,7 +235,7 @@ class Tables:
                 self.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW {view} AS {select}")
 
     def create_catalog_views(self) -> None:
-        """In a catalog, keep the views there; a directory has no place for them, so `graphseam sql` makes them."""
+        """Store the views in the catalog, if there is one; a directory cannot hold them: `graphseam sql` makes them."""
         if self.output.catalog:
             schema = quoted(self.output.catalog)
             for name in table_names():
