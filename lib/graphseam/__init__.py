@@ -8,7 +8,7 @@ __all__ = ["VertexEdges", "build_session", "embed", "with_results"]
 
 
 def __getattr__(name: str) -> Any:
-    """What a notebook calls, loaded when it is: jobs and the command line need not wait for it."""
+    """Load what notebooks call on first use, so that jobs and the command line need not wait for it."""
     if name == "build_session":
         from graphseam.session import build_session
 

@@ -1,4 +1,4 @@
-"""Rows kept so that what is built on them does not repeat them, and forgets how they were made."""
+"""Checkpoints: stored rows, so that what is built on them neither recomputes them nor carries their lineage."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from graphseam.spark_line import local_checkpoint
 
 
 class Checkpoints:
-    """Supersteps kept as files, so that a lost executor costs at most the superstep it was in."""
+    """Supersteps stored as files, so that a lost executor costs at most the superstep it was in."""
 
     def __init__(self, spark: SparkSession, folder: str) -> None:
         spark.sparkContext.setCheckpointDir(folder)
         self._spark, self._folder = spark, str(spark.sparkContext.getCheckpointDir())
 
     def keep(self, packets: DataFrame) -> DataFrame:
-        """Written once: Spark's checkpoint would compute it a second time if it were not held meanwhile."""
+        """Store the packets, computed once: Spark's checkpoint would compute them twice if they were not persisted."""
         held = packets.persist(StorageLevel.MEMORY_AND_DISK)
         try:
             return held.checkpoint(eager=True)
@@ -33,11 +33,11 @@ class Checkpoints:
 
 @contextmanager
 def lineage_cut(rows: DataFrame, checkpoint_dir: str | None) -> Iterator[DataFrame]:
-    """Keep `rows` for the block and forget how they were made, for loops that build on their own last result.
+    """Store `rows` for the block and cut their lineage, for loops that build on their own last result.
 
-    What is only persisted keeps its plan, and a plan tells each plan it reads twice (as begun, as adapted): the text
-    doubles with each round. checkpoint_dir: a directory all executors reach, on a cluster; None where the session is
-    one process. Cost: computes the rows once, at once.
+    Rows that are only persisted keep their plan, and a plan's text contains each plan it reads twice (initial and
+    adapted): it doubles with each round. checkpoint_dir: on a cluster, a directory that all executors can reach; None
+    if the session is one process. Cost: computes the rows once, immediately.
     """
     checkpoints = Checkpoints(rows.sparkSession, checkpoint_dir) if checkpoint_dir else None
     kept = checkpoints.keep(rows) if checkpoints else local_checkpoint(rows, True, StorageLevel.MEMORY_AND_DISK)

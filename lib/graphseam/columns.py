@@ -1,8 +1,8 @@
-"""The columns of an edge, named once; nothing here knows of Spark."""
+"""The columns of an edge, named in one place; independent of Spark."""
 
 from __future__ import annotations
 
 ENDS = ("src", "dst")
-TRIPLE = (*ENDS, "weight")  # what an algorithm is given of an edge
-EDGE = TRIPLE  # EDGES in docstrings; what is added here goes along into every table that holds edges
-OPTIONAL = ("weight", "split")  # keys of [input] that may name a further column of the edges
+TRIPLE = (*ENDS, "weight")  # the columns that algorithms get
+EDGE = TRIPLE  # EDGES in docstrings; a column added here is carried into every table of edges
+OPTIONAL = ("weight", "split")  # keys of [input] that may name another column of the edges

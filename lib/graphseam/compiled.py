@@ -1,4 +1,4 @@
-"""Loops compiled by numba, with what Spark's workers need said in one place."""
+"""Loops compiled by numba, with the options that Spark's workers need in one place."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from numba import njit
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """Compiled by numba, free of Python's lock, and kept on disk where it finds a place: inside a wheel given to
-    spark-submit there is none, and each process compiles for itself, which takes some seconds."""
+    """Compile with numba, without the GIL, and cache on disk where possible: a wheel passed to spark-submit has no
+    place for a cache, and each process compiles for itself, which takes some seconds."""
     return _compiled(function)
 
 
 def compiled_fast(function: Callable[..., Any]) -> Any:
-    """As `compiled`, but sums may be taken in another order than written, which lets them use vector instructions:
-    the same bytes every time on CPUs of one kind."""
+    """As `compiled`, but sums may be reordered, which lets them use vector instructions: the result has the same
+    bytes every time on CPUs of one kind."""
     return _compiled(function, fastmath=True)
 
 
@@ -30,7 +30,7 @@ def _compiled(function: Callable[..., Any], **options: Any) -> Any:
 
 @compiled
 def mix(number: Any) -> Any:
-    """splitmix64's finaliser: a hash of 64 bits, for one uint64 or an array of them."""
+    """splitmix64's finaliser: a 64-bit hash of one uint64 or of an array of them."""
     number = (number ^ (number >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     number = (number ^ (number >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return number ^ (number >> np.uint64(31))

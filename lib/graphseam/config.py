@@ -102,7 +102,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         raise ConfigError(f"{str(path)!r} is a directory; give a TOML file, such as conf/demo.toml") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
-    except (OSError, ValueError) as error:  # no permission, too long a name, a NUL in it
+    except (OSError, ValueError) as error:  # no permission, or a name that is too long or has a NUL in it
         raise ConfigError(
             f"the configuration file {str(path)[:200]!r} cannot be opened: {getattr(error, 'strerror', None) or error}"
         ) from None
@@ -131,7 +131,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
 
 
 def put(tree: dict[str, Any], section: str, name: str, value: object, told: str) -> None:
-    """Set a key of a tree, its sections made where they are not there. told: how an error begins."""
+    """Set a key of a tree, creating missing sections. told: how an error message begins."""
     for part in section.split("."):
         tree = tree.setdefault(part, {})
         if not isinstance(tree, dict):
@@ -154,7 +154,7 @@ def _build(section: type, tree: object, prefix: str) -> Any:
 def _value(wanted: type, value: Any, key: str) -> Any:
     if dataclasses.is_dataclass(wanted):
         return _build(wanted, value, prefix=key + ".")
-    if get_origin(wanted) is dict:  # a section whose keys are not known here; the section it belongs to checks them
+    if get_origin(wanted) is dict:  # a section whose keys are not known here; the enclosing section checks them
         if not isinstance(value, dict):
             raise ConfigError(f"{key} is {value!r}; write a section, [{key}]")
         return copy.deepcopy(value)

@@ -1,4 +1,4 @@
-"""The few ways in which the steps look at a table of edges."""
+"""The few views of a table of edges that the steps use."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from graphseam.columns import ENDS
 
 
 def end_nodes(edges: DataFrame, name: str = "node_id") -> DataFrame:
-    """One column: both ends of every edge, so a node as often as it has edges."""
+    """One column with both ends of every edge: a node occurs once per edge."""
     return edges.select(F.explode(F.array(*ENDS)).alias(name))
 
 
 def both_ways(edges: DataFrame, one: str, other: str, *others: str) -> DataFrame:
-    """(one, other, …others): each edge twice, seen from either end. edges: (src, dst, …others)."""
+    """(one, other, …others): each edge twice, once from each end. edges: (src, dst, …others)."""
     views = [F.struct(F.col(near).alias(one), F.col(far).alias(other), *others) for near, far in (ENDS, reversed(ENDS))]
     return edges.select(F.explode(F.array(*views)).alias("end")).select("end.*")
 
 
 def low_and_high() -> tuple[Column, Column]:
-    """An edge's ends in the order of their numbers: the same for both of its directions."""
+    """An edge's ends, the smaller number first: the same for both of its directions."""
     return F.least(*ENDS), F.greatest(*ENDS)
 
 
 def ordered_sum(column: str) -> Column:
-    """The sum over a group, added up in the order of size, so that its last bit does not depend on the layout."""
+    """The sum over a group, added in order of size, so that its last bit does not depend on the data's layout."""
     return F.aggregate(F.array_sort(F.collect_list(column)), F.lit(0.0), lambda total, one: total + one)
 
 
 def with_original_ids(rows: DataFrame, src_ids: DataFrame, dst_ids: DataFrame | None = None) -> DataFrame:
-    """Rows of node numbers with the ids as they came beside them: (src_node_id, src, dst_node_id, dst, …).
+    """Rows of node numbers with the original ids added: (src_node_id, src, dst_node_id, dst, …).
 
-    rows: (src, dst, …) of numbers. src_ids, dst_ids: (node_id, id, …) of the nodes of either end; one for both where
+    rows: (src, dst, …) as numbers. src_ids, dst_ids: (node_id, id, …) of the nodes at each end; src_ids for both if
     dst_ids is None. Cost: two joins of the rows.
     """
     named = rows.withColumnsRenamed({end: f"{end}_node_id" for end in ENDS})

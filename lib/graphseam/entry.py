@@ -1,4 +1,4 @@
-"""What the jobs under spark-submit share: their arguments, and (as the command line) one clear line for an error."""
+"""Shared by the jobs under spark-submit: their arguments and, as in the command line, one clear line per error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from graphseam.heap import heap_errors_told
 
 
 def job_arguments(description: str, config_help: str) -> argparse.ArgumentParser:
-    """A parser with --config and --set; the job adds what else it takes. description: what --help tells of the job."""
+    """A parser with --config and --set; the job adds its own arguments. description: what --help says about the job."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--config", required=True, help=config_help)
     parser.add_argument("--set", action="append", default=[], metavar="section.key=value", help="override a setting")
@@ -21,7 +21,7 @@ def job_arguments(description: str, config_help: str) -> argparse.ArgumentParser
 
 @contextmanager
 def one_clear_line() -> Iterator[None]:
-    """A GraphseamError inside the block, or a full Java heap, becomes one line on standard error, and exit status 1."""
+    """Turn a GraphseamError or a full Java heap inside the block into one line on standard error and exit status 1."""
     try:
         with heap_errors_told():
             yield

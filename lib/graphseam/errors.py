@@ -1,4 +1,4 @@
-"""What graphseam says when it cannot go on: what came, what was wanted, where, and the way out."""
+"""graphseam's errors: each says what was found, what was expected, where, and what to do about it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class GraphseamError(Exception):
-    """Base of every error meant for a person; the command line prints it as one line, without a stack trace."""
+    """Base of all errors meant for users; the command line prints them as one line, without a stack trace."""
 
 
 class ConfigError(GraphseamError):
@@ -15,11 +15,11 @@ class ConfigError(GraphseamError):
 
 
 class InputError(GraphseamError):
-    """An input file or table is missing, unreadable or lacks what was asked of it."""
+    """An input file or table is missing, unreadable, or lacks something that was asked for."""
 
 
 class RunError(GraphseamError):
-    """A run cannot be begun, resumed or read: wrong id, wrong order of steps, other inputs than before."""
+    """A run cannot be started, resumed or read: wrong id, wrong order of steps, or different inputs than before."""
 
 
 class GateError(RunError):
@@ -27,7 +27,7 @@ class GateError(RunError):
 
 
 class MemoryBudgetError(GraphseamError):
-    """A piece of work was predicted to need more memory than one task may hold."""
+    """A piece of work is predicted to need more memory than one task may use."""
 
 
 class HeapError(GraphseamError):
@@ -39,7 +39,7 @@ class EmbeddingError(GraphseamError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint for a misspelt name: ' Did you mean …?' where one is close, then the list of what is known."""
+    """A hint for a misspelt name: ' Did you mean …?' where one is close, then the list of known names."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f" Did you mean {close[0]!r}?" if close else ""

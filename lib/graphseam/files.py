@@ -1,4 +1,4 @@
-"""Addresses and local files, without Spark: what can be looked at before a session starts."""
+"""Addresses and local files, without Spark: what can be checked before a session starts."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ def is_remote(path: str) -> bool:
 
 
 def local_path(path: str) -> str:
-    """A local address without its `file:`."""
+    """A local address without its `file:` scheme."""
     return path.removeprefix("file://").removeprefix("file:")
 
 
 def absolute(root: str) -> str:
-    """The root as Spark takes it wherever a process stands: an address as it is, a directory from /."""
+    """The root, independent of the working directory: an address as it is, a directory as an absolute path."""
     root = root.rstrip("/")
     return root if re.match(r"^[a-z][a-z0-9+.-]*:/", root, re.IGNORECASE) else str(Path(root).resolve())
 
 
 def has_table(root: str, name: str = "runs") -> bool:
-    """Whether a directory holds that table; true for an address that only Spark can look at."""
+    """Whether a directory holds that table; true for an address that only Spark can open."""
     return is_remote(root) or Path(local_path(root), name, "_delta_log").is_dir()
 
 
 def local_files(path: str, key: str) -> list[Path]:
-    """The files behind a local path, directory or glob; InputError where there are none, or none that can be seen."""
+    """The files behind a local path, directory or glob; InputError if there are none, or they cannot be opened."""
     try:
         return _local_files(path, key)
-    except OSError as error:  # too long a name, a directory that may not be entered
+    except OSError as error:  # a name that is too long, or no permission for a directory
         raise InputError(f"{path[:200]!r} ({key}) cannot be opened: {error.strerror}") from None
 
 

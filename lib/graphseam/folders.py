@@ -1,4 +1,4 @@
-"""Files and folders by Hadoop's file systems: at any address that Spark reads, of one machine or many."""
+"""Files and folders through Hadoop's file systems: at any address that Spark can read, local or remote."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def exists(spark: SparkSession, path: str) -> bool:
 
 
 def remove(spark: SparkSession, path: str) -> None:
-    """Delete a folder and all it holds; nothing where it is not there."""
+    """Delete a folder and everything in it; does nothing if it does not exist."""
     file_system, place = _at(spark, path)
     file_system.delete(place, True)
 

@@ -1,4 +1,4 @@
-"""Records on their way from tasks to the driver: a few numbers per subgraph, without a table or a job of their own."""
+"""Records that tasks send to the driver: a few numbers per subgraph, without a table or a job of their own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Records = dict[int, dict[str, Any]]  # {subgraph: its record}
 
 
 class Gathered(AccumulatorParam[Records]):
-    """One record per subgraph; a repeated task's record takes the place of the first."""
+    """One record per subgraph; a repeated task's record replaces the first."""
 
     def zero(self, value: Records) -> Records:
         return {}
@@ -22,5 +22,5 @@ class Gathered(AccumulatorParam[Records]):
 
 
 def gathered(spark: SparkSession) -> Accumulator[Records]:
-    """An accumulator for records of subgraphs. Driver: one record per subgraph, there once the job has ended."""
+    """An accumulator for records of subgraphs. Driver: one record per subgraph, available once the job has ended."""
     return spark.sparkContext.accumulator({}, Gathered())

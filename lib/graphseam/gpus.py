@@ -1,4 +1,4 @@
-"""Which subgraphs share a GPU, and what a task asks of Spark for it."""
+"""Which subgraphs share a GPU, and which resources a task requests from Spark for that."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pyspark.sql import SparkSession
 
 
 class GpuShare(NamedTuple):
-    """Some subgraphs, and the GPUs that each task of theirs is given; 0: what the job's own settings say."""
+    """Some subgraphs, and the GPUs that each of their tasks gets; 0: as set for the job."""
 
     gpus: float
     subgraphs: list[int]
 
 
 def gpu_shares(predicted_mb: dict[int, float], gpu_memory_mb: int, share: float) -> list[GpuShare]:
-    """Large subgraphs with a GPU each, and those of which 1 / share fit one together with that share of it.
+    """Large subgraphs, with one GPU each, and small ones, of which 1 / share fit on one GPU, with that share of it.
 
-    predicted_mb: {subgraph: MB}. gpu_memory_mb 0: not known, so Spark's own setting holds for all.
+    predicted_mb: {subgraph: MB}. gpu_memory_mb 0: unknown, so Spark's own setting holds for all.
     """
     if gpu_memory_mb == 0:
         return [GpuShare(0.0, sorted(predicted_mb))]
@@ -33,9 +33,9 @@ def has_gpus(spark: SparkSession) -> bool:
 
 
 def task_profile(spark: SparkSession, gpus: float) -> ResourceProfile | None:
-    """What a task of the stage asks for; None leaves it to the job. Executors are not asked for: running ones serve.
+    """What each task of the stage requests; None: as set for the job. Requests no executors: the running ones are used.
 
-    Source: the two profiles of spark-rapids-ml, whose training stage asks for whole GPUs where its ETL shares them.
+    Source: the two profiles of spark-rapids-ml, whose training stage requests whole GPUs while its ETL shares them.
     """
     if gpus == 0:
         return None

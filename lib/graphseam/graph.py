@@ -1,4 +1,4 @@
-"""A graph in one task's memory: what algorithms are given. Knows nothing of Spark."""
+"""A graph in one task's memory, the input of the algorithms. Independent of Spark."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Graph:
     """An undirected weighted graph with nodes 0..n-1, as a symmetric CSR matrix.
 
     node_ids: int64[n], ascending; row i of every result belongs to node_ids[i]. adjacency: float64 CSR [n, n],
-    columns sorted, no diagonal; entry (i, j) is the weight of edge {i, j}, those of both directions added up.
-    directed: where directions count, the same with entry (i, j) for the edge from i to j alone.
+    columns sorted, no diagonal; entry (i, j) is the weight of edge {i, j}, both directions added up.
+    directed: the same with entry (i, j) for the edge from i to j alone; None where directions are ignored.
     """
 
     node_ids: np.ndarray
@@ -26,7 +26,7 @@ class Graph:
 
     @property
     def arcs(self) -> sp.csr_matrix:
-        """Where a walk may go: along the directions, or both ways where there are none."""
+        """The arcs that a walk may follow: along the directions, or both ways in an undirected graph."""
         return self.adjacency if self.directed is None else self.directed
 
     @property
@@ -44,7 +44,7 @@ class Graph:
 
     @property
     def walk(self) -> sp.csr_matrix:
-        """float64 CSR [n, n]: the chances of a random walk's step, D^-1 A; the row of a node without edges is empty."""
+        """float64 CSR [n, n]: transition probabilities of a random walk, D^-1 A; the row of a node without edges is empty."""
         return sp.csr_matrix(sp.diags(1.0 / np.maximum(self.degrees, 1e-300)) @ self.adjacency)
 
     @staticmethod
@@ -55,11 +55,11 @@ class Graph:
         extra_nodes: np.ndarray | None = None,
         directed: bool = False,
     ) -> Graph:
-        """The graph of edges in any order; `extra_nodes` are those that may have none.
+        """The graph of edges in any order; `extra_nodes` are nodes that may have no edge.
 
-        Cost: one sort of the edges. Twice-given and two-way edges are added up.
+        Cost: one sort of the edges. The weights of duplicate and two-way edges are added up.
         """
-        order = np.lexsort((dst, src))  # a sum's last bit must not depend on the order the rows came in
+        order = np.lexsort((dst, src))  # a sum's last bit must not depend on the order of the rows
         src, dst, weight = src[order], dst[order], weight[order]
         ids = [src, dst] if extra_nodes is None else [src, dst, extra_nodes]
         node_ids = np.unique(np.concatenate(ids)).astype(np.int64, copy=False)

@@ -1,8 +1,8 @@
 """Every algorithm that a configuration can name, one entry each, by the dotted name of its implementation.
 
 A configuration is checked against these tables without importing an algorithm, which may import numba or torch.
-To add an algorithm, write its module and add its entry here; tests/test_algorithms.py then checks that the laws which
-all algorithms must obey hold for it.
+To add an algorithm, write its module and add its entry here; tests/test_algorithms.py then runs its
+property tests on it.
 """
 
 from __future__ import annotations
