@@ -44,7 +44,7 @@ class Graph:
 
     @property
     def walk(self) -> sp.csr_matrix:
-        """float64 CSR [n, n]: transition probabilities of a random walk, D^-1 A; the row of a node without edges is empty."""
+        """float64 CSR [n, n]: transition probabilities of a random walk, D^-1 A; empty rows for nodes without edges."""
         return sp.csr_matrix(sp.diags(1.0 / np.maximum(self.degrees, 1e-300)) @ self.adjacency)
 
     @staticmethod
