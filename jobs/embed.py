@@ -1,4 +1,4 @@
-"""jobs/embed.py under spark-submit; --help tells what it reads and writes, lib/graphseam/steps.py what it runs."""
+"""jobs/embed.py under spark-submit; --help shows what it reads and writes, lib/graphseam/steps.py what it runs."""
 
 from graphseam.pipeline import submit
 

@@ -1,4 +1,4 @@
-"""prune: remove runs that the [prune] section does not keep from every table, then files that no table needs."""
+"""prune: remove from every table the runs that [prune] does not keep, then the files that no table needs."""
 
 from graphseam.prune import submit_prune
 

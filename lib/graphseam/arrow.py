@@ -1,4 +1,4 @@
-"""Vectors and groups in Arrow, as executors hand them over: columns in, columns out, never a row at a time."""
+"""Vectors and groups in Arrow, as executors exchange them: columns in, columns out, never row by row."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pyarrow as pa
 
 
 def vector_matrix(column: pa.ChunkedArray | pa.Array, dim: int | None = None) -> np.ndarray:
-    """float32[n, dim] of a list<float> column without nulls; `dim` is needed only where n may be 0.
+    """float32[n, dim] of a list<float> column without nulls; `dim` is needed only if n may be 0.
 
-    Copies once. ValueError where the vectors are of different lengths.
+    Copies once. ValueError if the vectors have different lengths.
     """
     chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
     num_rows = sum(len(chunk) for chunk in chunks)
@@ -32,14 +32,14 @@ def vector_column(vectors: np.ndarray, kind: pa.ListType) -> pa.ListArray:
 
 
 def slices(num_rows: int, row_bytes: int, limit_bytes: int = 64 << 20) -> Iterator[slice]:
-    """Cut rows so that a batch stays below `limit_bytes`: a list's offsets are 32 bits, and Spark copies batches."""
+    """Slice rows so that each batch stays below `limit_bytes`: list offsets have 32 bits, and Spark copies batches."""
     step = max(1, limit_bytes // max(1, row_bytes))
     for start in range(0, num_rows, step):
         yield slice(start, min(start + step, num_rows))
 
 
 def groups_of(batches: Iterable[pa.RecordBatch], key: str) -> Iterator[tuple[Any, pa.Table]]:
-    """Cut a stream of batches, sorted by `key`, into one table per value of it. Memory: one group."""
+    """Split a stream of batches, sorted by `key`, into one table per value. Memory: one group."""
     current: Any = None
     held: list[pa.RecordBatch] = []
     for batch in batches:

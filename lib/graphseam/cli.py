@@ -99,7 +99,7 @@ def similar(
     run_id: Annotated[str | None, typer.Option(help="A published run; the newest where not given.")] = None,
     top_k: Annotated[int, typer.Option(help="Nodes shown.", min=1, max=1000)] = 10,
 ) -> None:
-    """Show the nodes most similar to one node: those of largest cosine, exactly, and whether an edge joins the two."""
+    """Show the nodes most similar to one node: those of largest cosine, exactly, and which of them are neighbours."""
     from graphseam.config import check_run_id
     from graphseam.predict.similar import similar_nodes
     from graphseam.show import print_rows
@@ -134,7 +134,7 @@ def place(
         ),
     ] = None,
 ) -> None:
-    """Give nodes that arrived after a run vectors, links and labels, without a new run."""
+    """Compute vectors, links and labels for nodes that arrived after a run, without a new run."""
     from graphseam.config import check_run_id, config_of
     from graphseam.place import check_batch
     from graphseam.place import place as place_nodes
@@ -163,7 +163,7 @@ def partition_report(
         ),
     ] = False,
 ) -> None:
-    """Show at a glance whether the graph cuts well: each level's subgraphs, captured edges, border and balance."""
+    """Show how well the graph is partitioned: each level's subgraphs, captured edges, border and balance."""
     from graphseam.partition.report import components_told, print_levels, read_levels
 
     tables = _open(root)
@@ -193,7 +193,7 @@ def jars(
         typer.Option("--from", help="A folder that holds them, filled by --to on a machine with a network."),
     ] = None,
 ) -> None:
-    """List the jars that this Spark needs beside its own, with their coordinates, or fetch them."""
+    """List the jars that this Spark needs besides its own, with their coordinates, or fetch them."""
     from graphseam.jars import PACKAGES, print_packages
     from graphseam.jars import fetch as fetch_jars
 
@@ -214,7 +214,7 @@ def jars(
 
 @app.command()
 def views(root: Root) -> None:
-    """Print SQL that names the tables and views, for spark-sql and every other Spark session."""
+    """Print SQL that registers the tables and views in spark-sql or any other Spark session."""
     from graphseam.views import view_statements
 
     _check_root(root)
@@ -227,7 +227,7 @@ def prune(
     keep: Annotated[int, typer.Option(help="Published runs kept, the newest.", min=1)] = 7,
     dry_run: Annotated[bool, typer.Option(help="Tell what would be removed, and change nothing.")] = False,
 ) -> None:
-    """Remove old runs from every table, abandoned ones too, and the files that no table needs."""
+    """Remove old and abandoned runs from every table, and the files that no table needs."""
     from graphseam.prune import prune as prune_runs
     from graphseam.prune import tell
     from graphseam.sections import PruneConfig
@@ -258,7 +258,7 @@ def _open(root: str) -> Any:
 
 
 def main() -> None:
-    """Entry point: an error of ours or of Spark's becomes one line on standard error and exit status 1."""
+    """Entry point: an error of graphseam or of Spark becomes one line on standard error and exit status 1."""
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
 

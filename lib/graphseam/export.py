@@ -1,4 +1,4 @@
-"""One run's rows of a table as one file, or a directory of files, for tools that don't read Delta."""
+"""One run's rows of a table as one file, or a directory of files, for tools that do not read Delta."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from graphseam.tables import Tables
 
 
 def check_output(output: str) -> None:
-    """ConfigError where the file cannot be written; asked before Spark starts."""
+    """ConfigError if the file cannot be written; checked before Spark starts."""
     if Path(output).suffix not in (".parquet", ".csv"):
         raise ConfigError(f"--output is {output!r}; give a file that ends in .parquet or .csv")
     if Path(output).is_dir():
@@ -37,7 +37,7 @@ def check_table(name: str) -> None:
 def export_table(tables: Tables, name: str, output: str, run_id: str | None = None) -> int:
     """Write the rows, sorted by node; returns how many.
 
-    Integer ids come out as int64, others as text. Errors: RunError for an unknown table or run.
+    Integer ids are written as int64, others as text. Errors: RunError for an unknown table or run.
     Cost: one task sorts and writes, spilling to disk what it cannot hold.
     """
     rows, id_type = _rows_of_run(tables, name, run_id)
@@ -50,8 +50,8 @@ def export_table(tables: Tables, name: str, output: str, run_id: str | None = No
 def export_directory(tables: Tables, name: str, output: str, run_id: str | None = None) -> int:
     """Write the rows as Parquet files into a directory, at any address Spark can write; returns how many.
 
-    What the directory held is replaced. Columns are those of export_table; rows come in no order. Cost: every task
-    writes what it reads, no shuffle. Errors: RunError for an unknown table or run.
+    The previous content of the directory is replaced. Columns are those of export_table; rows have no order. Cost:
+    every task writes what it reads, no shuffle. Errors: RunError for an unknown table or run.
     """
     rows, id_type = _rows_of_run(tables, name, run_id)
     observed = Observation()
@@ -60,7 +60,7 @@ def export_directory(tables: Tables, name: str, output: str, run_id: str | None 
 
 
 def submit_export() -> None:
-    """The job under spark-submit: read the arguments, export, end with 0 or one clear line and 1."""
+    """The job under spark-submit: parse the arguments, export, exit with 0, or with one clear line and 1."""
     parser = job_arguments("export: one run's rows of a table as Parquet files.", "TOML file of the runs: its [output]")
     parser.add_argument("--table", default="top_links", help="a public table or a view")
     parser.add_argument("--output", required=True, help="directory for the Parquet files; what it holds is replaced")
@@ -77,7 +77,7 @@ def submit_export() -> None:
 
 
 def _rows_of_run(tables: Tables, name: str, run_id: str | None) -> tuple[DataFrame, str]:
-    """(rows of a table or view, id_type) of a published run, the newest where none is given."""
+    """(rows of a table or view, id_type) of a published run, the newest if none is given."""
     check_table(name)
     run_id, id_type = tables.published_run(run_id)
     if name in view_names():
@@ -89,7 +89,7 @@ def _rows_of_run(tables: Tables, name: str, run_id: str | None) -> tuple[DataFra
 
 
 def _public(rows: DataFrame, name: str, id_type: str) -> DataFrame:
-    """The columns of an export, integer ids as numbers; a node's own id is called `node`, as evaluation tools want."""
+    """The columns of an export, integer ids as numbers; a node's own id is named `node`, as evaluation tools expect."""
     rows = rows.select(*(export_columns(name) or rows.columns))
     ids = id_columns(name)
     if id_type == "integer":
@@ -99,7 +99,7 @@ def _public(rows: DataFrame, name: str, id_type: str) -> DataFrame:
 
 
 def _write(rows: DataFrame, output: Path) -> int:
-    """Have one task write the rows, so that the driver never holds them, and move its file into place."""
+    """Let one task write the rows, so that the driver never holds them, and move its file into place."""
     observed = Observation()
     if output.suffix == ".csv":
         for field in rows.schema.fields:

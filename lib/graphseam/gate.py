@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from graphseam.errors import GateError
 from graphseam.runs import Run
 
-OWN_SCORERS = ("cosine", "link_model", "logistic_regression")  # the others are baselines, which say nothing of the run
+OWN_SCORERS = ("cosine", "link_model", "logistic_regression")  # the others are baselines, unrelated to the run
 NUM_TOLD = 5
 Measure = tuple[str, str, str, str]  # task, metric, variant, scorer
 
@@ -20,13 +20,13 @@ class Check:
     """One measure of two runs; higher is better."""
 
     measure: Measure
-    value: float | None  # None: the run has none, and the previous has
+    value: float | None  # None: the run lacks it, and the previous one has it
     previous_value: float
     max_drop: float
 
     @property
     def fall(self) -> float | None:
-        """Share of the previous value that is lost, below 0 where it rose."""
+        """Share of the previous value that was lost, below 0 if it rose."""
         if self.value is None:
             return None
         return (self.previous_value - self.value) / self.previous_value if self.previous_value > 0 else 0.0
@@ -44,9 +44,9 @@ class Check:
 
 
 def compare(new: dict[Measure, float], previous: dict[Measure, float], max_drop: float) -> list[Check]:
-    """A check for each measure of the previous run, the deepest falls first, those that are gone before all.
+    """A check for each measure of the previous run: those now missing first, then by size of the drop, largest first.
 
-    A measure that only the new run has is no reason to stop it, and has no check.
+    A measure that only the new run has is no reason to stop it, and gets no check.
     """
     checks = [Check(measure, new.get(measure), value, max_drop) for measure, value in previous.items()]
     return sorted(checks, key=lambda check: (check.fall is not None, -(check.fall or 0.0), check.measure))
@@ -55,8 +55,8 @@ def compare(new: dict[Measure, float], previous: dict[Measure, float], max_drop:
 def gate(run: Run) -> dict[str, Any]:
     """Compare the run's measures with those of the newest published run, and write gate_checks.
 
-    Errors: GateError where a measure fell by more than gate.max_drop of its value, or is no longer there. The first
-    run of a root passes, having nothing to be compared with; so does one where neither run measured anything.
+    Errors: GateError if a measure fell by more than gate.max_drop of its value, or is missing. The first run of a root
+    passes, since there is nothing to compare it with; so does a run if neither of the two measured anything.
     """
     settings = run.config.gate
     previous_run = _newest_published(run)
@@ -104,7 +104,7 @@ def gate(run: Run) -> dict[str, Any]:
 
 
 def _newest_published(run: Run) -> Any:
-    """The row of runs that this run is compared with: the newest published, or that before it where it is published."""
+    """The row of `runs` to compare with: the newest published run, or the one before this run if it is published."""
     published = run.tables.published("num_nodes", "num_edges")
     places = [row["run_id"] for row in published]
     older = published[places.index(run.run_id) + 1 :] if run.run_id in places else published

@@ -1,10 +1,10 @@
-"""For who holds a GraphFrame: one call embeds it, and gives a GraphFrame back.
+"""Embed a GraphFrame in one call, and get a GraphFrame back.
 
     result = graphseam.embed(graph, root="tables", weight="strength", label="team")
     result.vertices   # every column they had, then vector, predicted_labels
-    result.edges      # every column they had, then probability: null, but for the predicted edges
+    result.edges      # every column they had, then probability: null except for predicted edges
 
-The tables are those of any other run. Without GraphFrames' jar two DataFrames do as well: VertexEdges(vertices, edges).
+The tables are those of any other run. Without GraphFrames' jar, pass two DataFrames: VertexEdges(vertices, edges).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ VECTOR, LABELS, PROBABILITY = "vector", "predicted_labels", "probability"
 
 
 class VertexEdges(NamedTuple):
-    """What a GraphFrame holds: vertices (id, …) and edges (src, dst, …)."""
+    """The content of a GraphFrame: vertices (id, …) and edges (src, dst, …)."""
 
     vertices: DataFrame
     edges: DataFrame
@@ -54,15 +54,15 @@ def embed(
     run_id: str | None = None,
     settings: Mapping[str, object] | None = None,
 ) -> AnyGraph:
-    """Run the whole pipeline on a GraphFrame; returns one with the results, of published tables.
+    """Run the whole pipeline on a GraphFrame; returns one with the results, read from the published tables.
 
-    graph: ids of any type, any further columns. root: the directory that gets the tables. weight: a column of the
-    edges; "": every edge weighs 1. label: a column of the vertices, text or a list of it, null where not known; "": no
-    labels are predicted. directed: false takes src -> dst and dst -> src for one edge. run_id: a new one where None; an
-    unfinished run over the same graph is taken up. settings: {"embed.dim": 64, …}, any key of a configuration.
-    The graph is read once and a copy of its ids, weights and labels kept in `root` as the run's input.
-    Cost: that copy, and a run. Errors: ConfigError where the session has no Delta, InputError where a column is
-    missing, taken, or of ids that cannot be told apart.
+    graph: ids of any type, any further columns. root: the directory for the tables. weight: a column of the edges; "":
+    every edge weighs 1. label: a column of the vertices, text or a list of text, null if unknown; "": no labels are
+    predicted. directed: false treats src -> dst and dst -> src as one edge. run_id: None makes a new one; an unfinished
+    run over the same graph is resumed. settings: {"embed.dim": 64, …}, any key of a configuration.
+    The graph is read once, and a copy of its ids, weights and labels is kept in `root` as the run's input.
+    Cost: that copy, and a run. Errors: ConfigError if the session has no Delta, InputError if a column is missing or
+    its name is taken, or if an id begins or ends with a blank.
     """
     spark = graph.vertices.sparkSession
     _require_delta(spark)
@@ -79,11 +79,11 @@ def embed(
 
 
 def with_results(graph: AnyGraph, root: str, run_id: str | None = None) -> AnyGraph:
-    """The graph with the results of a published run over it: the newest of `root` where no run_id is given.
+    """The graph with the results of a published run over it: the newest of `root` if no run_id is given.
 
-    Vertices gain `vector` ARRAY<FLOAT>, null where the run does not know the id, and `predicted_labels`, a list of
-    (label, probability), the likeliest first, where the run predicted labels. Edges gain `probability`, null, and the
-    predicted edges follow, whose other columns are null. All lazy. Cost: a join of the vertices with the vectors.
+    Vertices gain `vector` ARRAY<FLOAT>, null if the run does not know the id, and, if the run predicted labels,
+    `predicted_labels`, a list of (label, probability), most probable first. Edges gain `probability`, null, and the
+    predicted edges are appended, with nulls in the other columns. All lazy. Cost: a join of vertices and vectors.
     """
     spark = graph.vertices.sparkSession
     _check_free(graph)
@@ -116,12 +116,12 @@ def _vertices(vertices: DataFrame, tables: Tables) -> DataFrame:
 
 
 def _edges(graph: AnyGraph, tables: Tables) -> DataFrame:
-    """The edges, then the predicted ones that are not known to be edges, each pair once."""
+    """The edges, followed by the predicted links that are not known edges, each pair once."""
     both_ways = Window.partitionBy(F.least("src_node_id", "dst_node_id"), F.greatest("src_node_id", "dst_node_id"))
     first = F.row_number().over(both_ways.orderBy("rank", "src_node_id"))
     links = tables.read("link_predictions").where("NOT held_out").withColumn("_place", first).where("_place = 1")
     known = graph.vertices.select(F.col("id").alias("_id"), _key(graph.vertices, "id").alias("_key"))
-    for end in ("src", "dst"):  # back to the ids as they came
+    for end in ("src", "dst"):  # back to the original ids
         ids = known.select(F.col("_id").alias(f"_{end}"), F.col("_key").alias(end))
         links = links.join(ids, on=end, how="inner")
     kinds = {field.name: field.dataType for field in graph.edges.schema.fields}
@@ -133,7 +133,7 @@ def _edges(graph: AnyGraph, tables: Tables) -> DataFrame:
 
 
 def _check_columns(graph: AnyGraph, weight: str, label: str) -> None:
-    """InputError where a column that is asked for is missing, or one that the results need is taken."""
+    """InputError if a requested column is missing, or the name of a result column is taken."""
     asked = {"vertices": ["id", *([label] if label else [])], "edges": ["src", "dst", *([weight] if weight else [])]}
     for kind, wanted in asked.items():
         there = getattr(graph, kind).columns
@@ -184,10 +184,10 @@ def _config(
 
 
 def _inputs(graph: AnyGraph, weight: str, label: str) -> dict[str, DataFrame]:
-    """What the run reads: edges (src, dst, weight), vertices (id), labels (id, label)."""
+    """The run's input: edges (src, dst, weight), vertices (id), labels (id, label)."""
     vertices, edges = graph.vertices, graph.edges
     kind = vertices.schema["id"].dataType
-    for end in ("src", "dst"):  # of another type they would be written as other text than the id
+    for end in ("src", "dst"):  # another type would be written as text that differs from the id's
         edges = edges.withColumn(end, F.col(end).cast(kind))
     ends = [_key(edges, end).alias(end) for end in ("src", "dst")]
     weights = [F.col(f"`{weight}`").alias("weight")] if weight else []
@@ -203,7 +203,7 @@ def _inputs(graph: AnyGraph, weight: str, label: str) -> dict[str, DataFrame]:
 
 
 def _copy(rows: DataFrame, path: str, run_id: str) -> None:
-    """Write the rows once. RunError where another graph's were written for this run before."""
+    """Write the rows once. RunError if those of another graph were written for this run before."""
     spark = rows.sparkSession
     if not folders.exists(spark, f"{path}/_SUCCESS"):
         rows.write.mode("overwrite").parquet(path)
@@ -212,13 +212,13 @@ def _copy(rows: DataFrame, path: str, run_id: str) -> None:
 
 
 def _content(rows: DataFrame) -> Any:
-    """A number of the rows whatever their order. One pass."""
+    """A checksum of the rows that does not depend on their order. One pass."""
     hashes = F.xxhash64(*rows.columns)
     return rows.agg(F.count("*"), F.sum(hashes.bitwiseAND(F.lit((1 << 31) - 1))), F.bit_xor(hashes)).first()
 
 
 def _check_blanks(vertices: DataFrame) -> None:
-    """InputError where ids would be told apart by outer blanks alone: inputs are read without them."""
+    """InputError if an id begins or ends with a blank: inputs are read with outer blanks removed."""
     if isinstance(vertices.schema["id"].dataType, StringType):
         padded = vertices.where(F.col("id") != F.trim("id")).select("id").first()
         if padded is not None:
@@ -229,7 +229,7 @@ def _check_blanks(vertices: DataFrame) -> None:
 
 
 def _key(rows: DataFrame, name: str) -> Column:
-    """What stands for an id in the run's input and tables: numbers and text as they are, all else as text."""
+    """How the run's input and tables represent an id: numbers and text as they are, other types as text."""
     kind: DataType = rows.schema[name].dataType
     column = F.col(f"`{name}`")
     if isinstance(kind, (StructType, ArrayType, MapType)):
@@ -238,7 +238,7 @@ def _key(rows: DataFrame, name: str) -> Column:
 
 
 def _require_delta(spark: SparkSession) -> None:
-    """ConfigError unless the session was started with Delta, which cannot be added to one that runs."""
+    """ConfigError unless the session was started with Delta, which cannot be added to a running one."""
     if not hasattr(spark, "_jsparkSession"):
         raise ConfigError("this is a Spark Connect session, which graphseam cannot work in; use a classic one")
     extension = REQUIRED["spark.sql.extensions"]
@@ -252,7 +252,7 @@ def _require_delta(spark: SparkSession) -> None:
 
 @contextmanager
 def _own_session(spark: SparkSession) -> Iterator[SparkSession]:
-    """A session beside the user's, in the same application: the run's settings do not change theirs."""
+    """A session next to the user's, in the same application: the run's settings do not change the user's."""
     session = spark.newSession()
     for key, value in {**unset(BOUNDED, spark.sparkContext.getConf()), **REQUIRED}.items():
         if key != "spark.sql.extensions":  # fixed when the application started

@@ -1,8 +1,8 @@
 """GraphFrames' own algorithms on our edges, called as its issues recommend; its jar is optional.
 
-Ids are our BIGINT numbers: for other ids GraphFrames makes numbers that move when a block is lost. A broadcast
-threshold of -1 keeps it from collecting hubs and from turning adaptive execution off for the whole session. What it
-returns is persisted and is unpersisted here.
+Ids are our BIGINT numbers: for other ids GraphFrames generates numbers that change when a block is lost. A broadcast
+threshold of -1 keeps it from collecting hubs and from turning off adaptive execution for the whole session. Its results
+are persisted, and are unpersisted here.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from graphseam.seeds import uniform
 from graphseam.spark_line import graphframes_coordinate
 
 NO_BROADCAST = -1
-NO_LIMIT = (1 << 31) - 2  # of iterations; GraphFrames 0.10 has 2 ^ 31 - 2 for a default, which is 29 in Python
+NO_LIMIT = (1 << 31) - 2  # of iterations; GraphFrames 0.10 has 2 ^ 31 - 2 as its default, which is 29 in Python
 LPA_ITERATIONS = 10
-LPA_MOST_NEIGHBOURS = 64  # that a node listens to: GraphFrames collects the labels of all, and merges them in squares
+LPA_MOST_NEIGHBOURS = 64  # considered per node: GraphFrames collects the labels of all; merging is quadratic
 
 
 def has_graphframes(spark: SparkSession) -> bool:
@@ -52,9 +52,9 @@ def require_graphframes(spark: SparkSession, what: str) -> None:
 def label_propagation(edges: DataFrame, seed: int, checkpoint_dir: str | None) -> Iterator[DataFrame]:
     """(node_id, label): communities of the nodes with an edge, by GraphFrames' label propagation.
 
-    edges: EDGES, each pair once. A node takes the label that most of its neighbours have, the smallest among equals;
-    it listens to 64 of them at most, those of the smallest hash. Weights are not seen. checkpoint_dir: a directory all
-    executors reach; None where the session is one process. Cost: 10 rounds, a join and a shuffle of the edges each.
+    edges: EDGES, each pair once. A node takes the label that most of its neighbours have, the smallest in a tie;
+    it considers at most 64 of them, those of smallest hash. Weights are ignored. checkpoint_dir: a directory that all
+    executors can reach; None if the session is one process. Cost: 10 rounds, each a join and a shuffle of the edges.
     Source: Raghavan, Albert and Kumara, Near linear time algorithm to detect community structures, PRE 76, 2007.
     """
     from graphframes import GraphFrame
@@ -82,7 +82,7 @@ def label_propagation(edges: DataFrame, seed: int, checkpoint_dir: str | None) -
 def connected_components(edges: DataFrame, checkpoint_dir: str | None) -> Iterator[DataFrame]:
     """(node_id, component): the component of each node with an edge, named by its smallest node id.
 
-    edges: EDGES. checkpoint_dir: as of label_propagation. Cost: a few rounds, each two joins of what is left.
+    edges: EDGES. checkpoint_dir: as for label_propagation. Cost: a few rounds, each two joins of the remaining edges.
     Source: Kiveris et al., Connected components in MapReduce and beyond, SOCC 2014.
     """
     from graphframes import GraphFrame
@@ -99,8 +99,8 @@ def connected_components(edges: DataFrame, checkpoint_dir: str | None) -> Iterat
 
 @contextmanager
 def _checkpoints(spark: SparkSession, checkpoint_dir: str | None) -> Iterator[bool]:
-    """Whether local checkpoints do, which die with their executor; else a folder for others, removed at the end:
-    GraphFrames leaves its own behind."""
+    """Whether local checkpoints suffice, which are lost with their executor; else a folder holds the checkpoints and is
+    removed at the end: GraphFrames leaves its own behind."""
     if checkpoint_dir is None:
         yield True
         return
@@ -113,7 +113,7 @@ def _checkpoints(spark: SparkSession, checkpoint_dir: str | None) -> Iterator[bo
 
 @contextmanager
 def _freed(*persisted: DataFrame) -> Iterator[list[DataFrame]]:
-    """A list of what is persisted, unpersisted at the end."""
+    """A list of persisted DataFrames; all of them are unpersisted at the end."""
     kept = list(persisted)
     try:
         yield kept

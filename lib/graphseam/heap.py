@@ -1,4 +1,4 @@
-"""When Java's memory is full: which memory that was, and which setting bounds it, in one line."""
+"""Out-of-memory errors of Java: which memory was full and which setting bounds it, in one line."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from graphseam.errors import HeapError
 LOCAL_HEAP, LOCAL_DEFAULT = "GRAPHSEAM_DRIVER_MEMORY", "4g"
 DRIVER, EXECUTOR = "spark.driver.memory", "spark.executor.memory"
 HEAP_FULL = "Java heap space"
-EXIT_CODE = 52  # SparkExitCode.OOM, of a JVM that an OutOfMemoryError has ended
+EXIT_CODE = 52  # SparkExitCode.OOM, of a JVM ended by an OutOfMemoryError
 EXIT_WAIT_S = 20
-# Of a call whose Java process ended while it was about to say what went wrong: nothing follows.
+# The message of a call whose Java process ended before it could report what went wrong: nothing follows.
 CUT_SHORT = re.compile(r"An error occurred while calling [\w.$]+\s*:?\s*(?:None\s*)?(?:\w+Error:|\Z)")
 UNDER_SUBMIT = "PYSPARK_GATEWAY_PORT"  # set by spark-submit for the Python process it starts
-# Memory outside the heap, by what Java says of it: its name, and what bounds it.
+# Memory outside the heap, by its name in Java's message: its name in ours, and the setting that bounds it.
 OUTSIDE = {
     "Metaspace": ("room for classes", "-XX:MaxMetaspaceSize"),
     "Direct buffer memory": ("direct buffers", "-XX:MaxDirectMemorySize"),
@@ -30,23 +30,23 @@ OUTSIDE = {
 }
 
 
-configured: dict[str, str] = {}  # what `remember_heaps` was told, for when the JVM that knows it is gone
+configured: dict[str, str] = {}  # what `remember_heaps` recorded, for when the JVM that knows it is gone
 
 
 def remember_heaps(context: SparkContext) -> None:
-    """Note how large the heaps of the driver and the executors are."""
+    """Record how large the heaps of the driver and the executors are."""
     with suppress(Exception):
         conf = context.getConf()
         configured.update({key: conf.get(key, "1g") or "1g" for key in (DRIVER, EXECUTOR)})
 
 
 def local_heap() -> str:
-    """The heap of a local session, where nothing else is configured."""
+    """The heap of a local session, unless something else is configured."""
     return os.environ.get(LOCAL_HEAP, LOCAL_DEFAULT)
 
 
 def megabytes(size: str) -> int | None:
-    """MB of a size as Java writes it, '4g' or '512m'; None where it is written otherwise."""
+    """MB of a size in Java's notation, '4g' or '512m'; None for any other notation."""
     found = re.fullmatch(r"(\d+)([kmgt])b?", size.strip(), re.IGNORECASE)
     return int(int(found[1]) * 1024.0 ** ("kmgt".index(found[2].lower()) - 1)) if found else None
 
@@ -55,7 +55,7 @@ def megabytes(size: str) -> int | None:
 def heap_errors_told(way_on: str = "") -> Iterator[None]:
     """An OutOfMemoryError of the driver or an executor inside the block becomes a HeapError, which says what to set.
 
-    way_on: how to go on after that, told last.
+    way_on: how to continue afterwards, the end of the message.
     """
     try:
         yield
@@ -67,17 +67,17 @@ def heap_errors_told(way_on: str = "") -> Iterator[None]:
 
 
 def what_was_full(error: BaseException) -> str | None:
-    """The sentence for an error of Spark's that an OutOfMemoryError is behind; None for any other.
+    """The message for an error of Spark that was caused by an OutOfMemoryError; None for any other error.
 
-    In a local session that error ends the JVM, and all that is seen here is a broken connection: then its exit
-    status tells, waited for at most 20 seconds.
+    In a local session an OutOfMemoryError ends the JVM, and all that is seen here is a broken connection: then the
+    exit status of the JVM decides, waited for at most 20 seconds.
     """
     text = _text_of(error)
     found = re.search(r"OutOfMemoryError:?[ \t]*([^\n]*)", text)
     if found is not None:
         lost_tasks = re.findall(r"Lost task[^\n]*?executor (\w+)\)", text[: found.start()])
         return _sentence(found[1].strip() or HEAP_FULL, bool(lost_tasks) and lost_tasks[-1] != "driver")
-    if "Not enough memory to build and broadcast" in text:  # what Spark makes of the error in its broadcasts
+    if "Not enough memory to build and broadcast" in text:  # Spark's wording of the error in its broadcasts
         return _sentence("a table to be broadcast did not fit", on_executor=False)
     if re.search(rf"exit(?:ed with)? (?:code|status):? {EXIT_CODE}\b", text):
         return _sentence(HEAP_FULL, on_executor=True)
@@ -93,7 +93,7 @@ def what_was_full(error: BaseException) -> str | None:
 
 
 def _text_of(error: BaseException | None) -> str:
-    """What the error and those behind it say. Java's side of them is asked for it, and may not be there any more."""
+    """The text of the error and of its causes. It is queried from the JVM, which may be gone by now."""
     told: list[str] = []
     while error is not None and len(told) < 20:
         message = ""
@@ -105,7 +105,7 @@ def _text_of(error: BaseException | None) -> str:
 
 
 def _sentence_for_the_dead() -> str | None:
-    """Of a JVM that has ended or is about to. One that spark-submit started leaves no status to this process."""
+    """For a JVM that has ended or is about to. If spark-submit started it, this process cannot see its exit status."""
     if UNDER_SUBMIT in os.environ:
         heap = _configured(DRIVER)
         return (

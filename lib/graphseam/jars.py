@@ -1,8 +1,8 @@
-"""The jars that graphseam wants beside Spark's own: Delta's always, GraphFrames' for who uses GraphFrames.
+"""The jars that graphseam needs besides Spark's own: Delta's always, GraphFrames' only to use GraphFrames.
 
-`python -m graphseam.jars` puts Delta's into the installed pyspark, so that sessions start at once and without a
+`python -m graphseam.jars` puts Delta's into the installed pyspark, so that sessions start quickly and without a
 network; `graphseam jars` lists both and fetches them, into pyspark or into a folder for a cluster without a network.
-Where a cluster has one, give spark-submit the coordinate instead: `--packages`.
+On a cluster with a network, pass the coordinate to spark-submit instead: `--packages`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from graphseam.entry import one_clear_line
 from graphseam.errors import InputError
 from graphseam.spark_line import delta_coordinate, graphframes_coordinate, scala_line, spark_jars
 
-# Spark ships these itself; a second copy could only disagree with it.
+# Spark ships these itself; a second copy could only conflict with them.
 SHIPPED_WITH_SPARK = (
     "org.apache.hadoop:*",
     "org.apache.parquet:*",
@@ -36,19 +36,19 @@ SHIPPED_WITH_SPARK = (
 
 @dataclass(frozen=True)
 class Package:
-    """What one coordinate brings. marks: in the names of its jar's file and of those that it needs."""
+    """The jars behind one coordinate. marks: parts of the file names of its own jar and of its dependencies."""
 
     name: str
     why: str
     coordinate: Callable[[], str]
-    main: str  # in the name of its own jar
+    main: str  # part of the file name of its own jar
     marks: tuple[str, ...]
 
     def owns(self, jar: Path) -> bool:
         return any(mark in jar.name for mark in self.marks)
 
     def is_here(self) -> bool:
-        """Whether the installed pyspark already holds its jar."""
+        """Whether the installed pyspark already has its jar."""
         return any(spark_jars().glob(f"*{self.main}*.jar"))
 
 
@@ -75,7 +75,7 @@ def has_delta() -> bool:
 
 
 def print_packages(console: Console) -> None:
-    """Which Spark this is, and each package: its coordinate, whether it is here, and what it is for."""
+    """Print which Spark this is and, for each package, its coordinate, whether it is here, and what it is for."""
     console.print(f"Spark {pyspark.__version__}, Scala {scala_line()}: {spark_jars()}", soft_wrap=True)
     for package in PACKAGES.values():
         here = "here" if package.is_here() else "not here"
@@ -86,8 +86,8 @@ def print_packages(console: Console) -> None:
 def fetch(package: Package, folder: Path | None = None, source: Path | None = None) -> list[Path]:
     """Put a package's jars into `folder`, by default into the installed pyspark; returns the files.
 
-    source: a folder that holds them already, for machines without a network; None: Spark's own resolver looks.
-    Errors: InputError where they cannot be had, with the resolver's own words.
+    source: a folder that already holds them, for machines without a network; None: Spark's own resolver fetches them.
+    Errors: InputError if they cannot be fetched, with the resolver's message.
     """
     target = folder or spark_jars()
     target.mkdir(parents=True, exist_ok=True)
@@ -104,7 +104,7 @@ def fetch(package: Package, folder: Path | None = None, source: Path | None = No
 
 
 def _resolved(package: Package, ivy: Path) -> list[Path]:
-    """The package's jars in a folder of Spark's resolver."""
+    """The package's jars, fetched by Spark's resolver into the folder `ivy`."""
     script = ivy / "probe.py"
     script.write_text("from pyspark.sql import SparkSession; SparkSession.builder.getOrCreate().stop()")
     submit = Path(pyspark.__file__).parent / "bin" / "spark-submit"
@@ -136,7 +136,7 @@ def _resolved(package: Package, ivy: Path) -> list[Path]:
 
 
 def install_delta() -> None:
-    """Delta's jars into pyspark; nothing to do where they are there."""
+    """Put Delta's jars into pyspark, unless they are there."""
     if not has_delta():
         fetch(PACKAGES["delta"])
 

@@ -1,4 +1,4 @@
-"""How often predicted labels are right: counted for the step that predicts them and for the one that measures."""
+"""How often predicted labels are right: counted for the step that predicts them and the step that evaluates them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pyspark.sql import functions as F
 
 
 def label_hits(predictions: DataFrame, labels: DataFrame) -> DataFrame:
-    """(label, hits, true, given): nodes that have the label, that are given it, and both.
+    """(label, hits, true, given): the nodes that have the label (true), that are given it (given), and both (hits).
 
-    A node is given as many labels as it has, the best ranked (DeepWalk's protocol). predictions: (node_id, label,
+    A node with n labels is given its n best ranked predictions (DeepWalk's protocol). predictions: (node_id, label,
     rank); labels: (node_id, label), no row twice. Cost: two shuffles of both.
     """
     wanted = labels.groupBy("node_id").agg(F.count("*").alias("num_labels"))
@@ -26,9 +26,9 @@ def label_hits(predictions: DataFrame, labels: DataFrame) -> DataFrame:
 
 
 def label_rates(predictions: DataFrame, labels: DataFrame, top_labels: int) -> DataFrame:
-    """(label, mean_probability, observed_rate): of a label where it is among a node's `top_labels` likeliest.
+    """(label, mean_probability, observed_rate) of each label, over the nodes where it is in the `top_labels` likeliest.
 
-    The mean is summed in decimals, so that the order of the rows does not show. Arguments as of label_hits.
+    The mean is summed in decimals, so that it does not depend on the order of the rows. Arguments: as for label_hits.
     """
     true = labels.select("node_id", "label", F.lit(1.0).alias("true"))
     shown = predictions.where(F.col("rank") <= top_labels).join(true, on=["node_id", "label"], how="left")

@@ -1,4 +1,4 @@
-"""Sparse products and thin factorisations in torch, on whatever device the task has."""
+"""Sparse products and thin factorisations in torch, on the task's device."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def gaussian(rows: int, columns: int, seed: int, device: torch.device) -> torch.
 
 
 def orthonormal(columns: torch.Tensor) -> torch.Tensor:
-    """An orthonormal basis of the columns' span, float32[n, k], k <= columns; dependent columns fall away.
+    """An orthonormal basis of the columns' span, float32[n, k], k <= columns; dependent columns are dropped.
 
-    By eigenvectors of the Gram matrix, twice: one pass over n rows each, where QR needs many. Float32 products leave
-    directions below 1e-6 of the largest to noise, so those are dropped.
+    By eigenvectors of the Gram matrix, twice: one pass over n rows each, where QR needs many. In float32 products,
+    directions below 1e-6 of the largest are lost in noise, so those are dropped.
     """
     for _ in range(2):
         if columns.shape[1] == 0:
@@ -56,7 +56,7 @@ def thin_svd(matrix: torch.Tensor, rank: int) -> tuple[torch.Tensor, torch.Tenso
 
 
 def fix_signs(vectors: torch.Tensor) -> torch.Tensor:
-    """Turn each column so that its largest entry is positive: LAPACK leaves the sign open."""
+    """Flip each column so that its largest entry is positive: LAPACK leaves the sign undefined."""
     if vectors.numel() == 0:
         return vectors
     largest = vectors.gather(0, vectors.abs().argmax(dim=0, keepdim=True))
@@ -68,7 +68,7 @@ def randomized_svd(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """(U, s) of the `rank` largest singular values of a sparse or dense matrix, approximately.
 
-    start: float32[n, k], vectors that are thought to span the answer; they take the place of as many random ones.
+    start: float32[n, k], vectors expected to span the result; they replace as many random ones.
     Cost: 2 * rounds + 2 products of nnz * (rank + 10). Source: Halko, Martinsson and Tropp, SIAM Review 2011.
     """
     width = min(rank + 10, min(matrix.shape))
@@ -91,5 +91,5 @@ def unit_rows(vectors: torch.Tensor) -> torch.Tensor:
 
 
 def pad_columns(vectors: torch.Tensor, dim: int) -> torch.Tensor:
-    """Zero columns added (or the last ones dropped) so that there are `dim`."""
+    """Add zero columns (or drop the last ones) so that there are `dim`."""
     return torch.nn.functional.pad(vectors[:, :dim], (0, max(0, dim - vectors.shape[1])))

@@ -1,4 +1,4 @@
-"""What a process and its children hold in memory."""
+"""The memory that a process and its children use."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from contextlib import contextmanager, suppress
 
 import psutil
 
-NEW_HIGH = 1.01  # how far above the highest so far memory has to rise to be measured closely
+NEW_HIGH = 1.01  # how far memory must rise above its highest value so far to be measured exactly
 
 
 @contextmanager
 def peak_memory(interval_s: float = 0.5) -> Iterator[list[float]]:
     """Watch the resident memory of this process and its children (JVM, Python workers); yields [peak in MB].
 
-    On a cluster that is the driver's side only. Pages that processes share are divided among them where the system
-    tells (Linux), else counted once each. That division walks every page, a tenth of a second for a JVM, so it is
-    asked for only when the processes hold more in all than ever before.
+    On a cluster this covers the driver's side only. Pages that processes share are divided among them if the system
+    reports it (Linux), else counted once per process. That division walks every page, a tenth of a second for a JVM,
+    so it is requested only when the processes together use more than ever before.
     """
     peak, highest, done = [0.0], [0], threading.Event()
 
     def total(size: Callable[[psutil.Process], int]) -> int:
         held = 0
         for process in (me, *me.children(recursive=True)):
-            with suppress(psutil.Error):  # it ended between being listed and being asked
+            with suppress(psutil.Error):  # it ended after it was listed
                 held += size(process)
         return held
 

@@ -1,4 +1,4 @@
-"""Pairs that link prediction is judged on: edges set aside, and pairs that are no edge of the whole graph."""
+"""Pairs for evaluating link prediction: held-out edges, and pairs that are not an edge of the whole graph."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from graphseam.session import persisted
 from graphseam.spark_line import with_row_numbers
 
 ATTEMPTS = 8  # far ends drawn for one negative; a node joined to nearly all others may still get none
-RANKED_AMONG = 100  # negatives of each kind that a positive is ranked among
+RANKED_AMONG = 100  # ranked negatives of each kind per positive
 RANK_ATTEMPTS = 150  # far ends drawn for them; a node joined to a third of the others may get fewer
 POSITIVE, UNIFORM, HARD = "positive", "uniform", "hard"
 RANKING = {UNIFORM: "rank_uniform", HARD: "rank_hard"}
@@ -27,17 +27,17 @@ class Pool:
     """Where the far ends of one kind of negatives come from."""
 
     kind: str  # uniform or hard
-    size: int  # places, from 0
-    nodes: DataFrame | None  # (place, node_id); None where each place is the number of its node
+    size: int  # number of places, which count from 0
+    nodes: DataFrame | None  # (place, node_id); None if each place is the number of its node
 
 
 def draw_pairs(run: Run, num_nodes: int, dense: bool, bipartite: bool = False) -> dict[str, Any]:
-    """Draw the pairs once, from the whole graph, and write evaluation_pairs; ingest calls this.
+    """Draw the pairs once, from the whole graph, and write evaluation_pairs; called by ingest.
 
     Positives are held-out edges, so a run that holds none out has nothing to draw. The far ends of `uniform`
-    negatives are any nodes, those of `hard` ones the ends of positives, so that degree alone tells less; in a
-    bipartite graph both are of the kind that links are predicted to.
-    Returns what the step reports: how many pairs of each kind, and how many positives lack some of their 100.
+    negatives are arbitrary nodes, those of `hard` negatives are ends of positives, so that degree alone is less
+    informative; in a bipartite graph both are of the kind that links are predicted to.
+    Returns what the step reports: the number of pairs of each kind, and of positives with fewer than 100 negatives.
     """
     settings, seed = run.config.evaluate, derive_seed(run.config.run.seed, "pairs")
     edges, held = run.tables.read("edges"), run.tables.read("holdout_edges")
@@ -56,9 +56,9 @@ def draw_pairs(run: Run, num_nodes: int, dense: bool, bipartite: bool = False) -
 def pools_of(
     positives: DataFrame, num_positives: int, nodes: DataFrame, bipartite: bool, num_dense: int | None = None
 ) -> list[Pool]:
-    """Where far ends come from: any node or, in a bipartite graph, any of the second kind; the ends of positives.
+    """Where far ends come from: any node (if bipartite, any node of the second kind), and the ends of positives.
 
-    num_dense: how many nodes there are where their numbers have no gap, which saves numbering them.
+    num_dense: the number of nodes if their numbers have no gap, which saves numbering them.
     """
     if bipartite:
         second = nodes.where(F.col("side") == "dst").select("node_id")
@@ -73,7 +73,7 @@ def pools_of(
 
 
 def _count_pairs(run: Run, num_ranked: int) -> dict[str, int]:
-    """Pairs of each kind, and positives with fewer than 100 negatives to be ranked among, if any."""
+    """The number of pairs of each kind, and of positives with fewer than 100 ranked negatives, if any."""
     by_query = run.tables.read("evaluation_pairs").groupBy("kind", "query").count()
     full = F.count_if(F.col("count") >= RANKED_AMONG)
     rows = by_query.groupBy("kind").agg(F.sum("count").alias("pairs"), full.alias("full")).collect()  # five kinds
@@ -84,10 +84,10 @@ def _count_pairs(run: Run, num_ranked: int) -> dict[str, int]:
 
 
 def sample_edges(edges: DataFrame, max_pairs: int, seed: int) -> DataFrame:
-    """At most `max_pairs` of the edges, those of the smallest hash, each turned one way or the other by its hash.
+    """At most `max_pairs` of the edges, those with the smallest hash; another hash decides the orientation of each.
 
     edges: (src, dst), no pair twice. Returns (query, src, dst): dst is the end that a negative replaces, query the
-    place in the order of the hash, so that the first of them are a sample too.
+    position in the order of the hash, so that any first few of them are a sample too.
     """
     draw = uniform(seed, F.lit("pair"), "src", "dst")
     turned = uniform(seed, F.lit("turn"), "src", "dst") < 0.5
@@ -104,9 +104,9 @@ def sample_edges(edges: DataFrame, max_pairs: int, seed: int) -> DataFrame:
 
 
 def facing(positives: DataFrame, nodes: DataFrame) -> DataFrame:
-    """`positives` of a bipartite graph, each turned so that its src came in the first column of the input.
+    """`positives` of a bipartite graph, each oriented so that its src is from the first column of the input.
 
-    nodes: NODES. Far ends are then all of the kind that links are predicted to. Cost: one join of the positives.
+    nodes: NODES. All far ends are then of the kind that links are predicted to. Cost: one join of the positives.
     """
     sides = nodes.select(F.col("node_id").alias("src"), (F.col("side") == "dst").alias("turn"))
     return positives.join(sides, on="src", how="inner").select(
@@ -117,19 +117,19 @@ def facing(positives: DataFrame, nodes: DataFrame) -> DataFrame:
 
 
 def pairs_of(edges: DataFrame, directed: bool) -> DataFrame:
-    """(src, dst): each pair of nodes once; what is embedded has no directions. Directed edges cost one shuffle."""
+    """(src, dst): each pair of nodes once, since embedded edges have no direction. Directed edges cost one shuffle."""
     if not directed:
         return edges.select("src", "dst")
     return edges.select(F.least("src", "dst").alias("src"), F.greatest("src", "dst").alias("dst")).distinct()
 
 
 def draw_negatives(positives: DataFrame, pools: list[Pool], known: DataFrame, max_ranked: int, seed: int) -> DataFrame:
-    """Pairs of a positive's src whose far end comes from a pool and is joined to src nowhere.
+    """Pairs of a positive's src and a far end from a pool that no edge joins to src.
 
     positives: (query, src, dst). known: EDGES of the whole graph. Returns (kind, query, src, dst): for each positive
-    and pool the first of 8 draws that is no edge and no loop, and for each query below `max_ranked` the first 100 of
-    150, which may repeat, as draws from a pool do. Cost: rows of draws, joined with the pools and with the neighbours
-    of the positives' src, which one pass over the edges finds.
+    and pool the first of 8 draws that is neither an edge nor a loop, and for each query below `max_ranked` the first
+    100 such draws of 150; these may repeat, because draws are with replacement. Cost: the rows of draws, joined with
+    the pools and with the neighbours of the positives' src, which are found by one pass over the edges.
     """
 
     def far_ends(pool: Pool) -> DataFrame:
@@ -164,23 +164,23 @@ def _attempts(positives: DataFrame, kind: str, count: int) -> DataFrame:
 
 
 def _neighbours(positives: DataFrame, known: DataFrame) -> DataFrame:
-    """(src, far): the edges at a positive's src, from it; at most evaluate.max_pairs numbers are broadcast."""
+    """(src, far): the edges at a positive's src, seen from it; at most evaluate.max_pairs numbers are broadcast."""
     ends = both_ways(known, "src", "far")
     return ends.join(F.broadcast(positives.select("src").distinct()), on="src", how="left_semi")
 
 
 def numbered(pool: DataFrame) -> DataFrame:
-    """(place, node_id): the rows of (node_id, …) numbered from 0 in the order of all their columns."""
+    """(place, node_id): the rows of (node_id, …) numbered from 0, sorted by all their columns."""
     return with_row_numbers(pool.sort(*pool.columns), "place").select("place", "node_id")
 
 
 def ends_of(positives: DataFrame) -> DataFrame:
-    """(node_id, src, dst): both ends of each positive; as a pool its degrees are those of positives."""
+    """(node_id, src, dst): both ends of each positive; as a pool they have the degree distribution of positives."""
     return positives.select(F.explode(F.array("src", "dst")).alias("node_id"), "src", "dst")
 
 
 def with_degrees(pairs: DataFrame, edges: DataFrame) -> DataFrame:
-    """`pairs` with min_degree BIGINT and degree_product DOUBLE, of the two nodes' numbers of edges in `edges`.
+    """`pairs` with min_degree BIGINT and degree_product DOUBLE, from the two nodes' degrees in `edges`.
 
     Cost: one aggregation of the edges, two joins of the pairs.
     """

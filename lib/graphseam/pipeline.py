@@ -1,4 +1,4 @@
-"""The steps in order, in one session or one job each; what has been done is not done again."""
+"""The steps in order, in one session or one job each; finished steps are not repeated."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WHOLE = "pipeline: all steps in one session, from input files to the published r
 
 
 def run_step(run: Run, step: str, progress: StepProgress) -> None:
-    """One step with its record in run_steps. GraphseamError where a step it reads from is missing or out of date."""
+    """Run one step and record it in run_steps. GraphseamError if a step it reads from is missing or out of date."""
     require_before(run, step)
     size_shuffles(run.spark, run.ingested.edges if run.details("ingest") else 0)
     way_on = f"the same run id, {run.run_id}, then takes the run up again"
@@ -36,11 +36,11 @@ def run_step(run: Run, step: str, progress: StepProgress) -> None:
 def run_pipeline(
     config: Config, run_id: str | None = None, local: bool = False, spark: SparkSession | None = None
 ) -> Run:
-    """All steps in one session; those of the run that are done with the same settings are left as they are.
+    """All steps in one session; steps of the run that are done with the same settings are skipped.
 
-    spark: the session, with all that `session.REQUIRED` sets; None: the running one or a new one, local or not.
-    Returns the published run. Errors: GraphseamError, GateError among them where the run is worse than the one before
-    and so not published; nothing of an unpublished run is seen by the views.
+    spark: the session, with all settings of `session.REQUIRED`; None: the running one or a new one, local or not.
+    Returns the published run. Errors: GraphseamError; GateError if the run is worse than the previous one and is
+    therefore not published; the views show nothing of an unpublished run.
     """
     run_id = check_run_id(new_run_id() if run_id is None else run_id)
     check_inputs(config.input)
@@ -60,7 +60,7 @@ def run_pipeline(
 
 
 def _check_session(spark: SparkSession, config: Config) -> None:
-    """ConfigError where a later step would ask for what the session has not: before an hour of work, not after."""
+    """ConfigError if a later step would need something that the session lacks: before an hour of work, not after."""
     if config.partition.method == "graphframes_lpa":
         require_graphframes(spark, 'partition.method = "graphframes_lpa"')
     if config.embed.gpu_memory_mb and config.embed.device != "cpu" and has_gpus(spark):
@@ -68,7 +68,7 @@ def _check_session(spark: SparkSession, config: Config) -> None:
 
 
 def run_each(run: Run, steps: Sequence[str], progress: StepProgress, resume: bool) -> None:
-    """The steps in order; with `resume` those that are done are left as they are."""
+    """Run the steps in order; with `resume`, skip those that are done."""
     for step in steps:
         if resume and is_done(run, step):
             progress.skip(step)
@@ -77,9 +77,9 @@ def run_each(run: Run, steps: Sequence[str], progress: StepProgress, resume: boo
 
 
 def submit(job: str) -> None:
-    """What jobs/<job>.py does under spark-submit: read the arguments, run its steps, end with 0, or one line and 1.
+    """What jobs/<job>.py does under spark-submit: parse the arguments, run its steps, exit with 0, or one line and 1.
 
-    job: as steps.Step names it, or "pipeline" for all steps.
+    job: as in steps.Step, or "pipeline" for all steps.
     """
     steps = steps_of_job(job)
     description = description_of(job) if steps else WHOLE

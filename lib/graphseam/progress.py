@@ -1,4 +1,4 @@
-"""What a person sees while a run works: the step, how far Spark is in it, and what came out."""
+"""What a user sees during a run: the step, how far Spark is in it, and its result."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from rich.console import Console
 from graphseam.steps import ALL_STEPS
 
 console = Console(stderr=True, highlight=False)
-LINE_EVERY_S = 30.0  # where the output is a log, a line now and then instead of a moving one
+LINE_EVERY_S = 30.0  # if the output is a log: a line now and then instead of a live display
 
 
 class StepProgress:
-    """Numbers the steps and tells their course on standard error; results go to standard output."""
+    """Numbers the steps and reports their progress on standard error; results go to standard output."""
 
     def __init__(self, total: int) -> None:
         self.total, self.place = total, 0
@@ -32,7 +32,7 @@ class StepProgress:
 
     @contextmanager
     def step(self, step: str) -> Iterator[Callable[[dict[str, Any]], None]]:
-        """Tell the step's progress while the block runs; the block hands its details to what is yielded."""
+        """Report the step's progress while the block runs; the block passes its details to the yielded function."""
         self.place += 1
         told: list[dict[str, Any]] = []
         label, started = f"[{self.place}/{self.total}] {step:<14}", time.monotonic()
@@ -40,12 +40,12 @@ class StepProgress:
             yield told.append
         sentence = ALL_STEPS[step].tells(told[-1]) if told else ""
         line = f"{label}{time.monotonic() - started:6.1f} s  {sentence}"
-        console.print(line, markup=False, soft_wrap=True)  # a scheduler's log is searched by the line
+        console.print(line, markup=False, soft_wrap=True)  # a scheduler's log is searched line by line
 
 
 @contextmanager
 def _watched(label: str, started: float) -> Iterator[None]:
-    """Show Spark's own counts of tasks for as long as the block runs."""
+    """Show Spark's own counts of tasks while the block runs."""
     done = threading.Event()
 
     def follow(show: Callable[[str], None], every_s: float) -> None:
@@ -68,7 +68,7 @@ def _watched(label: str, started: float) -> Iterator[None]:
 
 
 def _plain(text: str) -> str:
-    """Text that rich prints as it is: a bracket would begin a style."""
+    """Text that rich prints as it is: a bracket would start a style."""
     return text.replace("[", r"\[")
 
 

@@ -1,4 +1,4 @@
-"""prune: remove old runs from every table, and the files that no table needs any more."""
+"""prune: remove old runs from every table, and the files that no table needs any longer."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from graphseam.sections import BORDER, PruneConfig
 from graphseam.session import build_session, size_shuffles
 from graphseam.tables import GRAPHFRAME_INPUTS, Tables
 
-# Readers forget a run the moment it leaves `runs`; `run_steps` goes last, so that a prune that was stopped finds the
-# rest of its runs the next time.
+# Readers no longer see a run once it has left `runs`; `run_steps` goes last, so that the prune after an interrupted one
+# finds the remaining runs.
 FIRST, LAST = "runs", "run_steps"
 AT_ONCE = 4
 LISTING_TASKS = "spark.sql.sources.parallelPartitionDiscovery.parallelism"
@@ -30,11 +30,11 @@ LISTING_TASKS = "spark.sql.sources.parallelPartitionDiscovery.parallelism"
 
 @dataclass(frozen=True)
 class Runs:
-    """The runs of a root by what becomes of them, newest first."""
+    """The runs of a root by what happens to them, newest first."""
 
     kept: list[str]  # published, the newest
-    needed: list[str]  # older, kept because a kept run names them
-    unfinished: list[str]  # not published, with a step young enough to be at work
+    needed: list[str]  # older, kept because a kept run refers to them
+    unfinished: list[str]  # not published, with a step recent enough to be running still
     published: list[str]  # to be removed
     abandoned: list[str]  # to be removed: never published
 
@@ -46,11 +46,11 @@ class Runs:
 def prune(tables: Tables, settings: PruneConfig, dry_run: bool = False) -> Runs:
     """Remove the runs that `prune.keep` and `prune.unpublished_days` do not keep; returns which went and which stayed.
 
-    Kept with the newest published runs are those they name: as embed.warm_start, or as predict.links.model_run.
-    Every row of a removed run goes, its batches of new nodes and rejected rows included, and the copy of its graph that
-    `graphseam.embed` made; whatever was exported stays.
+    The newest published runs are kept, and so are the runs they refer to: in embed.warm_start or
+    predict.links.model_run. All rows of a removed run go, including its batches of new nodes and its rejected rows, and
+    the copy of its graph made by `graphseam.embed`; exported files stay.
     Then VACUUM deletes the files that no version younger than prune.vacuum_hours needs. dry_run: nothing is changed.
-    Errors: RunError where no run is published, since nothing could be told apart from work in progress.
+    Errors: RunError if no run is published: then nothing distinguishes abandoned runs from work in progress.
     Cost: one commit per table that had rows of a removed run, no row is read; VACUUM lists every file of the root.
     """
     runs = sort_runs(tables, settings)
@@ -61,17 +61,17 @@ def prune(tables: Tables, settings: PruneConfig, dry_run: bool = False) -> Runs:
         folders.remove(tables.spark, f"{absolute(tables.output.root)}/{GRAPHFRAME_INPUTS}/{run_id}")
     for name in sorted(there, key=lambda name: (name == LAST, name != FIRST)) if runs.removed else []:
         tables.drop_runs(name, runs.removed)
-    size_shuffles(tables.spark, 0)  # a row per file at most is shuffled, and a commit per table
-    # Delta lists a table's files in as many tasks as this says: 10,000, whatever the table's size
+    size_shuffles(tables.spark, 0)  # at most one row per file is shuffled, and one commit per table
+    # Delta lists a table's files in as many tasks as this says; the default is 10,000, whatever the table's size
     tables.spark.conf.set(LISTING_TASKS, str(4 * tables.spark.sparkContext.defaultParallelism))
     statements = [f"VACUUM {tables.identifier(name)} RETAIN {settings.vacuum_hours} HOURS" for name in there]
-    with ThreadPoolExecutor(AT_ONCE) as pool:  # each is small jobs one after another, which leave most cores idle
+    with ThreadPoolExecutor(AT_ONCE) as pool:  # each is a sequence of small jobs, which leave most cores idle
         list(pool.map(tables.spark.sql, statements))
     return runs
 
 
 def sort_runs(tables: Tables, settings: PruneConfig) -> Runs:
-    """What prune would do; one row per run reaches the driver."""
+    """Decide what happens to each run; one row per run reaches the driver."""
     published = tables.published("config")
     if not published:
         raise RunError(
@@ -104,7 +104,7 @@ def sort_runs(tables: Tables, settings: PruneConfig) -> Runs:
 
 
 def _named_runs(config: dict[str, Any]) -> Iterable[str]:
-    """The earlier runs that a run's configuration names; one of another version may lack the keys."""
+    """The earlier runs that a run's configuration refers to; one of another version may lack the keys."""
     found = (
         config.get("embed", {}).get("warm_start", ""),
         config.get("predict", {}).get("links", {}).get("model_run", ""),
@@ -113,7 +113,7 @@ def _named_runs(config: dict[str, Any]) -> Iterable[str]:
 
 
 def tell(runs: Runs, dry_run: bool) -> list[str]:
-    """What a person is shown: a line for each kind, and none for one that is empty."""
+    """What a user is shown: a line for each kind of run, and none for an empty kind."""
     lines = [
         (f"{len(names):,} {kind}: {', '.join(names)}", names)
         for kind, names in (
@@ -128,7 +128,7 @@ def tell(runs: Runs, dry_run: bool) -> list[str]:
 
 
 def submit_prune() -> None:
-    """The job under spark-submit: read the arguments, prune, end with 0 or one clear line and 1."""
+    """The job under spark-submit: parse the arguments, prune, exit with 0, or with one clear line and 1."""
     parser = job_arguments("prune: remove old runs.", "TOML file of the runs: its [output], and [prune]")
     parser.add_argument("--dry-run", action="store_true", help="tell what would be removed, and change nothing")
     arguments = parser.parse_args()

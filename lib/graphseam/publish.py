@@ -1,4 +1,4 @@
-"""publish: one last row in `runs`; until it stands there, nobody sees the run."""
+"""publish: one last row in `runs`; until it is there, no view shows the run."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from graphseam.steps import step_fingerprint
 
 
 def publish(run: Run) -> dict[str, Any]:
-    """Check that the run is whole, and publish it in one commit.
+    """Check that the run is complete, and publish it in one commit.
 
-    Errors: RunError where a node has no vector or more than one.
+    Errors: RunError if a node has no vector or more than one.
     """
     ingested = run.ingested
     vectors = run.tables.read("embeddings")

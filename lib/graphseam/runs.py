@@ -1,4 +1,4 @@
-"""A run: one configuration over one input, its steps, what each has done, and what may be taken up again."""
+"""A run: one configuration over one input, its steps, what each has done, and what can be resumed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from graphseam.version import __version__
 
 @dataclass(frozen=True)
 class Run:
-    """What a step is given: the session, the configuration, and this run's tables."""
+    """What a step gets: the session, the configuration, and this run's tables."""
 
     spark: SparkSession
     config: Config
@@ -38,13 +38,13 @@ class Run:
     records: list[dict[str, Any]] = field(default_factory=list)  # this run's rows of run_steps, oldest first
 
     def task_memory_mb(self, num_tasks: int = MANY_TASKS) -> int:
-        """MB that each of `num_tasks` tasks of a stage may hold; by default of as many as run at once."""
+        """MB that each of `num_tasks` tasks of a stage may use; by default for as many tasks as run at once."""
         return memory_of_a_task(self.spark, self.config.run.task_memory_mb, num_tasks)
 
     def checkpoint_dir(self) -> str | None:
-        """Where supersteps are kept so that they outlive an executor; None where the session is one process.
+        """Where supersteps are stored so that they outlive an executor; None if the session is one process.
 
-        `spark.checkpoint.dir` where the cluster sets it, else a folder of the run under output.root.
+        `spark.checkpoint.dir` if the cluster sets it, else a folder of the run under output.root.
         """
         if in_one_process(self.spark):
             return None
@@ -54,18 +54,18 @@ class Run:
         return None
 
     def newest(self, step: str) -> dict[str, Any] | None:
-        """The newest record of the step, if it ended well."""
+        """The newest record of the step, if the step finished."""
         last = next((record for record in reversed(self.records) if record["step"] == step), None)
         return last if last is not None and last["status"] == "finished" else None
 
     def details(self, step: str) -> dict[str, Any]:
-        """What the step reported; empty where it has not been run."""
+        """What the step reported; empty if it has not been run."""
         record = self.newest(step)
         return json.loads(record["details"]) if record else {}
 
     @property
     def ingested(self) -> Ingested:
-        """What ingest found. RunError where it has not been run."""
+        """What ingest found. RunError if it has not been run."""
         details = self.details("ingest")
         if not details:
             raise RunError(f"run {self.run_id!r} has not been ingested yet; run jobs/ingest.py first")
@@ -77,10 +77,10 @@ def new_run_id() -> str:
 
 
 def open_run(spark: SparkSession, config: Config, run_id: str) -> Run:
-    """The run with what it has done so far. RunError where the id was begun on other input files."""
+    """The run with its records so far. RunError if the id was started on other input files."""
     run = Run(spark, config, run_id, Tables(spark, config.output, run_id))
     begun = run.tables.read("run_steps").sort("started_at").collect()  # one row per step and attempt
-    # Spark hands timestamps out as local time without a zone
+    # Spark returns timestamps as local time without a zone
     run.records.extend({**row.asDict(), "started_at": row["started_at"].astimezone(timezone.utc)} for row in begun)
     if not run.records:
         _note(run, "ingest", "started", datetime.now(timezone.utc))  # a killed process must not look like a new run
@@ -109,7 +109,7 @@ def input_fingerprint(config: Config) -> str:
 
 
 def is_current(run: Run, step: str) -> bool:
-    """Whether the step's result can be used as it stands: finished, same settings, newer than what it reads."""
+    """Whether the step's result can be used as it stands: finished, same settings, and newer than what it reads."""
     record = run.newest(step)
     if record is None or record["config_fingerprint"] != step_fingerprint(run.config, step):
         return False
@@ -118,13 +118,13 @@ def is_current(run: Run, step: str) -> bool:
 
 
 def is_done(run: Run, step: str) -> bool:
-    """Whether the step needs no repeating. The gate is asked again until the run is published: others may have been."""
+    """Whether the step can be skipped. The gate repeats until the run is published: others may have been by then."""
     return is_current(run, step) and (step != GATE or is_current(run, "publish"))
 
 
 def _started(run: Run, step: str) -> datetime:
     record = run.newest(step)
-    assert record is not None  # is_current was asked first
+    assert record is not None  # is_current was checked first
     return record["started_at"]
 
 
@@ -145,7 +145,7 @@ def require_before(run: Run, step: str) -> None:
 
 @contextmanager
 def recorded(run: Run, step: str) -> Iterator[dict[str, Any]]:
-    """Time the block, note its memory, and append a row to run_steps whether it ends well or not.
+    """Time the block, record its memory, and append a row to run_steps whether it succeeds or not.
 
     Yields the dictionary for the details the step reports.
     """
@@ -155,7 +155,7 @@ def recorded(run: Run, step: str) -> Iterator[dict[str, Any]]:
         try:
             yield details
         except BaseException as error:
-            with suppress(Exception):  # what stopped the step may stop this too, and is what must be told
+            with suppress(Exception):  # what stopped the step may stop this too, and is what must be reported
                 details["error"] = str(error).splitlines()[0][:500] if str(error) else type(error).__name__
                 _note(run, step, "failed", started, time.monotonic() - clock, peak[0], details)
             raise
@@ -171,7 +171,7 @@ def _note(
     peak_mb: float = 0.0,
     details: dict[str, Any] | None = None,
 ) -> None:
-    """Append a row to run_steps, and to what the run remembers of itself."""
+    """Append a row to run_steps and to the run's own records."""
     record = {
         "run_id": run.run_id,
         "step": step,
@@ -188,7 +188,7 @@ def _note(
 
 
 def versions(spark: SparkSession) -> dict[str, str]:
-    """graphseam and everything a result can depend on."""
+    """The versions of graphseam and of everything that a result can depend on."""
     found = {"graphseam": __version__, "python": platform.python_version(), "spark": spark.version}
     for package in ("delta-spark", "torch", "numpy", "scipy", "pymetis", "scikit-learn", "usearch", "pyarrow"):
         try:

@@ -15,5 +15,5 @@ def derive_seed(seed: int, *path: str | int) -> int:
 
 
 def uniform(seed: int, *columns: str | Column) -> Column:
-    """Number in [0, 1) made of the row's own values, so the same in every layout of the data."""
+    """A number in [0, 1) computed from the row's own values, so it is the same in every layout of the data."""
     return F.pmod(F.xxhash64(F.lit(seed), *columns), F.lit(1 << 53)) / F.lit(float(1 << 53))

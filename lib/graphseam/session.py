@@ -1,4 +1,4 @@
-"""The one Spark session: what graphseam needs set, wherever it runs."""
+"""The Spark session, with the settings that graphseam needs wherever it runs."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from graphseam.heap import UNDER_SUBMIT, local_heap, megabytes, remember_heaps
 from graphseam.jars import has_delta
 from graphseam.spark_line import delta_coordinate, map_groups
 
-# Each of these is needed for right results or for Delta; a cluster's own settings for the rest are left alone.
+# Each of these is needed for correct results or for Delta; a cluster's other settings are left alone.
 REQUIRED = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
     "spark.sql.unionOutputPartitioning": "false",  # else a union of cached Arrow results can skip a needed shuffle
     "spark.sql.legacy.parameterSubstitution.constantsOnly": "true",  # else Delta breaks spark.sql(..., args=...)
     "spark.sql.session.timeZone": "UTC",
-    "spark.sql.ansi.enabled": "true",  # Spark 3.5 would turn what it cannot cast into nulls, silently
+    "spark.sql.ansi.enabled": "true",  # Spark 3.5 would silently turn what it cannot cast into nulls
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.sql.execution.arrow.maxRecordsPerBatch": "65536",
 }
-# Where nothing else is configured. Spark makes a text of each plan for its listeners, anew after every shuffle, and
-# keeps the texts of a thousand queries: what nobody reads must not fill the driver.
+# Unless configured otherwise. Spark renders each plan as text for its listeners, again after every shuffle, and keeps
+# the texts of a thousand queries: texts that nobody reads must not fill the driver.
 BOUNDED = {"spark.sql.maxPlanStringLength": "32768"}
-# For a laptop-sized session only: quiet, no web server, small graphs in seconds.
+# For local sessions only: quiet, no web server, small graphs in seconds.
 LOCAL = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
-    "spark.sql.ui.retainedExecutions": "20",  # their plans fill the heap, and without a web server none can be seen
+    "spark.sql.ui.retainedExecutions": "20",  # their plans fill the heap, and without a web server none is shown
     "spark.ui.retainedJobs": "100",
     "spark.ui.retainedStages": "100",
     "spark.ui.retainedTasks": "1000",
@@ -59,18 +59,18 @@ def build_session(app_name: str = "graphseam", local: bool = False) -> SparkSess
     """The running session, or a new one.
 
     local=True: all cores of this machine, unless a master is already configured (as under spark-submit).
-    Python workers use this interpreter: Spark would take whatever `python3` is on the PATH.
+    Python workers use this interpreter: by default Spark takes whatever `python3` is on the PATH.
     """
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName(app_name)
-    if UNDER_SUBMIT in os.environ:  # under spark-submit, whose settings are known only once it is asked
+    if UNDER_SUBMIT in os.environ:  # its settings are known only after the connection to its JVM
         SparkContext._ensure_initialized()
     submitted = SparkConf()
     for key, value in REQUIRED.items():
         builder = builder.config(key, value)
     if local and not submitted.contains("spark.master"):
         builder = builder.master("local[*]").config("spark.sql.shuffle.partitions", str(2 * (os.cpu_count() or 1)))
-        warehouse = Path(tempfile.gettempdir(), "graphseam-warehouse")  # else Spark makes one where the user stands
+        warehouse = Path(tempfile.gettempdir(), "graphseam-warehouse")  # else Spark makes one in the working directory
         builder = builder.config("spark.sql.warehouse.dir", warehouse.as_uri())
         builder = builder.config("spark.python.daemon.module", "graphseam.worker_daemon")
         options = f"-Dlog4j2.configurationFile={QUIET_LOG.as_uri()}"
@@ -89,14 +89,14 @@ def build_session(app_name: str = "graphseam", local: bool = False) -> SparkSess
 
 
 def unset(settings: dict[str, str], configured: SparkConf) -> dict[str, str]:
-    """Those of the settings for which nothing else is configured."""
+    """The settings that `configured` does not contain."""
     return {key: value for key, value in settings.items() if not configured.contains(key)}
 
 
 def size_shuffles(spark: SparkSession, num_rows: int) -> None:
-    """Let Spark follow the data's size: a shuffle partition for each 500,000 rows, at least one per core (and three).
+    """Scale Spark to the data: one shuffle partition per 500,000 rows, at least one per core, and at least three.
 
-    Below 200,000 rows plans are interpreted, as they were planned: compiling them, or planning anew after each shuffle,
+    Below 200,000 rows plans are interpreted, and not adapted: compiling them, or planning again after each shuffle,
     would take longer than running them.
     """
     wanted = max(num_rows // ROWS_PER_SHUFFLE_PARTITION, spark.sparkContext.defaultParallelism, 3)
@@ -113,7 +113,7 @@ def in_one_process(spark: SparkSession) -> bool:
 
 
 def cores_of_a_task(spark: SparkSession, num_tasks: int) -> int:
-    """Threads for each task of a stage: its share of an executor's cores, all of them when it runs alone."""
+    """Threads for each task of a stage: its share of an executor's cores, all of them if it runs alone."""
     conf = spark.sparkContext.getConf()
     local = str(spark.sparkContext.master).startswith("local")
     cores = spark.sparkContext.defaultParallelism if local else int(conf.get("spark.executor.cores", "1") or 1)
@@ -121,10 +121,10 @@ def cores_of_a_task(spark: SparkSession, num_tasks: int) -> int:
 
 
 def memory_of_a_task(spark: SparkSession, configured_mb: int, num_tasks: int) -> int:
-    """MB that each of `num_tasks` tasks of a stage may hold: what is configured, else a careful guess.
+    """MB that each of `num_tasks` tasks of a stage may use: what is configured, else a cautious guess.
 
-    In a local session: 70 % of the machine's memory less the JVM's heap, shared by the tasks that run at once. On a
-    cluster 4,096, as nothing tells what the executors' overhead leaves.
+    In a local session: 70 % of what the JVM's heap leaves of the machine's memory, shared by the tasks that run at
+    once. On a cluster 4,096, as nothing reports what the executors' overhead leaves.
     """
     if configured_mb:
         return configured_mb
@@ -146,20 +146,20 @@ def persisted(rows: DataFrame) -> Iterator[DataFrame]:
 
 
 def in_one_task(rows: DataFrame, function: Callable[[pa.Table], pa.Table], schema: str) -> DataFrame:
-    """Hand all rows to one call in one task; for samples whose size the configuration bounds."""
+    """Pass all rows to one call in one task; for samples whose size the configuration bounds."""
     columns = rows.columns
     task = rows.withColumn("_task", F.lit(0))
     return map_groups(task, "_task", lambda table: function(table.select(columns)), schema)
 
 
 def columns_of(rows: DataFrame) -> str:
-    """The columns of `rows` as a schema in SQL, for Arrow functions that add some."""
+    """The columns of `rows` as an SQL schema, for Arrow functions that add columns."""
     return ", ".join(f"{field.name} {field.dataType.simpleString()}" for field in rows.schema.fields)
 
 
 def empty_list(kind: str) -> Column:
-    """An empty ARRAY<kind>, to stand for a list that is absent in rows on their way to Python.
+    """An empty ARRAY<kind>, in place of a missing list in rows that are sent to Python.
 
-    Spark 4.2 takes about 50 microseconds to hand a null list to Arrow: a million of them cost most of a minute.
+    Spark 4.2 takes about 50 microseconds to pass a null list to Arrow: a million of them cost most of a minute.
     """
     return F.array().cast(f"array<{kind}>")

@@ -1,4 +1,4 @@
-"""Rows on a screen: a table where it fits, else one block per row; vectors are shown by their first numbers."""
+"""Rows for the console: a table if it fits, else one block per row; only the first numbers of vectors are shown."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from rich.table import Table
 
 MAX_CELL = 60  # characters of a value in a table; in a block a value has the rest of its line
 MAX_NUMBERS = 3  # of a vector; 128 would fill the screen
-AROUND = 3  # characters that a column takes beside its widest cell
+AROUND = 3  # characters that a column takes besides its widest cell
 
 
 def print_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], console: Console) -> None:
-    """Print the rows as a table; where that is wider than the console, each row as a block of `column  value` lines.
+    """Print the rows as a table; if that is wider than the console, each row as a block of `column  value` lines.
 
-    No cell is broken over lines: in a table values are cut at 60 characters, in a block at the end of the line.
+    No cell is wrapped: in a table values are cut at 60 characters, in a block at the end of the line.
     """
     cells = [[_cell(value) for value in row] for row in rows]
     texts = [[_cut(cell, MAX_CELL) for cell in row] for row in cells]
@@ -40,7 +40,7 @@ def print_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], console: C
 
 
 def _cell(value: Any) -> str:
-    """A value as one line: of a list the first three parts and how many there are, numbers rounded to six digits."""
+    """A value as one line: for a list its first three items and its length; numbers are rounded to six digits."""
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, list):

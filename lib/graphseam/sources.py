@@ -1,4 +1,4 @@
-"""Looking at input files before the cluster does: which format, which columns, and clear words where it can't work."""
+"""Inspect input files before Spark reads them: their format, their columns, and clear errors if they cannot work."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OPENERS: dict[str, Callable[..., IO[str]]] = {".gz": gzip.open, ".bz2": bz2.open
 
 @dataclass(frozen=True)
 class Source:
-    """One input, looked at: what Spark needs in order to read it."""
+    """One inspected input: what Spark needs in order to read it."""
 
     name: str  # edges, nodes, labels or pairs
     path: str
@@ -35,7 +35,7 @@ class Source:
     header: str | None = None  # the header line itself
 
     def column(self, wanted: str, key: str) -> str:
-        """`wanted` where the source has it; InputError with the nearest name where not."""
+        """`wanted` if the source has it; otherwise InputError with the nearest name."""
         if wanted in self.columns:
             return wanted
         missing = f"{self.path} has no column {wanted!r} ({key})."
@@ -48,7 +48,7 @@ class Source:
 
 
 def find_format(path: str, files: list[Path], key: str) -> str:
-    """parquet, csv or delta, from what the files are rather than what they are called."""
+    """parquet, csv or delta, by the content of the files rather than their names."""
     if Path(local_path(path), "_delta_log").is_dir():
         return "delta"
     try:
@@ -71,7 +71,7 @@ def parquet_columns(file: Path, key: str) -> tuple[str, ...]:
 
 
 def first_text_lines(file: Path, key: str, comment: str, count: int = 5) -> list[str]:
-    """The first lines that hold something, comments left out: lines that begin with a character of `comment`."""
+    """The first lines that are neither blank nor comments: lines that begin with a character of `comment`."""
     opener = OPENERS.get(file.suffix, open)
     lines: list[str] = []
     try:
@@ -89,10 +89,10 @@ def first_text_lines(file: Path, key: str, comment: str, count: int = 5) -> list
 
 
 def text_source(name: str, path: str, lines: list[str], wanted: Iterable[str], config: InputConfig) -> Source:
-    """What the first lines of a text file say: delimiter, header or none, columns.
+    """What the first lines of a text file show: delimiter, header or none, columns.
 
     A header is a first line that names one of the `wanted` columns. A first line without a number in its first two
-    fields looks like a header that names other columns: then it is one, and `Source.column` will say what it lacks.
+    fields looks like a header that names other columns: it is taken as one, and `Source.column` reports what it lacks.
     """
     delimiter = config.delimiter or _find_delimiter(lines[0])
     fields = split_line(lines[0], delimiter)
@@ -129,7 +129,7 @@ def _first_line(error: Exception) -> str:
 
 
 def inspect(name: str, path: str, wanted: Iterable[str], config: InputConfig) -> Source | None:
-    """The source at a local path, looked at without Spark; None for what only Spark can open.
+    """The source at a local path, inspected without Spark; None if only Spark can open it.
 
     A Delta table's columns are checked when Spark reads them. Errors: InputError names the path and its key.
     """
@@ -148,7 +148,7 @@ def inspect(name: str, path: str, wanted: Iterable[str], config: InputConfig) ->
 
 
 def check_inputs(config: InputConfig) -> None:
-    """Everything that can be known to be wrong with the inputs before Spark starts.
+    """Check everything about the inputs that can be checked before Spark starts.
 
     Errors: InputError names the path, what it holds, and the key to change.
     """
@@ -175,7 +175,7 @@ def inputs(config: InputConfig) -> list[tuple[str, str, dict[str, str]]]:
 
 
 def positional(source: Source, column: str, key: str) -> str:
-    """In a file without header: the default names mean the usual places, src and node 0, dst and label 1, weight 2."""
+    """Without a header the default names mean the usual positions: src and node 0, dst and label 1, weight 2."""
     usual = {"src": "0", "node": "0", "dst": "1", "label": "1", "weight": "2"}
     if source.format == "csv" and source.header is None and column == key:
         return usual.get(key, column)

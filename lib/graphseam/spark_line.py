@@ -1,7 +1,7 @@
-"""Spark 3.5 and Spark 4: everything that differs between them for us. The rest of the code is the same on both.
+"""Spark 3.5 and Spark 4: all differences between them that matter here. The rest of the code is the same on both.
 
-Two lines are kept and tested: 4.2 with Delta 4.4, and 3.5 LTS with Delta 3.3. What Spark 4 brought and we use (grouped
-maps in Arrow, numbered rows, partitions by number, a stage's own resources) is done here on 3.5 by older means.
+Two lines are supported and tested: 4.2 with Delta 4.4, and 3.5 LTS with Delta 3.3. What Spark 4 added and we use
+(grouped maps in Arrow, row numbers, partitions by number, resources per stage) is done here by older means on 3.5.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def spark_jars() -> Path:
 
 
 def scala_line() -> str:
-    """'2.13', or '2.12' for the Spark 3.5 of PyPI: what the installed Spark was built with."""
+    """'2.13', or '2.12' for Spark 3.5 from PyPI: what the installed Spark was built with."""
     found = sorted(spark_jars().glob("scala-library-2.*.jar"))
     return (
         ".".join(found[0].stem.removeprefix("scala-library-").split(".")[:2])
@@ -48,7 +48,7 @@ def scala_line() -> str:
 
 def delta_coordinate() -> str:
     """Maven coordinate of Delta's jar for the installed Spark: 'io.delta:delta-spark_4.2_2.13:4.4.0'."""
-    line = "" if IS_SPARK_3 else f"_{SPARK_LINE}"  # Delta 3 is built for one Spark only, and does not name it
+    line = "" if IS_SPARK_3 else f"_{SPARK_LINE}"  # Delta 3 is built for one version of Spark, and does not name it
     return f"io.delta:delta-spark{line}_{scala_line()}:{version('delta-spark')}"
 
 
@@ -58,19 +58,19 @@ def graphframes_coordinate() -> str:
 
 
 def with_row_numbers(rows: DataFrame, name: str) -> DataFrame:
-    """`rows` with a column more: their numbers from 0, without gaps, in the order they have."""
+    """`rows` with one more column: their numbers from 0, without gaps, in their order."""
     if not IS_SPARK_3:
         return rows.zipWithIndex(name)
-    numbered = DataFrame(rows._jdf.toDF().withSequenceColumn(name), rows.sparkSession)  # pandas on Spark's own means
+    numbered = DataFrame(rows._jdf.toDF().withSequenceColumn(name), rows.sparkSession)  # as pandas on Spark does it
     return numbered.select(*rows.columns, name)
 
 
 def map_groups(
     rows: DataFrame, key: str, function: Callable[[pa.Table], pa.Table], schema: Schema, in_place: bool = False
 ) -> DataFrame:
-    """One call a value of `key` with all its rows; the tables it returns, with the columns of `schema` by name.
+    """One call per value of `key` with all its rows; the tables it returns, with the columns of `schema` by name.
 
-    in_place: the rows of a key lie in one partition already, as `repartition(n, key)` put them. Cost: one shuffle
+    in_place: the rows of a key are in one partition already, as `repartition(n, key)` puts them. Cost: one shuffle
     unless in place, and a sort. Memory: one group per task. key: a column of numbers or text without nulls.
     """
     if not IS_SPARK_3:
@@ -92,10 +92,10 @@ def map_group_pairs(
     function: Callable[[pa.Table, pa.Table], pa.Table],
     schema: Schema,
 ) -> DataFrame:
-    """One call a value of the keys with its rows of both sides, one of which may be empty.
+    """One call per value of the keys with its rows of both sides, one of which may be empty.
 
-    Cost: one shuffle per side, less what lies in place already. Spark 3.5 has this for pandas only: its rows pass
-    through pandas, which keeps every type we send this way; integers must have no nulls.
+    Cost: one shuffle per side, except for what is in place already. Spark 3.5 has this for pandas only: rows pass
+    through pandas, which preserves every type we send this way; integers must have no nulls.
     """
     grouped = left.groupBy(keys[0]).cogroup(right.groupBy(keys[1]))
     if not IS_SPARK_3:
@@ -118,7 +118,7 @@ def map_in_arrow(
     schema: Schema,
     profile: ResourceProfile | None,
 ) -> DataFrame:
-    """mapInArrow whose tasks ask for `profile`, None for the job's own. ConfigError where Spark 3.5 is given one."""
+    """mapInArrow whose tasks request `profile`, None for the job's own. ConfigError if Spark 3.5 is given one."""
     if profile is None:
         return rows.mapInArrow(function, schema)
     require_stage_resources()
@@ -126,7 +126,7 @@ def map_in_arrow(
 
 
 def require_stage_resources() -> None:
-    """ConfigError on Spark 3.5, where every stage of DataFrames takes what the job's own settings say."""
+    """ConfigError on Spark 3.5, where every stage of DataFrames uses the resources set for the job."""
     if IS_SPARK_3:
         raise ConfigError(
             "embed.gpu_memory_mb is set, and Spark 3.5 gives a stage of DataFrames no resources of its "
@@ -135,7 +135,7 @@ def require_stage_resources() -> None:
 
 
 def repartition_by_number(rows: DataFrame, num_partitions: int, number: str) -> DataFrame:
-    """Each row to the partition that its column `number` says, from 0 to num_partitions - 1. Cost: one shuffle."""
+    """Send each row to the partition in its column `number`, from 0 to num_partitions - 1. Cost: one shuffle."""
     if not IS_SPARK_3:
         return rows.repartitionById(num_partitions, F.col(number))
     keys = keys_of_partitions(rows.sparkSession, num_partitions)
@@ -146,12 +146,12 @@ def repartition_by_number(rows: DataFrame, num_partitions: int, number: str) -> 
 
 
 def local_checkpoint(rows: DataFrame, eager: bool, level: StorageLevel) -> DataFrame:
-    """localCheckpoint with a storage level; Spark 3.5 chooses itself: memory, and disk for what does not fit."""
+    """localCheckpoint with a storage level; Spark 3.5 always uses memory, and disk for what does not fit."""
     return rows.localCheckpoint(eager) if IS_SPARK_3 else rows.localCheckpoint(eager, level)
 
 
 def schema_of(ddl: str) -> StructType:
-    """A schema from its SQL, as StructType.fromDDL of Spark 4. A session must have been started."""
+    """A schema from its SQL, as by StructType.fromDDL of Spark 4. A session must have been started."""
     parsed = _parse_datatype_string(ddl)
     assert isinstance(parsed, StructType)
     return parsed
@@ -159,7 +159,7 @@ def schema_of(ddl: str) -> StructType:
 
 def keys_of_partitions(spark: SparkSession, num_partitions: int) -> np.ndarray:
     """int32[n]: for each partition the smallest number that Spark's hash partitioning sends to it."""
-    wanted = max(64, int(num_partitions * (np.log(num_partitions + 1) + 12)))  # enough draws to meet every partition
+    wanted = max(64, int(num_partitions * (np.log(num_partitions + 1) + 12)))  # enough numbers to hit every partition
     place = F.pmod(F.hash(F.col("id").cast("int")), F.lit(num_partitions))
     rows = spark.range(0, wanted, 1, 1).groupBy(place.alias("partition")).agg(F.min("id").alias("key")).collect()
     keys = np.full(num_partitions, -1, np.int32)
@@ -175,5 +175,5 @@ def _arrow_schema(schema: Schema) -> pa.Schema:
 
 
 def _as_wanted(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The columns in the schema's order and types, as Spark 4 finds them by name itself."""
+    """The columns in the schema's order and types; Spark 4 itself matches them by name."""
     return table.select(schema.names).cast(schema) if table.schema != schema else table

@@ -1,4 +1,4 @@
-"""The last page of a run: the graph, the cut, where time and memory went, how good it is, and where to look."""
+"""The summary printed after a run: the graph, its partition, time and memory, quality, and where the results are."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LINK_SCORERS = ("link_model", "cosine", "degree_product")  # the others are in t
 
 
 def print_summary(run: Run, console: Console | None = None) -> None:
-    """Print what the run made, from its own tables. Cost: a few small queries."""
+    """Print the results of the run, from its own tables. Cost: a few small queries."""
     console = console or Console(highlight=False, width=None if os.isatty(1) else 110)
     console.rule(f"run {run.run_id}")
     _print_graph(run, console)
@@ -97,7 +97,7 @@ def _print_memory(run: Run, console: Console) -> None:
 
 
 def _print_quality(run: Run, console: Console) -> None:
-    """The few numbers that tell a good embedding from a bad one; all of them are in run_metrics."""
+    """The few metrics that distinguish a good embedding from a bad one; all metrics are in run_metrics."""
     rows = run.tables.read("metrics").where("stratum = 'all'").collect()  # about a hundred rows
     value = {
         (row["task"], row["metric"], row["variant"], row["scorer"]): (row["value"], row["support"])
@@ -120,7 +120,7 @@ def _print_quality(run: Run, console: Console) -> None:
         for variant, scorer in groups:
             told = [value.get((task, metric, variant, scorer)) for metric in measures]
             against = f"{variant} negatives" if task == "link_prediction" else variant
-            counts = sorted({found[1] for found in told if found is not None}, reverse=True)  # all, those ranked
+            counts = sorted({found[1] for found in told if found is not None}, reverse=True)  # all, and those ranked
             table.add_row(
                 against,
                 scorer.replace("_", " "),
@@ -176,7 +176,7 @@ def _print_links(run: Run, console: Console) -> None:
 
 
 def _print_calibration(run: Run, console: Console) -> None:
-    """Whether the probabilities of links can be believed."""
+    """Whether the probabilities of links can be trusted."""
     basis = run.details("predict_links").get("calibrated_on", "")
     error = run.tables.read("metrics").where("task = 'link_prediction' AND metric = 'ece'").head()
     if basis == "embedded edges":

@@ -1,4 +1,4 @@
-"""What a Spark task may use: the GPU that Spark gave it, and its share of the cores."""
+"""What a Spark task may use: the GPU that Spark assigned to it, and its share of the cores."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pyspark import TaskContext
 
 
 def task_device() -> str:
-    """'cuda:<address>' of the GPU that Spark assigned to this task, 'cpu' where it assigned none.
+    """'cuda:<address>' of the GPU that Spark assigned to this task, 'cpu' if it assigned none.
 
-    Workers are reused between GPUs and see all of them, so the address is asked for in every task. Where the cluster
-    manager has narrowed CUDA_VISIBLE_DEVICES to the executor's own devices, they are numbered from 0.
+    Workers are reused between GPUs and see all of them, so the address is looked up in every task. If the cluster
+    manager has restricted CUDA_VISIBLE_DEVICES to the executor's own devices, they are numbered from 0.
     """
     addresses = task_gpus()
     if not addresses:
@@ -28,7 +28,7 @@ def task_gpus() -> list[str]:
 
 def limit_threads(threads: int) -> None:
     """Let torch and BLAS use this many threads: the task's share of the cores, no more."""
-    import torch  # seconds to import, and the driver never calls this
+    import torch  # takes seconds to import, and the driver never calls this
     from threadpoolctl import threadpool_limits
 
     torch.set_num_threads(threads)

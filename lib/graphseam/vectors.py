@@ -1,10 +1,10 @@
-"""Rows of matrices as directions."""
+"""Rows of matrices as unit vectors."""
 
 from __future__ import annotations
 
 import numpy as np
 
-SHORTEST = 1e-30  # a row shorter than this has no direction and stays what it is, next to zero
+SHORTEST = 1e-30  # a row shorter than this counts as having no direction, and stays close to zero
 
 
 def unit_rows(vectors: np.ndarray) -> np.ndarray:

@@ -1,3 +1,3 @@
-"""The version, which the package, its metadata and every run's record take from here."""
+"""The version: the single source for the package, its metadata and every run's record."""
 
 __version__ = "0.2.0"

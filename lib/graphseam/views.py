@@ -1,4 +1,4 @@
-"""The tables and views of a directory for other Spark sessions, such as spark-sql's: a script that names them."""
+"""A script that registers the tables and views of a directory in other Spark sessions, such as spark-sql's."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from graphseam.tables import identifier_of, view_selects
 
 
 def view_statements(root: str) -> list[str]:
-    """Statements of SQL that make the root's tables and views known by their plain names; no session is needed.
+    """SQL statements that register the root's tables and views under their plain names; no session is needed.
 
-    Paths are absolute. A table that no step has made yet is left out, and with it the views that read it.
+    Paths are absolute. A table that no step has created yet is left out, and so are the views that read it.
     """
     output = OutputConfig(root=root)
     identifiers = {name: identifier_of(output, name) for name in table_names()}

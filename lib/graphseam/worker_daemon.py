@@ -1,11 +1,12 @@
-"""Spark's Python daemon for local sessions: workers that start warm and stay quick.
+"""Spark's Python daemon for local sessions: workers that start warm and stay fast.
 
-torch is loaded before the daemon forks: workers start with it instead of taking seconds each. Importing torch starts
-no thread and touches no GPU, so the forks are safe; they share its pages. On a cluster the daemon starts before the
-job's files have arrived, so this is for local sessions only.
+torch is loaded before the daemon forks: workers start with it instead of taking seconds each to load it. Importing
+torch starts no thread and touches no GPU, so forking is safe; the workers share its pages. On a cluster the daemon
+starts before the job's files have arrived, so this is for local sessions only.
 
 After every task Spark's worker calls gc.collect(), which walks every object of every loaded module: 100 to 250 ms with
-torch and Arrow, more than a small task itself. Frozen objects are not walked, so what a worker has loaded is frozen.
+torch and Arrow, more than a small task itself takes. Frozen objects are not walked, so what a worker has loaded
+is frozen.
 """
 
 import gc
@@ -16,7 +17,7 @@ from pyspark import daemon
 
 
 class FreezingCollector:
-    """Stands for the module `gc` in pyspark.daemon: collects, and freezes modules that were loaded since."""
+    """Replaces the module `gc` in pyspark.daemon: collects, and freezes modules loaded since the last call."""
 
     def __init__(self) -> None:
         self._num_modules = 0

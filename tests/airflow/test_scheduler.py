@@ -1,7 +1,8 @@
-"""A real local Airflow and real spark-submit: a backfill of two dates into one root, a job killed in it, the gate.
+"""A real local Airflow and real spark-submit: a backfill with a killed job, the run after it, the gate.
 
-One story, told once (minutes), and then asked about: every step is a JVM of its own. The first date is disturbed; the
-pipeline in one job does it again, undisturbed, and is stopped at its gate.
+It all happens once (minutes), and the tests read what is left of it: every step is a JVM. The pipeline in one job
+publishes a run first, undisturbed; a backfill repeats it, disturbed; the scheduled run of today waits for it, and finds
+no file. Last, a run with fewer edges is stopped at its gate.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from conftest import HOME, REPOSITORY, airflow
 
 pytestmark = pytest.mark.timeout(5000)
 
-DATES = ("2026-01-01", "2026-01-02")
+DATE = "2026-01-01"
+UNDISTURBED = "undisturbed"
 PYTHON = REPOSITORY / ".venv" / "bin" / "python"  # graphseam's environment: Spark, and a reader of Delta tables
 TONIGHT = "scheduled__%"  # the run of today's date, which unpausing begins and which has no file
 FIRST_PART, BACKFILLED = "[1/3] predict_links", "run_type = 'backfill'"
@@ -39,33 +41,32 @@ def rows(name, run):
     table = DeltaTable(f"{root}/{name}").to_pyarrow_table(filters=[("run_id", "=", run)]).drop_columns(["run_id"])
     return sorted(map(repr, table.to_pylist()))
 tables = {name: {run: rows(name, run) for run in names[names.index("--") + 1:]} for name in names[:names.index("--")]}
-print(json.dumps({"published": [run["run_id"] for run in runs], "edges": [run["num_edges"] for run in runs],
-                  "tables": tables}))
+print(json.dumps({"published": [run["run_id"] for run in runs], "tables": tables}))
 sys.stdout.flush()
 os._exit(0)  # a process in fifteen was aborted while it closed: Arrow's threads were still there
 """
 COMPARED = ("nodes", "edges", "assignments", "embeddings", "node_predictions", "label_quality", "metrics")
 
 
-def communities(num_nodes: int, more: float, seed: int = 5) -> list[tuple[int, int]]:
-    """A planted partition of five, and `more` times as many edges again."""
+def communities(num_nodes: int, kept: float, seed: int = 5) -> list[tuple[int, int]]:
+    """A planted partition of five communities: `kept` of its edges."""
     rng = random.Random(seed)
     edges = [(a, b) for a in range(num_nodes) for b in range(a) if rng.random() < (0.2 if a % 5 == b % 5 else 0.01)]
-    others = [(a, b) for a in range(num_nodes) for b in range(a) if a % 5 == b % 5]
-    return edges + rng.sample(sorted(set(others) - set(edges)), int(more * len(edges)))
+    return rng.sample(edges, int(kept * len(edges)))
 
 
 def archive_classes() -> None:
-    """Write the properties of the jobs: those of conf/spark-local.conf, with an archive of the classes a job loads.
+    """Publish a run by the pipeline in one job, and keep an archive of the classes it loads for the jobs after it.
 
-    Loading them is most of what a job on a small graph does; twenty jobs then take half the time.
+    Loading classes is most of what a job on a small graph does; the jobs then take half the time. The properties are
+    those of conf/spark-local.conf beside the archive.
     """
     lines = (REPOSITORY / "conf" / "spark-local.conf").read_text().splitlines()
     (place,) = [number for number, line in enumerate(lines) if line.startswith("spark.driver.extraJavaOptions")]
     options, archive = lines[place], HOME / "classes.jsa"
     lines[place] = f"{options} -XX:ArchiveClassesAtExit={archive}"
     (HOME / "spark.conf").write_text("\n".join(lines))
-    done = submit("ingest", "--run-id", "archived", "--set", f"output.root={HOME}/elsewhere")
+    done = submit("pipeline", "--run-id", UNDISTURBED)
     assert done.returncode == 0, done.stderr[-2000:]
     assert archive.exists()
     lines[place] = f"{options} -XX:SharedArchiveFile={archive}"
@@ -90,16 +91,16 @@ def submit(job: str, *arguments: str) -> subprocess.CompletedProcess:
 
 @pytest.fixture(scope="module")
 def graphs(database):
-    """The input of two dates: the second has a tenth more edges."""
+    """The input of one date, the same graph with a tenth of its edges missing, and a published run."""
     for name in ("edges", "exported"):
         (HOME / name).mkdir()
-    for date, more in zip(DATES, (0.0, 0.1), strict=True):
-        lines = ["src,dst", *(f"{a},{b}" for a, b in communities(200, more))]
-        (HOME / "edges" / f"{date}.csv").write_text("\n".join(lines) + "\n")
+    for name, kept in ((DATE, 1.0), ("fewer", 0.9)):
+        lines = ["src,dst", *(f"{a},{b}" for a, b in communities(200, kept))]
+        (HOME / "edges" / f"{name}.csv").write_text("\n".join(lines) + "\n")
     (HOME / "labels.csv").write_text("node,label\n" + "".join(f"{node},c{node % 5}\n" for node in range(200)))
     (HOME / "run.toml").write_text(f"""
 [input]
-edges = "{HOME}/edges/{DATES[0]}.csv"
+edges = "{HOME}/edges/{DATE}.csv"
 labels = "{HOME}/labels.csv"
 [output]
 root = "{HOME}/tables"
@@ -151,13 +152,12 @@ def kill_job(job: str) -> None:
 
 @dataclass
 class Told:
-    """What is left of the story once Airflow has stopped."""
+    """What is left once Airflow has stopped."""
 
-    runs: list[str]  # of the DAG, by date
-    names: list[str]  # of graphseam's runs, by date
+    run: str  # of the DAG
+    name: str  # of graphseam's run
     published: list[str]  # in the order of their publication
-    edges: list[int]
-    tables: dict[str, dict[str, list[str]]]
+    tables: dict[str, dict[str, list[str]]]  # rows, by table and run
 
 
 def read_tables(*runs: str) -> dict:
@@ -170,23 +170,23 @@ def read_tables(*runs: str) -> dict:
 
 @pytest.fixture(scope="module")
 def backfilled(graphs, dags):
-    """Two dates at once, the first one's predict killed once it has done the first of its three parts."""
+    """A backfill of one date; its predict is killed once it has done the first of its three parts."""
     run_name = sys.modules[type(dags["graphseam_pipeline"].get_task("wait_for_turn")).__module__].run_name
     # Before the scheduler works: SQLite refuses a command that reads and then writes while another process writes
     airflow("dags", "reserialize")
-    airflow("backfill", "create", "--dag-id", "graphseam_pipeline", "--from-date", DATES[0], "--to-date", DATES[1])
-    runs = [row[0] for row in states(f"select run_id from dag_run where {BACKFILLED} order by logical_date")]
+    airflow("backfill", "create", "--dag-id", "graphseam_pipeline", "--from-date", DATE, "--to-date", DATE)
+    ((run,),) = states(f"select run_id from dag_run where {BACKFILLED}")
     airflow("dags", "unpause", "graphseam_pipeline")
     log = (HOME / "standalone.log").open("w")
     server = subprocess.Popen(["airflow", "standalone"], stdout=log, stderr=log, start_new_session=True)
     try:
-        wait_until(lambda: FIRST_PART in log_of("graphseam_pipeline", runs[0], "predict", 1), "predict's first part")
+        wait_until(lambda: FIRST_PART in log_of("graphseam_pipeline", run, "predict", 1), "predict's first part")
         kill_job("predict")
         wait_until(
             lambda: states(
-                f"select 1 from task_instance where run_id = '{runs[1]}' and task_id = 'gate' and state = 'running'"
+                f"select 1 from task_instance where run_id = '{run}' and task_id = 'gate' and state = 'running'"
             ),
-            "the second gate",
+            "the gate",
         )
         airflow("dags", "unpause", "graphseam_links")  # earlier it would have exported twice
         wait_until(
@@ -202,40 +202,38 @@ def backfilled(graphs, dags):
         time.sleep(3)
         os.killpg(server.pid, signal.SIGKILL)
         log.close()
-    names = [run_name("graphseam_pipeline", run) for run in runs]
-    return Told(runs, names, **read_tables(*names))
+    name = run_name("graphseam_pipeline", run)
+    return Told(run, name, **read_tables(UNDISTURBED, name))
 
 
-def test_a_backfill_publishes_its_dates_in_order(backfilled):
-    assert len(backfilled.runs) == 2
-    assert [date in run for date, run in zip(DATES, backfilled.runs, strict=True)] == [True] * 2
-    assert backfilled.published == backfilled.names
-    assert backfilled.edges[0] < backfilled.edges[1]
-    assert states(f"select count(*) from dag_run where {BACKFILLED} and state = 'success'") == [(2,)]
+def test_a_backfill_reads_its_date_and_publishes(backfilled):
+    assert DATE in backfilled.run
+    assert backfilled.published == [UNDISTURBED, backfilled.name]
+    assert states(f"select count(*) from dag_run where {BACKFILLED} and state = 'success'") == [(1,)]
 
 
-def test_no_two_jobs_ran_at_once(backfilled):
+def test_no_two_jobs_ran_at_once_and_the_later_run_waited_for_the_earlier(backfilled):
+    """Both runs were there from the start."""
     spans = states(
-        "select start_date, end_date from task_instance where pool = 'graphseam_pipeline' and "
-        "run_id like 'backfill%' order by 1"
+        "select start_date, end_date, run_id from task_instance where pool = 'graphseam_pipeline' and "
+        "start_date is not null order by 1"
     )
-    assert len(spans) == 18
-    assert all(end <= start for (_, end), (start, _) in pairwise(spans))
+    assert [run == backfilled.run for *_, run in spans] == [True] * 9 + [False]
+    assert all(end <= start for (_, end, _), (start, _, _) in pairwise(spans))
 
 
 def test_the_gate_passed_and_told_what_it_compared(backfilled):
-    first, second = (log_of("graphseam_pipeline", run, "gate") for run in backfilled.runs)
-    assert "no run is published yet" in first
-    assert f"measures as good as in run {backfilled.names[0]}" in second
+    told = log_of("graphseam_pipeline", backfilled.run, "gate")
+    assert f"measures as good as in run {UNDISTURBED}" in told
 
 
 def test_a_killed_job_was_retried_and_kept_what_it_had_done(backfilled):
     ((tries, state),) = states(
-        f"select try_number, state from task_instance where task_id = 'predict' and run_id = '{backfilled.runs[0]}'"
+        f"select try_number, state from task_instance where task_id = 'predict' and run_id = '{backfilled.run}'"
     )
     assert tries >= 2
     assert state == "success"
-    retried = log_of("graphseam_pipeline", backfilled.runs[0], "predict", 2)
+    retried = log_of("graphseam_pipeline", backfilled.run, "predict", 2)
     assert "[1/3] predict_links done before" in retried
     assert "[2/3] predict_nodes" in retried
     assert "predict_nodes done before" not in retried
@@ -252,10 +250,10 @@ def test_a_night_without_its_file_says_so_once_and_is_not_retried(backfilled):
 
 
 def test_the_asset_handed_on_which_run_to_read_and_the_views_are_on_it(backfilled):
-    """node_labels is a view of the newest run: it has rows of the second run's name only if that is the newest."""
+    """node_labels is a view of the newest run: it has rows of the backfilled run only if that is the newest."""
     (run,) = [row[0] for row in states("select run_id from dag_run where dag_id = 'graphseam_links'")]
     told = log_of("graphseam_links", run, "export")
-    assert f"--run-id {backfilled.names[1]}" in told
+    assert f"--run-id {backfilled.name}" in told
     assert f"200 rows of node_labels written to {HOME}/exported" in told
     assert list((HOME / "exported").glob("part-*.parquet"))
 
@@ -285,34 +283,31 @@ def webhook(monkeypatch):
 
 @dataclass
 class Stopped:
-    """The first date's graph again, once the root's newest run has a tenth more edges."""
+    """A run with a tenth of the edges missing."""
 
     date: datetime
-    name: str  # of graphseam's run
     edges: str  # the override that chooses the graph
+    name: str  # of graphseam's run
     told: str  # what the job printed
-    published: list[str]  # the runs of the root after it
-    tables: dict[str, dict[str, list[str]]]
 
 
 @pytest.fixture(scope="module")
 def stopped(backfilled, dags):
-    """The whole pipeline in one job, undisturbed, which ends at its gate."""
+    """The whole pipeline in one job, which ends at its gate."""
     date = datetime(2026, 2, 1, tzinfo=timezone.utc)
     module = sys.modules[type(dags["graphseam_pipeline"].get_task("wait_for_turn")).__module__]
     name = module.run_name("graphseam_pipeline", f"manual__{date.isoformat()}")
-    edges = f"input.edges={HOME}/edges/{DATES[0]}.csv"
+    edges = f"input.edges={HOME}/edges/fewer.csv"
     done = submit("pipeline", "--run-id", name, "--set", edges, "--set", "gate.max_drop=0.05")
     assert done.returncode == 1, done.stderr[-2000:]
-    found = read_tables(name)
-    return Stopped(date, name, edges, done.stdout + done.stderr, found["published"], found["tables"])
+    return Stopped(date, edges, name, done.stdout + done.stderr)
 
 
 @pytest.mark.parametrize("table", COMPARED)
-def test_nine_jobs_one_of_them_killed_write_what_one_undisturbed_job_does(backfilled, stopped, table):
-    undisturbed = stopped.tables[table][stopped.name]
+def test_nine_jobs_one_of_them_killed_write_what_one_undisturbed_job_does(backfilled, table):
+    undisturbed = backfilled.tables[table][UNDISTURBED]
     assert len(undisturbed) > 0
-    assert backfilled.tables[table][backfilled.names[0]] == undisturbed
+    assert backfilled.tables[table][backfilled.name] == undisturbed
 
 
 def test_a_worse_run_is_stopped_before_it_is_published(backfilled, stopped, dags, webhook):
@@ -333,7 +328,7 @@ def test_a_worse_run_is_stopped_before_it_is_published(backfilled, stopped, dags
     (alert,) = webhook
     assert f"gate of {stopped.name} failed. graphseam: run '{stopped.name}' is not published" in alert
     assert "edges fell by" in alert
-    assert stopped.published == read_tables()["published"] == backfilled.names
+    assert read_tables()["published"] == backfilled.published
 
 
 def test_prune_says_what_it_would_remove(backfilled, dags, capfd):
@@ -342,4 +337,4 @@ def test_prune_says_what_it_would_remove(backfilled, dags, capfd):
     )
     assert run.state == "success"
     told = capfd.readouterr()
-    assert f"1 published runs would be removed: {backfilled.names[0]}" in told.out + told.err
+    assert f"1 published runs would be removed: {UNDISTURBED}" in told.out + told.err

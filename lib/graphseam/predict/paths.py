@@ -1,4 +1,4 @@
-"""Short paths between nodes: candidates for links, and the structural half of what a link model knows of a pair."""
+"""Short paths between nodes: candidates for links, and the structural half of a link model's features."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ PATHS_SCHEMA = (
     "num_paths ARRAY<BIGINT>, adamic_adar ARRAY<FLOAT>, resource_allocation ARRAY<FLOAT>"
 )
 QUERIES_AT_ONCE = 4096
-BYTES_PER_END = 40  # of an edge's end in a task: as it came, as the node's place, and Arrow's batch
+BYTES_PER_END = 40  # per edge end in a task: as received, as the node's position, and Arrow's batch
 
 
 @dataclass(frozen=True)
 class PathSearch:
-    """How to look for paths: two steps or `three`, `top` non-neighbours per query, no path through a node of more than
-    hub_cap edges, in num_blocks blocks of queries; a block gets all lists where they fit, else those it needs up to
-    max_ends ends, the shortest lists first."""
+    """How to search for paths: two steps or `three`, `top` non-neighbours per query, no path through a node with more
+    than hub_cap edges, in num_blocks blocks of queries. A block gets all lists if they fit (`whole`), otherwise those
+    it needs, the shortest first, up to max_ends ends."""
 
     three: bool
     top: int
@@ -37,7 +37,7 @@ class PathSearch:
 
 
 def plan_paths(num_edges: int, task_mb: int, cores: int, shape: tuple[bool, int, int]) -> PathSearch:
-    """shape: (three, top, hub_cap). One block per core while a task holds the graph, else enough for halves of it."""
+    """shape: (three, top, hub_cap). One block per core if the graph fits in a task's memory, otherwise more blocks."""
     max_ends = (task_mb << 20) // 2 // BYTES_PER_END
     whole = 2 * num_edges <= max_ends
     num_blocks = cores if whole else max(cores, -(-4 * 2 * num_edges // max_ends))
@@ -46,7 +46,7 @@ def plan_paths(num_edges: int, task_mb: int, cores: int, shape: tuple[bool, int,
 
 
 def neighbour_lists(edges: DataFrame) -> DataFrame:
-    """(node_id, known BIGINT[], degree INT): the nodes each node is joined to, each once, in order.
+    """(node_id, known BIGINT[], degree INT): the neighbours of each node, each once, in order.
 
     Cost: one shuffle of the edges.
     """
@@ -59,12 +59,13 @@ def neighbour_lists(edges: DataFrame) -> DataFrame:
 
 
 def paths(lists: DataFrame, queries: DataFrame, search: PathSearch, places: DataFrame | None = None) -> DataFrame:
-    """For each query the nodes wanted of it and those that most short paths lead to; one row per query.
+    """For each query its wanted nodes and the nodes that most short paths lead to; one row per query.
 
-    lists: (node_id, known, degree), of `neighbour_lists`. queries: (node_id, known, wanted BIGINT[], learning BOOLEAN);
-    see kernels.find_paths. places: (node_id, subgraph_id), used where no task can hold all lists: queries of a subgraph
-    then go to one block, as they need the same lists. Returns rows of PATHS_SCHEMA.
-    Cost: each block's lists and queries are moved once; O(paths) on executors. Memory: search.max_ends ends a task.
+    lists: (node_id, known, degree), from `neighbour_lists`. queries: (node_id, known, wanted BIGINT[], learning
+    BOOLEAN); see kernels.find_paths. places: (node_id, subgraph_id), used if no task can hold all lists: the queries of
+    a subgraph then go to one block, because they need the same lists. Returns rows of PATHS_SCHEMA.
+    Cost: each block's lists and queries are shuffled once; O(paths) on executors. Memory: search.max_ends ends per
+    task.
     """
     between = lists.where(F.col("degree") <= search.hub_cap)
     if search.whole or places is None:
@@ -84,7 +85,7 @@ def paths(lists: DataFrame, queries: DataFrame, search: PathSearch, places: Data
 
 
 def _needed(between: DataFrame, asked: DataFrame, search: PathSearch) -> DataFrame:
-    """(block, node_id, known, degree): lists that paths of the block's queries go through, within its budget."""
+    """(block, node_id, known, degree): the lists that the paths of a block's queries use, within its budget."""
     needed = asked.select("block", F.explode("known").alias("node_id")).distinct()
     if search.three:
         further = needed.join(between, on="node_id", how="inner").select("block", F.explode("known").alias("node_id"))
@@ -101,7 +102,7 @@ def _needed(between: DataFrame, asked: DataFrame, search: PathSearch) -> DataFra
 
 
 def to_targets(lists: DataFrame, targets: DataFrame) -> DataFrame:
-    """`lists` whose neighbours are all targets; `degree` still counts all of them. Cost: two shuffles of the edges."""
+    """`lists` reduced to neighbours in `targets`; `degree` still counts all. Cost: two shuffles of the edges."""
     ends = lists.select("node_id", "degree", F.explode("known").alias("other")).join(
         targets.select(F.col("node_id").alias("other")), on="other", how="left_semi"
     )
@@ -137,7 +138,7 @@ def _path_stream(search: PathSearch) -> Callable[[Iterator[pa.RecordBatch]], Ite
 
 
 class Adjacency:
-    """The lists a task holds, in compressed rows (CSR), and its workspace. Nodes it knows only by name have no list."""
+    """A task's neighbour lists in CSR form, and its workspace. Nodes that occur only in lists have none."""
 
     def __init__(self, batches: list[pa.RecordBatch], search: PathSearch) -> None:
         self.search, self.seen = search, 0
@@ -148,14 +149,14 @@ class Adjacency:
         size = np.zeros(len(self.ids) + 1, np.int64)
         size[np.searchsorted(self.ids, nodes) + 1] = lengths
         self.indptr = np.cumsum(size)
-        self.indices = np.searchsorted(self.ids, ends).astype(np.int32)  # nodes came in order, so rows are in place
+        self.indices = np.searchsorted(self.ids, ends).astype(np.int32)  # nodes arrive sorted, so the rows are in order
         self.degrees = np.ones(len(self.ids))
         for batch in batches:
             self.degrees[np.searchsorted(self.ids, batch["node_id"].to_numpy())] = batch["degree"].to_numpy()
-        self.space = workspace(len(self.ids) + 1, search.three)  # one more: the place of all nodes that are not here
+        self.space = workspace(len(self.ids) + 1, search.three)  # one more: the position of all absent nodes
 
     def _places(self, lists: pa.ListArray) -> tuple[np.ndarray, np.ndarray]:
-        """(places, offsets) of lists of ids; an id that is not here gets the last place, which no path reaches."""
+        """(positions, offsets) of lists of ids; an absent id gets the last position, which no path reaches."""
         ids = lists.flatten().to_numpy()
         places = np.searchsorted(self.ids, ids)
         here = places < len(self.ids)
@@ -190,9 +191,9 @@ class Adjacency:
         given = np.diff(wanted_ptr)
         start = np.concatenate([[0], np.cumsum(counts)])[:-1]
         at = np.repeat(start - wanted_ptr[:-1], given) + np.arange(len(wanted))
-        dst[at] = queries["wanted"].flatten().to_numpy()  # those that are not here have lost their id,
+        dst[at] = queries["wanted"].flatten().to_numpy()  # absent nodes have lost their id,
         lost = wanted == len(self.ids)
-        flags[at[lost]] = _listed(dst[at[lost]], rows[at[lost]], queries["known"])  # and whether they are neighbours
+        flags[at[lost]] = _listed(dst[at[lost]], rows[at[lost]], queries["known"])  # and their neighbour flag
         offsets = pa.array(np.concatenate([[0], np.cumsum(counts)]).astype(np.int32))
         columns = (
             pa.array(dst),

@@ -1,4 +1,4 @@
-"""Queries that meet a base in blocks: each task holds a share of the base and answers all the queries sent to it."""
+"""Queries against a base in blocks: each task holds a share of the base and answers all queries sent to it."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ Stream = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 
 def block_of(column: str | Column, num_blocks: int) -> Column:
-    """The one block of a row, by a hash of the column."""
+    """The block of a row, by a hash of the column."""
     return F.pmod(F.xxhash64(column), F.lit(num_blocks)).cast("int")
 
 
 def every_block(num_blocks: int) -> Column:
-    """A row for each block."""
+    """Explodes into one row per block."""
     return F.explode(F.sequence(F.lit(0), F.lit(num_blocks - 1)))
 
 
 def answered_in_blocks(base: DataFrame, queries: DataFrame, num_blocks: int, answer: Stream, schema: str) -> DataFrame:
-    """What `answer` yields of each block's rows: first the base's, then the queries', each in the order of node_id.
+    """What `answer` yields for each block's rows: first those of the base, then the queries, each sorted by node_id.
 
-    base, queries: (block INT, node_id, …); a column that one side lacks is empty, false or 0 there. The rows that
-    `answer` sees have `kind` beside their columns, see `parts_of`. Cost: one shuffle of both.
+    base, queries: (block INT, node_id, …); a column that one side lacks is empty, false or 0 there. The rows passed to
+    `answer` have the additional column `kind`, see `parts_of`. Cost: one shuffle of both.
     """
     kinds = {field.name: field.dataType for side in (base, queries) for field in side.schema.fields}
     sides = []

@@ -18,16 +18,16 @@ from graphseam.task import limit_threads, task_device
 
 NEAREST_SCHEMA = "src BIGINT, dst BIGINT, score FLOAT, learning BOOLEAN"
 ARROW_NEAREST = pa.schema([("src", pa.int64()), ("dst", pa.int64()), ("score", pa.float32()), ("learning", pa.bool_())])
-NODES_PER_BLOCK = 20_000  # below it a block is not worth a task of its own
-HNSW_NODES = 250_000  # of one index; its number of shards must not depend on the machine
-TELLABLE = 1 << 20  # cosines nearer than 1e-6 are ties: how products are rounded differs between blocks
-TIES = 8  # nodes of equal cosine asked for beyond the last place, so that the id may choose among them
-COPIES = {"exact": 4, "hnsw": 5}  # of a block's vectors that a task holds while it builds an index
+NODES_PER_BLOCK = 20_000  # a smaller block is not worth a task of its own
+HNSW_NODES = 250_000  # nodes per index; the number of shards must not depend on the machine
+TELLABLE = 1 << 20  # cosines closer than 1e-6 are ties: rounding of products differs between blocks
+TIES = 8  # extra nodes requested beyond the last rank, so that the id can break ties of equal cosine
+COPIES = {"exact": 4, "hnsw": 5}  # copies of a block's vectors that a task holds while it builds an index
 
 
 @dataclass(frozen=True)
 class Search:
-    """How to look for the `top_k` nearest: method (see INDEXES), blocks of vectors, seed, threads of a task."""
+    """How to search for the `top_k` nearest: method (see INDEXES), blocks of vectors, seed, threads per task."""
 
     method: str
     top_k: int
@@ -37,7 +37,7 @@ class Search:
 
 
 def count_blocks(method: str, num_nodes: int, dim: int, task_mb: int, cores: int) -> int:
-    """Blocks of vectors: as many as memory asks for; hnsw one for each 250,000 nodes, exact one for each core."""
+    """Blocks of vectors: at least as many as memory requires; hnsw one per 250,000 nodes, exact up to one per core."""
     vector_bytes = num_nodes * dim * 4 * COPIES[method]
     for_memory = -(-vector_bytes // (task_mb << 20))
     others = -(-num_nodes // HNSW_NODES) if method == "hnsw" else min(cores, num_nodes // NODES_PER_BLOCK)
@@ -45,13 +45,14 @@ def count_blocks(method: str, num_nodes: int, dim: int, task_mb: int, cores: int
 
 
 def nearest(base: DataFrame, queries: DataFrame, search: Search) -> DataFrame:
-    """The `search.top_k` nodes of largest cosine for each query among those of `base`, itself left out.
+    """The `search.top_k` nodes of `base` with the largest cosine for each query, excluding the query itself.
 
-    base: (node_id, vector). queries: (node_id, vector, known BIGINT[], learning BOOLEAN). The nodes in `known` are left
-    out; `learning` is handed on; such a query gets twice as many.
-    Returns (src, dst, score FLOAT, learning); a zero vector neither asks nor is found. Ties in the order of the id.
-    The vectors are cut into blocks by a hash; a task indexes one block and answers every query for it.
-    Cost: num_blocks shuffles of the queries, and the index's own. Memory: one block and one batch per task.
+    base: (node_id, vector). queries: (node_id, vector, known BIGINT[], learning BOOLEAN). The nodes in `known` are
+    excluded; `learning` is passed through, and a query with it set gets twice as many nodes.
+    Returns (src, dst, score FLOAT, learning), ties in order of the id. Nodes with zero vectors are neither queries nor
+    results.
+    The vectors are split into blocks by a hash; a task indexes one block and answers every query against it.
+    Cost: num_blocks shuffles of the queries, plus that of the index. Memory: one block and one batch per task.
     """
     count = search.num_blocks
     held = base.select(block_of("node_id", count).alias("block"), "node_id", "vector")
@@ -98,9 +99,9 @@ def _unit_vectors(batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _answer(index: Index, base_ids: np.ndarray, queries: pa.RecordBatch, top_k: int) -> Iterator[pa.RecordBatch]:
-    """Search for all queries; those with more neighbours ask for more, as neighbours and themselves are dropped.
+    """Search for all queries; more neighbours mean more nodes requested, since they and the query itself are dropped.
 
-    Queries are put in classes by their number of neighbours, doubling, so that one hub does not slow the others down.
+    Queries are grouped by their number of neighbours, in powers of two, so that one hub does not slow down the others.
     """
     degrees = queries["known"].value_lengths().to_numpy()
     classes = np.ceil(np.log2(degrees + 1)).astype(int)
@@ -119,7 +120,7 @@ def _answer(index: Index, base_ids: np.ndarray, queries: pa.RecordBatch, top_k: 
 def _best(
     queries: pa.RecordBatch, base_ids: np.ndarray, scores: np.ndarray, places: np.ndarray, top_k: int
 ) -> pa.RecordBatch:
-    """The first `top_k` of what was found for each query, itself and its neighbours left out."""
+    """The first `top_k` nodes found for each query (twice as many for learning), without itself and its neighbours."""
     node_ids, neighbours = queries["node_id"].to_numpy(), queries["known"]
     rows = np.repeat(np.arange(len(node_ids)), places.shape[1])
     found, score = base_ids[np.maximum(places, 0)].ravel(), scores.ravel()

@@ -1,4 +1,4 @@
-"""Similar nodes: those of largest cosine, as a table for all nodes (embeddings -> similar_nodes), or asked for one."""
+"""Similar nodes, by largest cosine: a table for all nodes (embeddings -> similar_nodes), or a query for one node."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ARROW_FOUND = pa.schema([("node_id", pa.int64()), ("id", pa.string()), ("cosine"
 
 
 def predict_similar(run: Run) -> dict[str, Any]:
-    """The top_k most similar nodes of every node that has an edge, those it is joined to among them."""
+    """The top_k most similar nodes of every node that has an edge, including its neighbours."""
     run.tables.drop_run("similar_nodes")
     if run.config.predict.similar.top_k == 0:
         return {"similar": 0}
@@ -36,9 +36,9 @@ def predict_similar(run: Run) -> dict[str, Any]:
 
 
 def nearest_nodes(run: Run) -> tuple[DataFrame, dict[str, Any]]:
-    """((src, dst, score, rank), what to report): the search of predicted links, in which nobody is barred but itself.
+    """((src, dst, score, rank), what to report): the search used for predicted links, excluding only the node itself.
 
-    Exact or approximate, as predict.similar.method says. A zero vector neither asks nor is found.
+    Exact or approximate, according to predict.similar.method. Nodes with zero vectors are neither queries nor results.
     """
     settings, num_nodes = run.config.predict.similar, run.ingested.nodes
     vectors = run.tables.read("embeddings").select("node_id", "vector")
@@ -69,12 +69,12 @@ class Similar:
 
 
 def similar_nodes(tables: Tables, node: str, top_k: int = 10, run_id: str | None = None) -> Similar:
-    """The `top_k` nodes of largest cosine with one node, exactly; ties in the order of the ids.
+    """The `top_k` nodes with the largest cosine to one node, exactly; ties in order of the ids.
 
-    node: the id as it came. run_id: a published run, the newest where not given. joined: whether the two are an edge
-    of the run, a held-out one included. Cost: one pass over the embeddings for the node's vector, one for the
-    cosines, one over the edges; the driver holds top_k rows. Errors: RunError for an unknown run, a node that the
-    run does not have, or one without edges, whose vector is zero.
+    node: the original id. run_id: a published run, by default the newest. joined: whether the two nodes share an edge
+    of the run, held-out edges included. Cost: one pass over the embeddings for the node's vector, one for the cosines,
+    one over the edges; the driver holds top_k rows. Errors: RunError for an unknown run, a node that is not in the run,
+    or a node without edges, whose vector is zero.
     """
     run_id, id_type = tables.published_run(run_id)
     embeddings = tables.all_runs("embeddings").where(F.col("run_id") == run_id).select("node_id", "id", "vector")
@@ -95,7 +95,7 @@ def similar_nodes(tables: Tables, node: str, top_k: int = 10, run_id: str | None
 
 
 def _find(embeddings: DataFrame, node: str, run_id: str, id_type: str) -> Row:
-    """The node's row. RunError tells how the run's ids look."""
+    """The node's row. RunError, which shows what the run's ids look like, if there is none."""
     wanted = node.strip()
     if id_type == "integer":
         try:
@@ -131,7 +131,7 @@ def _best_of_each_batch(
 def _best(batch: pa.RecordBatch, vector: np.ndarray, node_id: int, top_k: int, id_type: str) -> pa.RecordBatch:
     """The batch's top_k by cosine, then id.
 
-    Products are added up row by row, not by BLAS, whose last bit depends on a row's place in the batch.
+    Products are summed row by row, not by BLAS, whose last bit depends on a row's position in the batch.
     """
     others = vector_matrix(batch["vector"], len(vector)).astype(np.float64)
     lengths = np.sqrt((others * others).sum(axis=1))
@@ -139,7 +139,7 @@ def _best(batch: pa.RecordBatch, vector: np.ndarray, node_id: int, top_k: int, i
     usable = np.flatnonzero((lengths > 0) & (batch["node_id"].to_numpy() != node_id))
     cosine = products[usable] / lengths[usable] / np.sqrt((vector * vector).sum())
     if len(usable) > top_k:
-        kept = cosine >= np.partition(cosine, len(cosine) - top_k)[len(cosine) - top_k]  # ties at the end as well
+        kept = cosine >= np.partition(cosine, len(cosine) - top_k)[len(cosine) - top_k]  # including ties with the last
         usable, cosine = usable[kept], cosine[kept]
     ids = batch["id"].take(pa.array(usable))
     keys = ids.cast(pa.int64()).to_numpy() if id_type == "integer" else ids.to_numpy(zero_copy_only=False)

@@ -1,4 +1,4 @@
-"""The sections of a configuration: one frozen dataclass each, which checks itself."""
+"""The sections of a configuration: one frozen dataclass each, which validates itself."""
 
 from graphseam.sections.checks import RUN_ID, check_run_id
 from graphseam.sections.embedding import BORDER, NO_START, EmbedConfig, FuseConfig, PartitionConfig, RefineConfig

@@ -1,4 +1,4 @@
-"""How the sections check themselves: each error names the key, what was given, and what would do."""
+"""Validation of the sections: each error names the key, the value given, and what to give instead."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
 
 def require(holds: bool, key: str, value: object, wanted: str) -> None:
-    """ConfigError unless `holds`. wanted: the end of the sentence, what to give instead."""
+    """ConfigError unless `holds`. wanted: the end of the message, what to give instead."""
     if not holds:
         raise ConfigError(f"{key} is {value!r}; {wanted}")
 
 
 def require_name(value: str, key: str, known: Iterable[str]) -> None:
-    """ConfigError with the nearest name unless `value` is one of those known."""
+    """ConfigError with the nearest name unless `value` is one of the known names."""
     names = tuple(known)
     if value not in names:
         raise ConfigError(f"{key} is {value!r}, which is not known.{nearest(value, names)}")

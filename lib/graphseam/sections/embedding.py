@@ -1,4 +1,4 @@
-"""Sections on the way from the graph to its vectors."""
+"""Sections for the steps from the graph to its vectors."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ BORDER, NO_START = "border", ""  # values of embed.warm_start beside a run id
 
 @dataclass(frozen=True, kw_only=True)
 class PartitionConfig:
-    method: str = "multilevel"  # METIS where it fits one task; also metis, hash, graphframes_lpa
-    num_subgraphs: int = 0  # of the first level; 0: as few as fit the bounds below
-    max_subgraph_edges: int = 0  # edges one task embeds at once; 0: what its memory holds, at most 5,000,000
-    max_levels: int = 6  # the last level takes one subgraph, the core of what is left
+    method: str = "multilevel"  # METIS where the graph fits one task; also metis, hash, graphframes_lpa
+    num_subgraphs: int = 0  # of the first level; 0: as few as the bounds below allow
+    max_subgraph_edges: int = 0  # edges one task embeds at once; 0: as its memory allows, at most 5,000,000
+    max_levels: int = 6  # the last level has one subgraph, the core of the remaining graph
     min_captured: float = 0.2  # a level that captures a smaller share of its edges is the last one cut by nodes
-    imbalance: float = 0.05  # largest subgraph <= (1 + imbalance) * mean, in edge ends, or bytes where they bind
-    block_edges: int = 1_000_000  # multilevel: edges of a block, what one of its tasks works on
-    coarsest_edges: int = 0  # multilevel: what is left to METIS in one task; 0: as much as its memory holds
+    imbalance: float = 0.05  # largest subgraph <= (1 + imbalance) * mean, in edge ends, or bytes if they are the limit
+    block_edges: int = 1_000_000  # multilevel: edges per block, the work of one of its tasks
+    coarsest_edges: int = 0  # multilevel: edges left to METIS in one task; 0: as its memory allows
 
     def __post_init__(self) -> None:
         require_name(self.method, "partition.method", PARTITIONERS)
@@ -43,17 +43,17 @@ class PartitionConfig:
 class EmbedConfig:
     method: str = "prone"  # or netmf, deepwalk, node2vec, line, fastrp
     dim: int = 128
-    warm_start: str = ""  # begin from the vectors of an earlier run (its id), or of the deepest "border"; "": random
+    warm_start: str = ""  # start from the vectors of an earlier run (its id), or of the deepest "border"; "": random
     device: str = "auto"  # the GPU that Spark gives a task, or the CPU where it gives none; "cpu": never a GPU
-    precision: str = "auto"  # deepwalk, node2vec, line on a GPU: bfloat16 products; float32; or mixed anywhere
-    gpu_memory_mb: int = 0  # of one GPU; subgraphs that fit a share of it then share one. 0: as the job's settings say
+    precision: str = "auto"  # deepwalk, node2vec, line: bfloat16 products on a GPU; "mixed": anywhere; or "float32"
+    gpu_memory_mb: int = 0  # of one GPU; subgraphs that fit a share of it then share one. 0: as set for the job
     gpu_share: float = 0.25  # of a GPU, for those small subgraphs
     num_walks: int = 10  # deepwalk, node2vec: walks from each node
     walk_length: int = 80  # nodes of a walk
     window: int = 10  # contexts each way; netmf: powers of the walk
-    p: float = 1.0  # node2vec: small returns to the last node,
-    q: float = 0.5  # small goes further away
-    samples: int = 100  # line: of each edge on average, in each direction and order
+    p: float = 1.0  # node2vec: a small value favours returning to the previous node,
+    q: float = 0.5  # a small value favours moving further away
+    samples: int = 100  # line: per edge on average, in each direction and order
     options: dict[str, dict[str, Any]] = field(default_factory=dict)  # {method: its own settings}, see methods.py
 
     def __post_init__(self) -> None:
@@ -84,7 +84,7 @@ class EmbedConfig:
         self._check_options()
 
     def _check_options(self) -> None:
-        """Each method's own settings, those of methods that are not chosen too: a file may hold them for several."""
+        """Check each method's own settings, also of methods not chosen: a file may hold them for several."""
         checked: dict[str, dict[str, Any]] = {}
         for method, given in self.options.items():
             require_name(method, "the section in embed.options", EMBEDDERS)
@@ -100,7 +100,7 @@ class EmbedConfig:
 
     @property
     def own_options(self) -> dict[str, Any]:
-        """What is given for the chosen method alone."""
+        """The chosen method's own settings, as given."""
         return self.options.get(self.method, {})
 
 
@@ -114,12 +114,12 @@ class FuseConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RefineConfig:
-    method: str = "krylov"  # or subspace: as many products, a third of the disk, slower to converge
-    rounds: int = 6  # over all edges, at most, 2 products each; 0 keeps the fused vectors' span
+    method: str = "krylov"  # or subspace: as many products, a third of the disk space, slower convergence
+    rounds: int = 6  # at most; 2 products over all edges each; 0 keeps the fused vectors' span
     tolerance: float = 0.001  # a round that changes the leading Ritz values by a smaller share is the last
     filter: str = "hops"  # or chebyshev: ProNE's band-pass filter, for comparison
     hops: int = 3  # products of the filter over all edges; rounds = hops = 0 skips the step
-    num_blocks: int = 0  # 0: 1 where the graph fits one task, else as many as the budget of a task needs
+    num_blocks: int = 0  # 0: 1 if the graph fits one task, else as many as the memory budget requires
 
     def __post_init__(self) -> None:
         require_name(self.method, "refine.method", ITERATIONS)

@@ -1,4 +1,4 @@
-"""Sections on what comes in, where results go, and the run as a whole."""
+"""Sections for the input, the output, and the run as a whole."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ CATALOG = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}(\.[A-Za-z_][A-Za-z0-9_]{0,12
 
 @dataclass(frozen=True, kw_only=True)
 class InputConfig:
-    graphframe: str = ""  # directory with `edges` and `vertices`, as a GraphFrame is saved: instead of edges, nodes
+    graphframe: str = ""  # directory with `edges` and `vertices`, as a GraphFrame is saved; replaces edges, nodes
     edges: str = ""  # file, directory or glob; any address Spark can read
-    format: str = "auto"  # parquet, csv (any delimiter, gzip, SNAP comments), delta; auto looks
+    format: str = "auto"  # parquet, csv (any delimiter, gzip, SNAP comments), delta; auto detects it
     src: str = "src"  # column of one end; in a file without header, its position from 0
     dst: str = "dst"  # column of the other end
     weight: str = ""  # column of the weight; empty: every edge weighs 1
-    split: str = ""  # column that tells held-out edges (evaluate.held_out) from those to embed; empty: none
-    directed: bool = False  # true keeps src -> dst in `edges`; deepwalk, node2vec and line follow it, all else does not
+    split: str = ""  # column that separates held-out edges (evaluate.held_out) from those to embed; empty: none
+    directed: bool = False  # true keeps src -> dst in `edges`; deepwalk, node2vec, line follow it, all else ignores it
     header: str = "auto"  # csv only: true, false, or auto (a header is a first line that names src and dst)
-    comment: str = "#%"  # csv only: a line that begins with one of these characters is left out; empty: none
-    delimiter: str = ""  # csv only; empty: found from the first line
+    comment: str = "#%"  # csv only: lines that begin with one of these characters are skipped; empty: none
+    delimiter: str = ""  # csv only; empty: detected from the first line
     id_type: str = "auto"  # integer, string, or auto (integer when at least 9 of 10 ids are)
     nodes: str = ""  # optional table of nodes, for those without an edge
     node: str = "node"  # its id column, and that of `labels`
-    labels: str = ""  # optional table of labels: several rows per node where it has several
+    labels: str = ""  # optional table of labels: one row per label of a node
     label: str = "label"  # its label column
-    node_type: str = ""  # a column of `nodes` that tells kinds of nodes apart, such as user and item
-    pairs: str = ""  # optional table of pairs (columns `src` and `dst`) that links are predicted for
+    node_type: str = ""  # a column of `nodes` with the type of each node, such as user or item
+    pairs: str = ""  # optional table of pairs (columns `src` and `dst`) to predict links for
 
     def __post_init__(self) -> None:
         self._take_graphframe()
@@ -53,7 +53,7 @@ class InputConfig:
         )
 
     def _take_graphframe(self) -> None:
-        """Fill in what `graphframe` stands for; once filled in, as in the record of a run, it may be read again."""
+        """Fill in the keys that `graphframe` implies; they may already be filled in, as in the record of a run."""
         if not self.graphframe:
             return
         folder = self.graphframe.rstrip("/")
@@ -84,10 +84,10 @@ class OutputConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    seed: int = 0  # any 64-bit whole number
-    task_memory_mb: int = 0  # what one task may hold, checked against a forecast before the work starts; 0: see below
+    seed: int = 0  # any 64-bit integer
+    task_memory_mb: int = 0  # what one task may use, checked against a forecast before the work starts; 0: see below
 
-    # 0 stands for 4096 on a cluster, and in a local session for what the machine has to spare.
+    # 0 means 4096 on a cluster and, in a local session, the memory that the machine can spare.
 
     def __post_init__(self) -> None:
         require(-(1 << 63) <= self.seed < 1 << 63, "run.seed", self.seed, "give a whole number of 64 bits")

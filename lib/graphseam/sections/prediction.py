@@ -1,4 +1,4 @@
-"""Sections on what is predicted from the vectors, and how it is judged."""
+"""Sections for predictions from the vectors, and for their evaluation."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from graphseam.sections.checks import check_run_id, require, require_name
 class LinksConfig:
     top_k: int = 10  # predicted links per node; 0 skips link prediction
     candidates: str = "auto"  # where to look: exact, hnsw, two_hop, or two joined by "+"; pairs: those of input.pairs
-    num_candidates: int = 0  # scored per node, of each kind; 0: twice top_k, at least 20
-    hub_cap: int = 1000  # two_hop: paths through nodes of more edges are left out
-    src_type: str = ""  # links for nodes of this type only (input.node_type); "": all, or one side of two
+    num_candidates: int = 0  # scored per node and kind; 0: twice top_k, at least 20
+    hub_cap: int = 1000  # two_hop: paths through nodes with more edges are left out
+    src_type: str = ""  # links for nodes of this type only (input.node_type); "": all, or one side if bipartite
     dst_type: str = ""  # links to nodes of this type only
-    model_run: str = ""  # score and calibrate by the model of this earlier run, one that held edges out
+    model_run: str = ""  # score and calibrate with the model of this earlier run, one that held out edges
 
-    # candidates "auto": exact up to 50,000 nodes, else hnsw, and two_hop with either. A graph that joins two kinds of
-    # nodes, no id of which occurs in both columns, is bipartite: the first column gets links to the second.
+    # candidates "auto": exact up to 50,000 nodes, else hnsw, and two_hop with either. A graph in which no id
+    # occurs in both columns is bipartite: the nodes of the first column get links to those of the second.
 
     def __post_init__(self) -> None:
         require(0 <= self.top_k <= 1000, "predict.links.top_k", self.top_k, "give a number from 0 to 1000")
@@ -53,8 +53,8 @@ class LinksConfig:
 @dataclass(frozen=True, kw_only=True)
 class NodesConfig:
     top_labels: int = 3  # labels kept per node, best first
-    max_train_nodes: int = 200_000  # labelled nodes that a model trains on; more are sampled
-    class_weight: str = "none"  # or balanced: examples weigh inversely to their label's frequency
+    max_train_nodes: int = 200_000  # labelled nodes that a model is trained on; of more, a sample
+    class_weight: str = "none"  # or balanced: examples are weighted inversely to their label's frequency
 
     def __post_init__(self) -> None:
         require(self.top_labels >= 1, "predict.nodes.top_labels", self.top_labels, "give 1 or more")
@@ -82,13 +82,13 @@ class PredictConfig:
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
     holdout: float = 0.0  # share of the edges set aside before anything sees them; 0: none, no link metrics
-    held_out: str = ""  # or the values of the column input.split, apart by commas, that mark edges held out
-    max_pairs: int = 100_000  # held-out edges scored at most, and as many negatives of each kind
-    max_ranked: int = 1_000  # of them ranked at most, each among 100 negatives of each kind; 0: no ranking
+    held_out: str = ""  # or the values of the column input.split, separated by commas, that mark held-out edges
+    max_pairs: int = 100_000  # at most so many held-out edges are scored, with as many negatives of each kind
+    max_ranked: int = 1_000  # at most so many of them are ranked, each among 100 negatives of each kind; 0: none
 
     @property
     def held_out_values(self) -> list[str]:
-        """The values in held_out, blanks around them left out."""
+        """The values in held_out, without surrounding blanks."""
         return [value.strip() for value in self.held_out.split(",") if value.strip()]
 
     def __post_init__(self) -> None:
@@ -112,8 +112,8 @@ class EvaluateConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PlaceConfig:
-    max_hops: int = 10  # steps from the run's nodes up to which new nodes are placed, 1 pass over the new edges each
-    top_links: int = 10  # predicted links a new node; 0 skips them
+    max_hops: int = 10  # new nodes up to this far from the run's nodes are placed; one pass over the new edges per hop
+    top_links: int = 10  # predicted links per new node; 0 skips them
 
     def __post_init__(self) -> None:
         require(1 <= self.max_hops <= 100, "place.max_hops", self.max_hops, "give a number from 1 to 100")

@@ -1,4 +1,4 @@
-"""Sections on what is published, and what is kept."""
+"""Sections for what is published, and what is kept."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ MEASURES = (
 
 @dataclass(frozen=True, kw_only=True)
 class GateConfig:
-    max_drop: float = 1.0  # share of its last published value that a measure may fall by; 1: nothing is compared
-    measures: str = "auc, mrr_of_101, micro_f1, nodes, edges"  # of links, labels and the graph; those the run has
+    max_drop: float = 1.0  # share of its last published value that a measure may lose; 1: nothing is compared
+    measures: str = "auc, mrr_of_101, micro_f1, nodes, edges"  # of links, labels and the graph; those that the run has
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The measures, blanks around them left out."""
+        """The measures, without surrounding blanks."""
         return tuple(name.strip() for name in self.measures.split(",") if name.strip())
 
     def __post_init__(self) -> None:
@@ -40,9 +40,9 @@ class GateConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PruneConfig:
-    keep: int = 7  # published runs kept, the newest; runs that one of them names are kept with it
-    unpublished_days: float = 7.0  # a run that never was published is removed when its last step is older
-    vacuum_hours: float = 168.0  # files that no table needs are deleted when they are older; Delta allows no less
+    keep: int = 7  # newest published runs kept; runs that one of them refers to are kept with it
+    unpublished_days: float = 7.0  # a run that was never published is removed when its last step is older
+    vacuum_hours: float = 168.0  # files that no table needs are deleted once they are older; Delta allows no less
 
     def __post_init__(self) -> None:
         require(self.keep >= 1, "prune.keep", self.keep, "give 1 or more; the newest published run always stays")
