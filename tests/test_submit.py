@@ -49,9 +49,7 @@ top_k = 2
 
 
 def submit(job: str, *arguments: str) -> subprocess.CompletedProcess:
-    properties = str(REPOSITORY / "conf" / "spark-local.conf")
-    command = [str(SUBMIT), "--master", "local[2]", "--properties-file", properties]
-    command.append(str(REPOSITORY / "jobs" / f"{job}.py"))
+    command = [str(SUBMIT), "--master", "local[2]", "--driver-memory", "2g", str(REPOSITORY / "jobs" / f"{job}.py")]
     activated = {**os.environ, "PATH": f"{SUBMIT.parent}{os.pathsep}{os.environ['PATH']}"}  # it asks PATH for python3
     return subprocess.run(
         [*command, *arguments], capture_output=True, text=True, timeout=1500, check=False, env=activated
