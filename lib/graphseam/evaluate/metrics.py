@@ -65,7 +65,7 @@ class Scored:
 
 
 def link_metrics(scored: DataFrame, scorers: Sequence[str], max_ranked: int) -> DataFrame:
-    """Rows of METRIC_SCHEMA: how well each score tells held-out edges from each kind of negatives.
+    """Rows of METRIC_SCHEMA: how well each score separates held-out edges from each kind of negatives.
 
     scored: EVALUATION_PAIRS with a DOUBLE column for each of `scorers`; a higher score means a likelier edge. Against
     all negatives of a kind, one per positive: auc, ap, ogb_hits@k. For the queries below `max_ranked`, each against
