@@ -14,7 +14,7 @@ from graphseam.sources import check_inputs
 
 
 def for_edges(config: Config, edges: str) -> Config:
-    """The run's configuration with `edges` as the only input; its split and predictions are stored with the run."""
+    """The run's configuration with `edges` as the only input; the run itself stores its split and predict settings."""
     alone = replace(config.input, edges=edges, nodes="", node_type="", labels="", pairs="", split="")
     return replace(config, input=alone, predict=PredictConfig(), evaluate=EvaluateConfig())
 
