@@ -92,7 +92,7 @@ class Config:
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """The configuration in a TOML file, with `section.key=value` overrides applied.
 
-    An override's value is read as TOML and, where that fails, as plain text. Errors: ConfigError names the key.
+    An override's value is read as TOML or, if that fails, as plain text. Errors: ConfigError names the key.
     """
     try:
         tree = tomllib.loads(Path(path).read_text(encoding="utf-8"))

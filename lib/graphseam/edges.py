@@ -1,4 +1,4 @@
-"""The few views of a table of edges that the steps use."""
+"""Transformations of edge tables that several steps share."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class EmbeddingError(GraphseamError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint for a misspelt name: ' Did you mean …?' where one is close, then the list of known names."""
+    """A hint for a misspelt name: ' Did you mean …?' if one is close, then the list of known names."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f" Did you mean {close[0]!r}?" if close else ""

@@ -20,7 +20,7 @@ def local_path(path: str) -> str:
 
 
 def absolute(root: str) -> str:
-    """The root, independent of the working directory: an address as it is, a directory as an absolute path."""
+    """The root, independent of the working directory: an address unchanged, a directory as an absolute path."""
     root = root.rstrip("/")
     return root if re.match(r"^[a-z][a-z0-9+.-]*:/", root, re.IGNORECASE) else str(Path(root).resolve())
 

@@ -14,7 +14,7 @@ class Ingested:
     """Counts of the input rows and of what became of them.
 
     rows: of the edge input. rejected: {"input: reason": rows}. loops, duplicate_edges: valid rows that did not become
-    an edge of their own. nodes, edges: of the graph that is embedded; holdout_edges: edges set aside.
+    a separate edge. nodes, edges: of the graph that is embedded; holdout_edges: edges set aside.
     """
 
     id_type: str  # integer or string

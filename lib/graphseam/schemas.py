@@ -2,7 +2,7 @@
 
 Besides its columns, a table's file has properties in TBLPROPERTIES; a view's file, a SELECT, has them in its comments:
 `graphseam.public` (a table that people query), `graphseam.sort` (columns that an export is sorted by), `graphseam.ids`
-(columns of original ids) and `graphseam.export` (columns that an export has, where not all).
+(columns of original ids) and `graphseam.export` (columns of an export, if not all).
 """
 
 from __future__ import annotations

@@ -167,7 +167,7 @@ _RECORDS = (
         tells=lambda details: f"{len(details.get('metrics', {}))} numbers",
     ),
     Step(
-        name=GATE,  # a check: part of a run where it is configured, and no result depends on it
+        name=GATE,  # a check: part of a run only if configured, and no result depends on it
         function="graphseam.gate:gate",
         job="gate",
         reads=("metrics", "runs"),
@@ -192,7 +192,7 @@ STEPS: dict[str, Step] = {name: step for name, step in ALL_STEPS.items() if name
 
 
 def steps_of(config: Config) -> list[str]:
-    """The steps of a whole run in order; the gate, before publish, only if it can stop a run."""
+    """The steps of a full run in order; includes the gate, before publish, only if it can stop a run."""
     return list(ALL_STEPS if config.gate.max_drop < 1 else STEPS)
 
 

@@ -85,7 +85,7 @@ class Tables:
                 raise
 
     def all_runs(self, name: str) -> DataFrame:
-        """The whole table, created empty if it does not exist.
+        """The rows of all runs; the table is created empty if it does not exist.
 
         A column that a table of an earlier version lacks is NULL; reading does not change the table.
         """
@@ -97,7 +97,7 @@ class Tables:
         return rows.withColumns({field.name: F.lit(None).cast(field.dataType) for field in kinds.fields})
 
     def _opened(self, name: str) -> DataFrame:
-        """The table as it is, created from its SQL file if it does not exist."""
+        """The stored table, created from its SQL file if it does not exist."""
         if name not in self._created:
             if self.output.catalog and not self._created:
                 self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {quoted(self.output.catalog)}")

@@ -18,9 +18,9 @@ SCORERS, LINK_MODEL = ("cosine", "dot_product", "degree_product"), "link_model"
 
 
 def evaluate(run: Run) -> dict[str, Any]:
-    """Measure the embedding and the predictions: links on held-out edges, labels on the half that a model has not seen.
+    """Measure the embedding and the predictions: links on held-out edges, labels on the half a model has not seen.
 
-    Writes metrics and reliability. Returns the metrics of the whole, {metric/variant/scorer: value}.
+    Writes metrics and reliability. Returns the metrics over all strata, {metric/variant/scorer: value}.
     """
     links = link_metrics_of(run) if run.config.holds_out else None
     labels = None
@@ -42,7 +42,7 @@ def evaluate(run: Run) -> dict[str, Any]:
 
 
 def link_metrics_of(run: Run) -> DataFrame:
-    """Rows of METRIC_SCHEMA for every score that the pairs have: of the vectors, and the floor of the degrees."""
+    """Rows of METRIC_SCHEMA for every score of the pairs: those from the vectors, and from degrees as a baseline."""
     pairs = run.tables.read("evaluation_pairs")
     ingested = run.ingested
     num_pairs = sum(count for kind, count in ingested.evaluation_pairs.items() if not kind.startswith("fewer_"))
@@ -55,7 +55,7 @@ def link_metrics_of(run: Run) -> DataFrame:
 
 
 def write_reliability(run: Run) -> DataFrame | None:
-    """Write reliability; returns the rows of METRIC_SCHEMA that sum it up, None where nothing can be checked."""
+    """Write reliability; returns the rows of METRIC_SCHEMA that summarise it, None if nothing can be checked."""
     judged = []
     if run.config.holds_out and run.config.predict.links.top_k:
         judged.append(judged_links(run.tables.read("link_predictions")))

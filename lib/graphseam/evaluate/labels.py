@@ -1,4 +1,4 @@
-"""Numbers that tell how good predicted labels are, on nodes whose labels the model has not trained on."""
+"""Quality metrics of predicted labels, on nodes whose labels the model has not trained on."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from graphseam.label_hits import label_hits
 def label_metrics(predictions: DataFrame, labels: DataFrame) -> DataFrame:
     """Micro- and Macro-F1 of the labelled nodes, each predicted by the model that trained on the other half.
 
-    predictions: NODE_PREDICTIONS with a fold; labels: LABELS. Rows of METRIC_SCHEMA. Macro-F1 is the mean over the
-    labels that occur. Cost: two small aggregations.
+    predictions: NODE_PREDICTIONS with a fold; labels: LABELS. Returns rows of METRIC_SCHEMA. Macro-F1 is the mean over
+    the labels that occur. Cost: two small aggregations.
     """
     f1 = 2 * F.col("hits") / (F.col("true") + F.col("given"))
     micro = 2 * F.sum("hits") / (F.sum("true") + F.sum("given"))

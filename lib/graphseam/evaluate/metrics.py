@@ -1,4 +1,4 @@
-"""Numbers that tell how good an embedding is; scikit-learn computes the areas."""
+"""Quality metrics of an embedding; scikit-learn computes the areas under curves."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ STRATA = {
     "degree 3 to 7": (3, 7),
     "degree 8 to 31": (8, 31),
     "degree 32 or more": (32, np.inf),
-}  # fixed, so that runs can be compared; both bounds are in it
+}  # fixed, so that runs can be compared; both bounds are inclusive
 OF = f"of_{RANKED_AMONG + 1}"  # the positive and its negatives
 HITS, OGB_HITS = (1, 10, 50, 100), (50, 100)
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What one scorer says of the positives and of one kind of negatives; queries are rows of the positives."""
+    """One scorer's scores of the positives and of one kind of negatives; queries are row numbers of the positives."""
 
     positives: np.ndarray  # float64[n]
     negatives: np.ndarray  # float64[m], one per positive
     negative_queries: np.ndarray
-    ranked: np.ndarray  # bool[n], the positives that are ranked
-    ranked_negatives: np.ndarray  # float64[r], the negatives they are ranked among
+    ranked: np.ndarray  # bool[n]: whether the positive is ranked
+    ranked_negatives: np.ndarray  # float64[r], the negatives that positives are ranked among
     ranked_negative_queries: np.ndarray
 
     def of(self, chosen: np.ndarray) -> Scored:
-        """The same for a part of the positives (bool[n]) and their own negatives."""
+        """The same for some of the positives (bool[n]) and the negatives that belong to them."""
         own, owned = chosen[self.negative_queries], chosen[self.ranked_negative_queries]
         place = np.cumsum(chosen) - 1
         return Scored(
@@ -65,11 +65,11 @@ class Scored:
 
 
 def link_metrics(scored: DataFrame, scorers: Sequence[str], max_ranked: int) -> DataFrame:
-    """Rows of METRIC_SCHEMA: how well each score tells held-out edges from each kind of negatives.
+    """Rows of METRIC_SCHEMA: how well each score separates held-out edges from each kind of negatives.
 
-    scored: EVALUATION_PAIRS with a DOUBLE column for each of `scorers`, a higher score the likelier edge. Against all
-    negatives of a kind, one per positive: auc, ap, ogb_hits@k. Of the queries below `max_ranked` among their own 100:
-    mrr_of_101, hits@k_of_101. AUC and MRR also by the smaller degree of the positive's ends.
+    scored: EVALUATION_PAIRS with a DOUBLE column for each of `scorers`; a higher score means a likelier edge. Against
+    all negatives of a kind, one per positive: auc, ap, ogb_hits@k. For the queries below `max_ranked`, each against
+    its own 100 negatives: mrr_of_101, hits@k_of_101. AUC and MRR also by the smaller degree of the positive's two ends.
     Memory: one task holds all pairs, 3 · evaluate.max_pairs and 200 · max_ranked rows of about 100 bytes: 50 MB by
     default. Source: Hu et al., Open Graph Benchmark, 2020, for ogb_hits; ties count half a rank in the others.
     """
@@ -124,7 +124,7 @@ def _link_metrics(pairs: pa.Table, scorers: Sequence[str], max_ranked: int) -> p
 
 
 def _area_metrics(scored: Scored) -> Iterator[tuple[str, float, int]]:
-    """(metric, value, positives) of the areas under the ROC and the precision-recall curve."""
+    """(metric, value, number of positives) of the areas under the ROC and precision-recall curves."""
     from sklearn.metrics import average_precision_score, roc_auc_score
 
     num_positives, num_negatives = len(scored.positives), len(scored.negatives)
@@ -136,7 +136,7 @@ def _area_metrics(scored: Scored) -> Iterator[tuple[str, float, int]]:
 
 
 def _pool_metrics(scored: Scored) -> Iterator[tuple[str, float, int]]:
-    """Share of the positives above the k-th best negative of all; none where there are fewer than k."""
+    """Share of the positives above the k-th best of all negatives; omitted if there are fewer than k negatives."""
     for k in OGB_HITS:
         if len(scored.negatives) >= k:
             limit = np.partition(scored.negatives, -k)[-k]
@@ -144,7 +144,7 @@ def _pool_metrics(scored: Scored) -> Iterator[tuple[str, float, int]]:
 
 
 def _rank_metrics(scored: Scored) -> Iterator[tuple[str, float, int]]:
-    """Mean reciprocal rank, and share of ranks up to k, of each ranked positive among its own negatives."""
+    """Mean reciprocal rank and share of ranks up to k, ranking each ranked positive among its own negatives."""
     num_ranked = int(scored.ranked.sum())
     if not num_ranked:
         return

@@ -1,4 +1,4 @@
-"""Whether predicted probabilities come true: a reliability diagram in ten bins, and the error it sums up to."""
+"""Whether predicted probabilities come true: a reliability diagram with ten bins, and the calibration error."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 NUM_BINS = 10
-EDGES = np.linspace(0.0, 1.0, NUM_BINS + 1)  # as scikit-learn's calibration_curve cuts them
-DIGITS = 12  # a mean's last bits depend on the order it is summed in
+EDGES = np.linspace(0.0, 1.0, NUM_BINS + 1)  # the bins of scikit-learn's calibration_curve
+DIGITS = 12  # a mean's last bits depend on the order of summation
 
 
 def judged_links(predictions: DataFrame) -> DataFrame:
-    """(task, probability, true) of each predicted link: whether it is one of the edges held out."""
+    """(task, probability, true) of each predicted link: `true` if it is a held-out edge."""
     return predictions.select(F.lit("link_prediction").alias("task"), "probability", F.col("held_out").alias("true"))
 
 
 def judged_labels(predictions: DataFrame, labels: DataFrame) -> DataFrame:
-    """(task, probability, true) of each label predicted by a model that had not seen the node. Cost: one join."""
+    """(task, probability, true) of each label predicted by a model that has not seen the node. Cost: one join."""
     seen = labels.select("node_id", "label", F.lit(True).alias("given")).distinct()
     return (
         predictions.where("fold IS NOT NULL")
@@ -29,10 +29,10 @@ def judged_labels(predictions: DataFrame, labels: DataFrame) -> DataFrame:
 
 
 def reliability(judged: DataFrame) -> DataFrame:
-    """Rows of RELIABILITY: for each bin of probability its mean and how often it came true.
+    """Rows of RELIABILITY: for each bin, the mean probability and how often the prediction came true.
 
-    judged: (task, probability, true). A bin holds its upper bound and not its lower one, but that 0 is in the first.
-    Cost: one aggregation to ten rows per task.
+    judged: (task, probability, true). A bin includes its upper bound but not its lower one, except that 0 is in the
+    first bin. Cost: one aggregation to ten rows per task.
     Source: Niculescu-Mizil and Caruana, Predicting good probabilities, 2005.
     """
     place = reduce(Column.__add__, [(F.col("probability") > float(edge)).cast("int") for edge in EDGES[1:-1]])
@@ -56,7 +56,7 @@ def reliability(judged: DataFrame) -> DataFrame:
 
 
 def calibration_errors(bins: DataFrame) -> DataFrame:
-    """Rows of METRIC_SCHEMA: ece, the bins' distances of mean probability and observed rate, weighted by support.
+    """Rows of METRIC_SCHEMA: ece, the mean over bins of |mean probability - observed rate|, weighted by support.
 
     bins: RELIABILITY. Source: Naeini, Cooper and Hauskrecht, Obtaining well calibrated probabilities, AAAI 2015.
     """

@@ -1,4 +1,4 @@
-"""Scores of pairs from the vectors of their nodes, each vector moved once to the pairs that need it."""
+"""Scores of pairs from the vectors of their nodes; each vector is sent once to each block of pairs that needs it."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from graphseam.spark_line import map_group_pairs
 from graphseam.vectors import unit_rows
 
 SCORES = "cosine DOUBLE, dot_product DOUBLE"
-BLOCK_BYTES = 128 << 20  # of float32 vectors that a task of the scores holds
-CHUNK_BYTES = 32 << 20  # of float64 rows that are multiplied at once
+BLOCK_BYTES = 128 << 20  # of float32 vectors that a scoring task holds
+CHUNK_BYTES = 32 << 20  # of float64 rows multiplied at once
 
 
 def num_score_blocks(num_pairs: int, num_nodes: int, dim: int) -> int:
-    """Blocks for score_pairs, so that the vectors of one take at most 128 MB even where no two pairs share a node."""
+    """Number of blocks for score_pairs; a block's vectors take at most 128 MB even if no two pairs share a node."""
     return max(1, -(-min(num_nodes, 2 * num_pairs) * dim * 4 // BLOCK_BYTES))
 
 
 def score_pairs(pairs: DataFrame, embeddings: DataFrame, num_blocks: int) -> DataFrame:
     """`pairs` with cosine and dot_product of the two nodes' vectors; a node without a vector has the zero vector.
 
-    pairs: (src, dst, …). embeddings: (node_id, vector). The cosine with a zero vector is 0. Pairs are put in blocks by
-    src, so that the 200 negatives of a ranking share its vector; to a block goes each vector it needs, once.
+    pairs: (src, dst, …). embeddings: (node_id, vector). The cosine with a zero vector is 0. Pairs are grouped in blocks
+    by src, so that the 200 negatives of a query share its vector; each block gets each vector it needs once.
     Cost: one join of the embeddings with the ends, one shuffle of the pairs. Memory: the vectors of one block per task.
     """
     placed = pairs.withColumn("block", F.pmod(F.xxhash64("src"), F.lit(num_blocks)))
@@ -39,7 +39,7 @@ def score_pairs(pairs: DataFrame, embeddings: DataFrame, num_blocks: int) -> Dat
 def _score_block(pairs: pa.Table, vectors: pa.Table) -> pa.Table:
     order = np.argsort(vectors["node_id"].to_numpy())
     node_ids, matrix = vectors["node_id"].to_numpy()[order], vector_matrix(vectors["vector"])[order]
-    matrix = np.vstack([matrix, np.zeros((1, matrix.shape[1]), np.float32)])  # the last is that of unknown nodes
+    matrix = np.vstack([matrix, np.zeros((1, matrix.shape[1]), np.float32)])  # the last row is for unknown nodes
     left, right = (_places(pairs[end].to_numpy(), node_ids) for end in ("src", "dst"))
     cosine, dot = np.zeros(len(left)), np.zeros(len(left))
     step = max(1, CHUNK_BYTES // (8 * max(1, matrix.shape[1])))
@@ -56,7 +56,7 @@ def _score_block(pairs: pa.Table, vectors: pa.Table) -> pa.Table:
 
 
 def _places(nodes: np.ndarray, node_ids: np.ndarray) -> np.ndarray:
-    """Rows of the sorted `node_ids`; their number where a node is not among them."""
+    """Row of each node in the sorted `node_ids`; len(node_ids) if it is not among them."""
     places = np.searchsorted(node_ids, nodes)
     known = np.append(node_ids, -1)[places] == nodes
     return np.where(known, places, len(node_ids))

@@ -27,10 +27,10 @@ ID_COLUMNS = {"edges": [*ENDS], "nodes": ["node"], "labels": ["node"], "pairs": 
 
 
 def ingest(run: Run) -> dict[str, Any]:
-    """Read the inputs, keep what cannot be used with its reason, and write the graph.
+    """Read the inputs, store unusable rows with the reason, and write the graph.
 
-    Returns what the summary reports, see Ingested: rows, rejected ones by reason, loops, duplicate edges, nodes, edges.
-    Errors: InputError where no row of the edges can be used and no node is given.
+    Returns what the summary reports (see Ingested): rows, rejections by reason, loops, duplicate edges, nodes, edges.
+    Errors: InputError if no row of the edges is usable and no nodes are given.
     """
     size_shuffles(run.spark, _guess_rows(run))
     raw = {
@@ -38,7 +38,7 @@ def ingest(run: Run) -> dict[str, Any]:
         for name, path, columns in inputs(run.config.input)
     }
     if run.config.input.labels and run.config.input.labels == run.config.input.nodes:
-        raw["labels"] = raw["labels"].where("label IS NOT NULL")  # a node without a label is no bad row
+        raw["labels"] = raw["labels"].where("label IS NOT NULL")  # a node without a label is not a bad row
     id_type = id_type_of(raw["edges"], ID_COLUMNS["edges"], run.config.input.id_type)
     weight = "weight" if run.config.input.weight else None
     checked = {
@@ -68,7 +68,7 @@ def ingest(run: Run) -> dict[str, Any]:
     if run.config.holds_out:
         details |= draw_pairs(run, details["nodes"], dense, details["bipartite"])
     else:
-        run.tables.drop_run("evaluation_pairs")  # of an earlier try with other settings
+        run.tables.drop_run("evaluation_pairs")  # from an earlier attempt with other settings
     if "labels" in checked:
         details |= _write_labels(run, checked["labels"].where("reason IS NULL"), nodes)
     if "pairs" in checked:
@@ -77,7 +77,7 @@ def ingest(run: Run) -> dict[str, Any]:
 
 
 def _guess_rows(run: Run) -> int:
-    """About how many rows the inputs hold, from their bytes; many where only Spark can look at them."""
+    """A rough number of input rows, estimated from file sizes; MANY_ROWS if only Spark can read an input."""
     paths = [path for _, path, _ in inputs(run.config.input)]
     if any(is_remote(path) for path in paths):
         return MANY_ROWS
@@ -85,7 +85,7 @@ def _guess_rows(run: Run) -> int:
 
 
 def _reject(run: Run, checked: dict[str, DataFrame]) -> dict[str, Any]:
-    """Write the unusable rows of all inputs; returns their number by input and reason."""
+    """Write the unusable rows of all inputs; returns their counts by input and reason."""
     parts = [
         rows.where("reason IS NOT NULL").select(F.lit(name).alias("source"), "reason", "file", "content")
         for name, rows in checked.items()
@@ -95,12 +95,12 @@ def _reject(run: Run, checked: dict[str, DataFrame]) -> dict[str, Any]:
         rejected = rejected.union(part)
     if run.tables.write("rejected_rows", rejected) == 0:
         return {"rejected": {}}
-    counts = run.tables.read("rejected_rows").groupBy("source", "reason").count().collect()  # a row per reason
+    counts = run.tables.read("rejected_rows").groupBy("source", "reason").count().collect()  # one row per reason
     return {"rejected": {f"{row['source']}: {row['reason']}": row["count"] for row in sorted(counts)}}
 
 
 def _write_nodes(run: Run, checked: dict[str, DataFrame], id_type: str) -> tuple[int, bool]:
-    """Number every id of the edges and the nodes; returns how many, and whether their numbers have no gap."""
+    """Number every id in the edges and the nodes; returns how many, and whether the numbers have no gaps."""
     edges = checked["edges"].where("reason IS NULL")
     others = checked["nodes"].where("reason IS NULL") if "nodes" in checked else None
     published = (
@@ -121,13 +121,13 @@ def _write_nodes(run: Run, checked: dict[str, DataFrame], id_type: str) -> tuple
 
 
 def _is_bipartite(run: Run) -> bool:
-    """Whether no id came in both columns of the edges: then edges join two kinds of nodes."""
+    """Whether no id occurs in both columns of the edges, so that edges join two kinds of nodes."""
     sides = run.tables.read("nodes").agg(F.count_if(F.col("side") == "both"), F.count("side")).head()
     return sides is not None and sides[0] == 0 and sides[1] > 0
 
 
 def _write_pairs(run: Run, rows: DataFrame, nodes: DataFrame) -> dict[str, Any]:
-    """Write the pairs of two known nodes; the others are counted, as are pairs of a node with itself."""
+    """Write the pairs of two different known nodes; the other pairs are only counted."""
     pairs = rows.select("src", "dst").distinct()
     known = connect(pairs.withColumn("weight", F.lit(1.0)), nodes).where("src <> dst").select("src", "dst")
     kept = run.tables.write("candidate_pairs", known)
@@ -152,7 +152,7 @@ def _write_edges(run: Run, rows: DataFrame, nodes: DataFrame) -> dict[str, Any]:
 
 
 def _write_given_split(run: Run, rows: DataFrame, nodes: DataFrame) -> dict[str, Any]:
-    """Write edges and holdout_edges as the split column says; nodes with held-out edges only are counted."""
+    """Write edges and holdout_edges as the split column says; count the nodes that have only held-out edges."""
     config = run.config.input
     check_split(rows, run.config)
     with persisted(settle(connect(rows.select(*EDGE, "held"), nodes))) as settled:
@@ -167,7 +167,7 @@ def _write_given_split(run: Run, rows: DataFrame, nodes: DataFrame) -> dict[str,
 
 
 def _write_labels(run: Run, rows: DataFrame, nodes: DataFrame) -> dict[str, Any]:
-    """Write the labels of known nodes; those of others are counted."""
+    """Write the labels of known nodes; labels of unknown nodes are only counted."""
     labels = rows.select(F.col("node").alias("id"), F.col("label").cast("string").alias("label")).distinct()
     run.tables.write("labels", labels.join(nodes, on="id", how="inner").select("node_id", "label"))
     unknown = labels.join(nodes, on="id", how="left_anti").count()

@@ -1,4 +1,4 @@
-"""From clean rows to a graph: dense node numbers that stay, simple edges, and the share held out."""
+"""From clean rows to a graph: stable dense node numbers, simple edges, and the held-out share."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from graphseam.spark_line import with_row_numbers
 
 
 def newest_numbers(earlier: DataFrame) -> DataFrame:
-    """The number each id had last, and each number but once.
+    """The most recent number of each id, with each number used only once.
 
-    Runs that were under way at the same time may give one id two numbers, or one number to two ids: what was published
-    last holds. earlier: (id, node_id, age), of published runs. Returns (id, node_id), unique in both.
+    Concurrent runs may give one id two numbers, or one number to two ids; the assignment published last wins.
+    earlier: (id, node_id, age), from published runs. Returns (id, node_id), unique in both columns.
     Cost: two aggregations of `earlier`.
     """
     newest = earlier.groupBy("id").agg(F.max_by("node_id", "age").alias("node_id"), F.max("age").alias("age"))
@@ -23,10 +23,10 @@ def newest_numbers(earlier: DataFrame) -> DataFrame:
 
 
 def number_ids(ids: DataFrame, known: DataFrame, first_free: int) -> DataFrame:
-    """Give every id a number: its old one where `known` has it, else the next free ones in the order of the ids.
+    """Number every id: with its old number if `known` has one, else with the next free numbers in order of id.
 
-    ids: (id, …), each id once. known: (id, node_id), of earlier runs. Returns (node_id BIGINT, id, …).
-    Cost: one join and one sort of the new ids. Write the result once and read it back: it is not cheap to repeat.
+    ids: (id, …), each id once. known: (id, node_id), from earlier runs. Returns (node_id BIGINT, id, …).
+    Cost: one join and one sort of the new ids. Write the result once and read it back, as recomputing it is expensive.
     """
     if first_free == 0:
         return with_row_numbers(ids.sort("id"), "node_id").select("node_id", *ids.columns)
@@ -39,10 +39,10 @@ def number_ids(ids: DataFrame, known: DataFrame, first_free: int) -> DataFrame:
 
 
 def with_sides(edges: DataFrame, others: DataFrame | None) -> DataFrame:
-    """(id, type, side): each id once, and the column of the edges it came in: src, dst, both, or null for neither.
+    """(id, type, side): each id once; `side` is the edge column it occurs in: src, dst, both, or null for neither.
 
-    edges: (src, dst) of ids. others: (node, node_type), or without its second column. A node of several types keeps the
-    first in order. Cost: one aggregation.
+    edges: (src, dst) of ids. others: (node, node_type), or only (node). A node with several types keeps the first in
+    sort order. Cost: one aggregation.
     """
     typed = others is not None and "node_type" in others.columns
     nothing = F.lit(None).cast("string")
@@ -66,7 +66,7 @@ def with_sides(edges: DataFrame, others: DataFrame | None) -> DataFrame:
 
 
 def connect(rows: DataFrame, nodes: DataFrame) -> DataFrame:
-    """Rows of ids as rows of node numbers.
+    """Replace the ids in rows by node numbers.
 
     rows: (src, dst, …) of ids. nodes: (node_id, id). Returns (src BIGINT, dst BIGINT, …).
     Cost: two joins of `rows`.
@@ -81,10 +81,10 @@ def connect(rows: DataFrame, nodes: DataFrame) -> DataFrame:
 
 
 def merge(rows: DataFrame, directed: bool, weighted: bool) -> DataFrame:
-    """One row per edge: loops left out, duplicate edges merged; undirected edges turned so that src < dst.
+    """One row per edge: loops removed, duplicate edges merged, undirected edges oriented so that src < dst.
 
-    rows: (src, dst, weight) of node numbers. Weights of duplicate edges are added up, in the order of their size so
-    that the sum's last bit does not depend on the layout; without weights an edge weighs 1 however often it came.
+    rows: (src, dst, weight) of node numbers. Weights of duplicate edges are summed in order of size, so that the sum's
+    last bit does not depend on the data's layout; without weights, an edge weighs 1 however often it occurs.
     Returns (src, dst, weight). Cost: one shuffle of `rows`.
     """
     edges = rows.where("src <> dst")
@@ -96,10 +96,10 @@ def merge(rows: DataFrame, directed: bool, weighted: bool) -> DataFrame:
 
 
 def mark_free(edges: DataFrame, seed: int) -> DataFrame:
-    """`edges` with `free`: whether the edge may be held out, because each of its ends keeps another edge.
+    """Add `free` to `edges`: whether the edge may be held out because each of its ends keeps another edge.
 
-    Every node keeps the edge that drew its highest number. Both directions of a pair draw the same number, for what
-    is embedded has no directions. Cost: one aggregation and two joins of `edges`.
+    Every edge draws a random number, and every node keeps its edge with the highest one. Both directions of a pair
+    draw the same number, since the embedded graph has no directions. Cost: one aggregation and two joins of `edges`.
     """
     drawn = edges.withColumn("draw", uniform(seed, F.lit("keep"), *low_and_high()))
     best = both_ways(drawn, "node", "other", "draw").groupBy("node").agg(F.max("draw").alias("best"))
@@ -114,9 +114,9 @@ def mark_free(edges: DataFrame, seed: int) -> DataFrame:
 
 
 def hold_out(marked: DataFrame, share: float, num_edges: int, num_free: int, seed: int) -> DataFrame:
-    """`marked` with `held`: about `share` of all edges, drawn from the free ones by the pair's own hash.
+    """Replace `free` by `held`: about `share` of all edges, drawn from the free ones by a hash of the pair.
 
-    Where fewer edges are free than asked for, all of them are held out.
+    If fewer edges are free than requested, all free edges are held out.
     """
     chance = min(1.0, share * num_edges / num_free) if num_free else 0.0
     drawn = uniform(seed, F.lit("hold out"), *low_and_high()) < F.lit(chance)

@@ -1,4 +1,4 @@
-"""Input rows as Spark sees them: text cut into fields, unusable rows told apart with the reason."""
+"""Input rows as Spark sees them: text split into fields, unusable rows marked with the reason."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from graphseam.sources import WHITESPACE, Source, find_format, inspect, position
 
 INTEGERS = (ByteType, ShortType, IntegerType, LongType)
 READABLE = (*INTEGERS, FloatType, DoubleType, DecimalType, StringType)  # as ids and weights
-INTEGER_SHARE = 0.9  # of the ids have to be whole numbers for the graph to count as one with integer ids
+INTEGER_SHARE = 0.9  # of the ids that must be whole numbers for all ids to be treated as integers
 
 
 def read_rows(spark: SparkSession, name: str, path: str, columns: dict[str, str], config: InputConfig) -> DataFrame:
-    """One row an input row: one column for each key of `columns`, as it came, then `file`, `content` and `blank`.
+    """One row per input row: an unconverted column for each key of `columns`, then `file`, `content` and `blank`.
 
-    columns: {key: column in the file}. `content` is the row as text, at most 1,000 characters. No action but, for an
-    address that is not on this machine, a look at the first lines. Errors: InputError for a missing column.
+    columns: {key: column in the file}. `content` is the row as text, at most 1,000 characters. Runs no Spark action,
+    except to look at the first lines at a remote address. Errors: InputError for a missing column.
     """
     source = inspect(name, path, columns.values(), config) or _inspect_with_spark(spark, name, path, columns, config)
     found = {key: source.column(positional(source, column, key), f"input.{key}") for key, column in columns.items()}
@@ -32,7 +32,7 @@ def read_rows(spark: SparkSession, name: str, path: str, columns: dict[str, str]
     try:
         reader = spark.read.format(source.format)
         if source.format == "parquet" and not is_remote(source.path):
-            reader = reader.option("recursiveFileLookup", True)  # as local_files looks; hides columns of partitions
+            reader = reader.option("recursiveFileLookup", True)  # as local_files does; hides partition columns
         rows = reader.load(source.path)
         _check_types(rows, source, found)
     except AnalysisException as error:
@@ -50,7 +50,7 @@ def read_rows(spark: SparkSession, name: str, path: str, columns: dict[str, str]
 
 
 def _check_types(rows: DataFrame, source: Source, columns: dict[str, str]) -> None:
-    """InputError where an id or a weight is neither number nor text; the rest is read as text anyway."""
+    """InputError if an id or weight column is neither numeric nor text; the other columns are read as text anyway."""
     for key, column in columns.items():
         kind = rows.schema[column].dataType
         if key not in ("label", "split", "node_type") and not isinstance(kind, READABLE):
@@ -88,7 +88,7 @@ def _format_by_trial(spark: SparkSession, path: str) -> str:
 
 
 def _is_comment(marks: str) -> Column:
-    """Whether the line begins with one of the characters."""
+    """Whether the line begins with one of the characters in `marks`."""
     return F.substring("value", 1, 1).isin(*marks) if marks else F.lit(False)
 
 
@@ -109,7 +109,7 @@ def _text_rows(spark: SparkSession, source: Source, columns: dict[str, str], com
         schema = ", ".join(f"c{at} STRING" for at in range(len(source.columns)))
         options = {
             "sep": source.delimiter,
-            "escape": '"',  # a quote in quotes is doubled, as RFC 4180 has it
+            "escape": '"',  # a quote inside quotes is doubled, as in RFC 4180
             "ignoreLeadingWhiteSpace": "true",
             "ignoreTrailingWhiteSpace": "true",
         }
@@ -124,10 +124,10 @@ def _text_rows(spark: SparkSession, source: Source, columns: dict[str, str], com
 
 
 def id_type_of(rows: DataFrame, keys: list[str], wanted: str) -> str:
-    """integer or string: what the ids are. One pass over the rows where they are text and `wanted` is auto.
+    """The type of the ids, "integer" or "string"; takes one pass over the rows if they are text and `wanted` is auto.
 
-    Ids are integers when at least nine of ten that are there can be read as 64-bit whole numbers; the others are
-    then rejected rows. Otherwise every id is a string.
+    Ids are integers if at least nine in ten of those present can be read as 64-bit whole numbers; rows with other ids
+    are then rejected. Otherwise every id is a string.
     """
     if wanted != "auto":
         return wanted
@@ -149,7 +149,7 @@ def id_type_of(rows: DataFrame, keys: list[str], wanted: str) -> str:
 
 
 def as_integer(rows: DataFrame, key: str) -> Column:
-    """The column as BIGINT, null where it is no 64-bit whole number."""
+    """The column as BIGINT, null if it is not a 64-bit whole number."""
     kind = rows.schema[key].dataType
     if isinstance(kind, (FloatType, DoubleType, DecimalType)):
         return F.when(F.col(key) == F.floor(key), F.expr(f"try_cast({key} AS BIGINT)"))
@@ -157,16 +157,16 @@ def as_integer(rows: DataFrame, key: str) -> Column:
 
 
 def _present(rows: DataFrame, key: str) -> Column:
-    """The column as text, null where it is missing: null, empty or blank."""
+    """The column as text, null if it is missing: null, empty or blank."""
     text = F.trim(F.col(key).cast("string"))
     return F.when(text != "", text)
 
 
 def with_reason(rows: DataFrame, ids: list[str], weight: str | None, id_type: str) -> DataFrame:
-    """`rows` with each id as BIGINT or STRING, `weight` DOUBLE, and `reason`: null where the row can be used.
+    """`rows` with each id as BIGINT or STRING, `weight` as DOUBLE, and `reason`: null if the row is usable.
 
-    Missing ends, ids that are no whole number among integer ids, and weights that are missing, no number, NaN,
-    infinite, negative or zero are reasons; the first that holds is given.
+    Reasons: a blank line, a missing id, an id that is not a whole number when ids are integers, and a weight that is
+    missing, not a number, NaN, infinite, negative or zero; the first that applies is given.
     """
     reason = F.when(F.col("blank"), "blank line")
     for key in ids:
@@ -189,7 +189,7 @@ def with_reason(rows: DataFrame, ids: list[str], weight: str | None, id_type: st
 
 
 class RowCounts(NamedTuple):
-    """How many rows of edges there are, can be used, and are usable loops."""
+    """How many rows of edges there are, how many are usable, and how many of those are loops."""
 
     rows: int
     usable: int
@@ -197,7 +197,7 @@ class RowCounts(NamedTuple):
 
 
 def count_rows(edges: DataFrame) -> RowCounts:
-    """Of rows as `with_reason` leaves them, with the columns src and dst. Cost: one pass."""
+    """Count rows returned by `with_reason`, with the columns src and dst. Cost: one pass."""
     usable = F.col("reason").isNull()
     counts = edges.agg(F.count("*"), F.count_if(usable), F.count_if(usable & F.expr("src = dst"))).head()
     assert counts is not None  # an aggregate without groups has one row

@@ -1,4 +1,4 @@
-"""place: edges of nodes that arrived after a run, its embeddings -> placed_nodes, placed_links, placed_labels."""
+"""place: edges of nodes that arrived after a run, the run's embeddings -> placed_nodes, placed_links, placed_labels."""
 
 from __future__ import annotations
 
@@ -26,33 +26,33 @@ from graphseam.session import persisted, size_shuffles
 from graphseam.sources import inputs
 from graphseam.tables import Tables
 
-BROADCAST_IDS = 100_000  # ids of a batch up to which they go to the vectors (about 5 MB), not the vectors to them
+BROADCAST_IDS = 100_000  # up to this many ids of a batch are broadcast (about 5 MB) instead of shuffling the vectors
 PLACED, UNREACHABLE = "placed", "unreachable"
 FIRST_VIEW_OF_0_1 = 0.875  # share of the columns
 
 
 def batch_name(edges: str) -> str:
-    """The name of a batch that is given none: that of its file, without what a run id may not hold either."""
+    """The default name of a batch: its file's name, without the characters that a run id may not contain."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", PurePosixPath(edges).name).lstrip("_.-")[:128] or "edges"
 
 
 def check_batch(name: str) -> str:
-    """The name itself; ConfigError unless it is safe in a predicate and a path."""
+    """Return the name; ConfigError unless it is safe in a predicate and a path."""
     if not RUN_ID.fullmatch(name):
         raise ConfigError(f"--batch is {name!r}; give 1 to 128 letters, digits, '_', '.' or '-'")
     return name
 
 
 def place(spark: SparkSession, config: Config, run_id: str | None = None, batch: str | None = None) -> dict[str, Any]:
-    """Give nodes that arrive with edges a vector from their neighbours, and predict their links and labels.
+    """Give new nodes vectors derived from their neighbours, and predict their links and labels.
 
-    config: input.edges are the arriving edges, output the run's tables, place what to do. run_id: a published run, the
-    newest where not given. A node of the run that had no edge there is placed as a new one is; edges between two
-    nodes that have vectors are counted and left aside. A batch of the same name is replaced; batches know nothing of
-    each other. Returns what the command reports: rows, rejected, loops, duplicate_edges, edges, nodes by status.
-    Cost: one pass over the run's embeddings (two where links are predicted); all else is linear in the new edges.
-    Place batches of one run one after another: two at once may give one number to two new nodes.
-    Errors: InputError where no row can be used, RunError for an unknown run.
+    config: input.edges are the new edges, output has the run's tables, place says what to do. run_id: a published run,
+    by default the newest. A node of the run that had no edges there is placed like a new one; edges between two nodes
+    that have vectors are counted and ignored. A batch of the same name is replaced; batches are independent of each
+    other. Returns what the command reports: rows, rejected, loops, duplicate_edges, edges, nodes by status.
+    Cost: one pass over the run's embeddings (two if links are predicted); all else is linear in the new edges.
+    Place the batches of a run one after another: concurrent ones may give two new nodes the same number.
+    Errors: InputError if no row is usable, RunError for an unknown run.
     """
     batch = check_batch(batch_name(config.input.edges) if batch is None else batch)
     run, id_type = _published(spark, config, run_id)
@@ -82,7 +82,7 @@ def _checked_rows(spark: SparkSession, config: Config, id_type: str) -> DataFram
 
 
 def _place_ends(run: Run, batch: str, nodes: DataFrame, edges: DataFrame, settings: PlaceConfig) -> dict[str, Any]:
-    """Place the nodes without a vector, and predict. nodes: (node_id, id, vector). edges: (src, dst, weight)."""
+    """Place and predict for the nodes without a vector. nodes: (node_id, id, vector). edges: (src, dst, weight)."""
     dim, widths = run.config.embed.dim, _view_widths(run)
     opened, known = nodes.where("vector IS NULL").select("node_id", "id"), nodes.where("vector IS NOT NULL")
     with lineage_cut(arcs_of(edges, opened), run.checkpoint_dir()) as arcs:
@@ -100,7 +100,7 @@ def _place_ends(run: Run, batch: str, nodes: DataFrame, edges: DataFrame, settin
 
 
 def _published(spark: SparkSession, config: Config, run_id: str | None) -> tuple[Run, str]:
-    """The run, with the configuration and the records it was published with, and its id_type."""
+    """(the run, with the configuration and step records it was published with; its id_type)."""
     tables = Tables(spark, config.output)
     run_id, id_type = tables.published_run(run_id)
     tables = Tables(spark, config.output, run_id)
@@ -114,18 +114,18 @@ def _published(spark: SparkSession, config: Config, run_id: str | None) -> tuple
 
 
 def _view_widths(run: Run) -> list[int]:
-    """The columns of each view in the run's vectors, as it was published with."""
+    """How many columns each view has in the vectors of the published run."""
     published = run.tables.read("runs").head()
     if published is not None and published["view_widths"]:
         return list(published["view_widths"])
-    dim = run.config.embed.dim  # a run of 0.1.0, which had these two views where it refined
+    dim = run.config.embed.dim  # a run of 0.1.0, which had these two views if it was refined
     refined = run.config.refine.rounds > 0 or run.config.refine.hops > 0
     first = round(FIRST_VIEW_OF_0_1 * dim)
     return [width for width in (first, dim - first) if width] if refined else [dim]
 
 
 def _count_rows(run: Run, rows: DataFrame, batch: str) -> dict[str, Any]:
-    """Numbers of rows; the unusable ones are kept in rejected_rows under the batch's name."""
+    """Count the rows, and store the unusable ones in rejected_rows under the batch's name."""
     counts = count_rows(rows)
     rejected = rows.where("reason IS NOT NULL")
     source = f"batch {batch}"
@@ -134,7 +134,7 @@ def _count_rows(run: Run, rows: DataFrame, batch: str) -> dict[str, Any]:
         rejected.select(F.lit(source).alias("source"), "reason", "file", "content"),
         part=f"source = '{source}'",
     )
-    reasons = {row["reason"]: row["count"] for row in sorted(rejected.groupBy("reason").count().collect())}  # a reason
+    reasons = {row["reason"]: row["count"] for row in sorted(rejected.groupBy("reason").count().collect())}  # by reason
     if not counts.usable:
         worst = max(reasons, key=reasons.__getitem__, default="no row at all")
         raise InputError(
@@ -145,10 +145,10 @@ def _count_rows(run: Run, rows: DataFrame, batch: str) -> dict[str, Any]:
 
 
 def _nodes_of(run: Run, rows: DataFrame) -> DataFrame:
-    """(node_id, id, vector): one row per end of the rows; vector is null for what is to be placed.
+    """(node_id, id, vector): one row per distinct id in the rows; vector is null for nodes to be placed.
 
-    Few ids are sent to the vectors, many meet them in a shuffle. New ids are numbered in their order behind those of
-    the run and of its earlier batches; an id that came with one of those keeps its number.
+    A few ids are broadcast to the vectors, many are joined by a shuffle. New ids are numbered in sort order, after
+    those of the run and of its earlier batches; an id that an earlier batch has numbered keeps its number.
     """
     ids = end_nodes(rows, "id").distinct()
     embeddings = run.tables.read("embeddings").select("node_id", "id", "vector")
@@ -166,7 +166,7 @@ def _nodes_of(run: Run, rows: DataFrame) -> DataFrame:
 
 
 def _placed_rows(opened: DataFrame, arcs: DataFrame, found: DataFrame, dim: int) -> DataFrame:
-    """Rows of placed_nodes less batch: every new node, those that no vector reaches with zeros."""
+    """Rows of placed_nodes without batch: every new node, with zeros if it is unreachable from any vector."""
     counts = arcs.groupBy("node_id").agg(F.count("*").alias("num_neighbours"))
     zeros = F.array_repeat(F.lit(0.0).cast("float"), dim)
     return (
@@ -189,7 +189,7 @@ def _count_statuses(run: Run, batch: str) -> dict[str, int]:
 
 
 def _predict(run: Run, batch: str, arcs: DataFrame, top_links: int) -> dict[str, Any]:
-    """Links and labels of what was placed, replacing those the batch had before; and what the run has no model of."""
+    """Predict links and labels of the placed nodes, replacing the batch's old ones; count them, name missing models."""
     placed = _placed(run, batch).where(F.col("status") == PLACED).select("node_id", "id", "vector")
     counts = {}
     with placed_links(run, placed, arcs, top_links) as links:

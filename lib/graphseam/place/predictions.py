@@ -1,4 +1,4 @@
-"""What is predicted of placed nodes: further links, by the run's own search, and labels, by the run's own models."""
+"""Predictions for placed nodes: further links, found by the run's own search, and labels, by its own models."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from graphseam.runs import Run
 
 @contextmanager
 def placed_links(run: Run, placed: DataFrame, arcs: DataFrame, top_k: int) -> Iterator[DataFrame | None]:
-    """Rows of placed_links less batch: the likeliest further links of each placed node, by the run's own link model.
+    """Rows of placed_links without batch: the likeliest further links of each placed node, by the run's own link model.
 
-    placed: (node_id, id, vector), none of them zero. arcs: (node_id, other). Candidates, features and calibration are
-    those of the run's predicted links; None where it predicted none. In a bipartite graph only nodes that are joined
-    to the second kind get links.
+    placed: (node_id, id, vector), with no zero vectors. arcs: (node_id, other). Candidates, features and calibration
+    are those of the run's predicted links; yields None if the run predicted none. In a bipartite graph, only nodes
+    joined to the second kind get links.
     """
     kept = kept_model(run)
     if kept is None or top_k == 0:
@@ -41,9 +41,9 @@ def placed_links(run: Run, placed: DataFrame, arcs: DataFrame, top_k: int) -> It
 
 
 def placed_labels(run: Run, placed: DataFrame) -> DataFrame | None:
-    """Rows of placed_labels less batch, by the model that trained on all labelled nodes; None where there is none.
+    """Rows of placed_labels without batch, by the model trained on all labelled nodes; None if there is none.
 
-    placed: (node_id, id, vector), none of them zero. Driver: the models, as read_models says.
+    placed: (node_id, id, vector), with no zero vectors. Driver memory: the models, see read_models.
     """
     models, multi_label = read_models(run.tables)
     if ALL_LABELS not in models:

@@ -1,4 +1,4 @@
-"""The job of `place` under spark-submit."""
+"""The `place` job under spark-submit."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from graphseam.sources import check_inputs
 
 
 def for_edges(config: Config, edges: str) -> Config:
-    """The run's configuration, reading `edges` alone; how the run split and predicted is kept with the run."""
+    """The run's configuration with `edges` as the only input; the run itself stores its split and predict settings."""
     alone = replace(config.input, edges=edges, nodes="", node_type="", labels="", pairs="", split="")
     return replace(config, input=alone, predict=PredictConfig(), evaluate=EvaluateConfig())
 
 
 def submit_place() -> None:
-    """Read the arguments, place the nodes, end with 0 or one clear line and 1."""
+    """Read the arguments and place the nodes; on an error, print one clear line and exit with status 1."""
     parser = job_arguments(
         "place: edges of new nodes, embeddings -> placed_nodes, placed_links, placed_labels.",
         "TOML file of the run: its [output], and how to read the edges",

@@ -1,4 +1,4 @@
-"""What a person is shown of a batch of new nodes."""
+"""What users are shown about a batch of new nodes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-MUCH_NEW = 0.05  # of the run's nodes; what was measured, see docs/new-nodes.md
+MUCH_NEW = 0.05  # of the run's nodes; as measured in docs/new-nodes.md
 
 
 def print_batch(details: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Vectors of new nodes: the mean of their neighbours', as one more step of propagation would give them."""
+"""Vectors of new nodes: the mean of their neighbours' vectors, as one more propagation step would give."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from graphseam.checkpoints import lineage_cut
 from graphseam.edges import both_ways, ordered_sum
 from graphseam.vectors import unit_rows
 
-GRID = 2.0**-46  # sums of its multiples are exact in float64, so that no order of the rows shows in a vector
+GRID = 2.0**-46  # sums of its multiples are exact in float64, so that vectors do not depend on the order of rows
 PLACED_SCHEMA = "node_id BIGINT, hops INT, vector ARRAY<FLOAT>"
 ARROW_PLACED = pa.schema(
     [("node_id", pa.int64()), ("hops", pa.int32()), ("vector", pa.list_(pa.field("element", pa.float32())))]
@@ -24,10 +24,10 @@ ARROW_PLACED = pa.schema(
 
 
 def arcs_of(edges: DataFrame, open_nodes: DataFrame) -> DataFrame:
-    """(node_id, other, share): each open node's neighbours, `share` being the edge's part of the node's weight.
+    """(node_id, other, share): each open node's neighbours; `share` is the edge's share of the node's total weight.
 
     edges: (src, dst, weight), each pair once. open_nodes: (node_id), those to be placed. Cost: two shuffles of the
-    edges. Weights are added up in the order of their size, so that the sum's last bit does not depend on the layout.
+    edges. Weights are summed in order of size, so that the sum's last bit does not depend on the data's layout.
     """
     ends = both_ways(edges, "node_id", "other", "weight")
     arcs = ends.join(open_nodes.select("node_id"), on="node_id", how="left_semi")
@@ -38,12 +38,12 @@ def arcs_of(edges: DataFrame, open_nodes: DataFrame) -> DataFrame:
 
 
 def mean_of_neighbours(arcs: DataFrame, vectors: DataFrame, widths: list[int]) -> DataFrame:
-    """(node_id, hops, vector): one row an arc's node that has a neighbour among `vectors`.
+    """(node_id, hops, vector): one row per node of the arcs that has a neighbour among `vectors`.
 
-    arcs: (node_id, other, share). vectors: (node_id, hops, vector). A view (its columns by `widths`) points where the
-    weighted mean of the neighbours' points, and is as long as their views on average: refinement makes all equally
-    long, and a bare mean would be shorter the more the neighbours differ. hops: one more than the nearest
-    neighbour's. Cost: one join of the arcs with the vectors and one shuffle of what it gives, arcs · dim numbers.
+    arcs: (node_id, other, share). vectors: (node_id, hops, vector). Each view (`widths` gives its columns) has the
+    direction of the weighted mean of the neighbours' views, and their mean length: refinement makes all views equally
+    long, whereas a plain mean gets shorter the more the neighbours differ. hops: one more than the nearest
+    neighbour's. Cost: one join of the arcs with the vectors and one shuffle of its result, arcs · dim numbers.
     """
     beside = vectors.select(F.col("node_id").alias("other"), "hops", "vector")
     rows = arcs.join(beside, on="other", how="inner").select("node_id", "share", "hops", "vector")
@@ -54,12 +54,13 @@ def mean_of_neighbours(arcs: DataFrame, vectors: DataFrame, widths: list[int]) -
 def vectors_by_rounds(
     arcs: DataFrame, known: DataFrame, widths: list[int], max_hops: int, checkpoint_dir: str | None
 ) -> Iterator[DataFrame]:
-    """Yields (node_id, hops, vector) of every node of the arcs with a path to a known one of at most `max_hops` steps.
+    """Yields (node_id, hops, vector) of every node of the arcs within `max_hops` steps of a known node.
 
-    known: (node_id, vector), of the run. A round is a `mean_of_neighbours` over the run's vectors and those of the
-    round before. The first reaches what is joined to a known node, each further one a step more; the round that
-    reaches nobody new is the last. It still mends: nodes that are joined to each other then have received what the
-    others received from the run. Deterministic, whatever the layout. Driver: one count per round.
+    known: (node_id, vector), from the run. Each round takes the `mean_of_neighbours` over the run's vectors and those
+    of the previous round. The first round reaches the nodes joined to a known node, each further round one step more;
+    the first round that reaches no new node is the last. It still improves the vectors: by then, new nodes that are
+    joined to each other have received what the others received from the run. Deterministic, whatever the data's
+    layout. Driver: one count per round.
     """
     fixed = known.select("node_id", F.lit(0).alias("hops"), "vector")
     vectors, num_placed = fixed, 0
@@ -75,7 +76,7 @@ def vectors_by_rounds(
 
 
 def _mean_stream(widths: list[int]) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """Rows sorted by node_id, a node's rows perhaps in several batches; memory: one batch."""
+    """A stream function over rows sorted by node_id; a node's rows may span several batches. Memory: one batch."""
 
     def mean_stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         held = np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros((0, sum(widths) + len(widths) + 1))
@@ -92,7 +93,7 @@ def _mean_stream(widths: list[int]) -> Callable[[Iterator[pa.RecordBatch]], Iter
                 np.concatenate([held[1], part["hops"].to_numpy() + np.int32(1)]),
                 np.concatenate([held[2], _parts_of_sums(part, widths)]),
             )
-            yield _finished(node_ids[:-1], hops[:-1], sums[:-1], widths)  # the last node may go on
+            yield _finished(node_ids[:-1], hops[:-1], sums[:-1], widths)  # the last node may continue in the next part
             held = node_ids[-1:], hops[-1:], sums[-1:]
         yield _finished(*held, widths)
 
@@ -108,13 +109,13 @@ def _parts_of_sums(rows: pa.RecordBatch, widths: list[int]) -> np.ndarray:
 
 
 def _added_up(node_ids: np.ndarray, hops: np.ndarray, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One row per node: the least hops, the sum of the rest. node_ids: ascending."""
+    """One row per node: the smallest hops, the total of its sums. node_ids: ascending."""
     starts = np.flatnonzero(np.diff(node_ids, prepend=node_ids[0] - 1 if len(node_ids) else 0))
     return node_ids[starts], np.minimum.reduceat(hops, starts), np.add.reduceat(sums, starts, axis=0)
 
 
 def _finished(node_ids: np.ndarray, hops: np.ndarray, sums: np.ndarray, widths: list[int]) -> pa.RecordBatch:
-    """Each view of the mean's direction and the mean length; a node whose shares are lost in rounding is left out."""
+    """Each view with the mean's direction and the mean length; omits nodes whose shares were all rounded to zero."""
     weight = sums[:, -1:]
     kept = weight[:, 0] > 0
     dim = sum(widths)

@@ -1,1 +1,1 @@
-"""predict: embeddings -> link_predictions, node_predictions, similar_nodes; a file for each of its steps."""
+"""predict: embeddings -> link_predictions, node_predictions, similar_nodes; each step has its own file."""

@@ -1,4 +1,4 @@
-"""From a score to a probability: the share of candidates of about that score that turned out to be edges."""
+"""From a score to a probability: the share of candidates with about that score that turned out to be edges."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from pyspark.sql import DataFrame
 from graphseam.session import columns_of, in_one_task
 
 CURVE_SCHEMA = "fold INT, score DOUBLE, probability DOUBLE"
-ALL = 2  # the curve fitted on both halves, for runs that have no held-out edges of their own
+ALL = 2  # the curve fitted on both halves, for runs without their own held-out edges
 MOST_BINS = 200
 CANDIDATES_PER_BIN = 50  # candidates, at least
 Curves = dict[int, tuple[np.ndarray, np.ndarray]]
 
 
 def fit_curves(scored: DataFrame) -> Curves:
-    """{fold: (scores, probabilities)}: a curve for each half, fitted on the other one, and one fitted on all.
+    """{fold: (scores, probabilities)}: a curve for each half, fitted on the other half, and one fitted on both.
 
-    scored: (src, dst, fold INT, score DOUBLE, truth BOOLEAN), as many rows as the caller has bounded. Scores are put
-    into at most 200 bins of as many candidates each; the share of edges in them, made monotone (isotonic regression)
-    and never quite 0 or 1, is joined by straight lines. At most 600 rows reach the driver.
+    scored: (src, dst, fold INT, score DOUBLE, truth BOOLEAN); the caller bounds the number of rows. Scores are put into
+    at most 200 bins with equally many candidates; the share of edges in each bin, never quite 0 or 1 and made monotone
+    by isotonic regression, is interpolated linearly. At most 600 rows reach the driver.
     Source: Zadrozny and Elkan, KDD 2002.
     """
     rows = in_one_task(scored, _fit, CURVE_SCHEMA).sort("fold", "score").collect()
@@ -51,7 +51,7 @@ def _fit(scored: pa.Table) -> pa.Table:
 
 
 def curve(score: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(scores, probabilities) of the points of a monotone curve. score: float64[n], sorted; truth: bool[n]."""
+    """(scores, probabilities): the points of a monotone curve. score: float64[n], sorted; truth: bool[n]."""
     from sklearn.isotonic import IsotonicRegression
 
     num_bins = max(1, min(MOST_BINS, len(score) // CANDIDATES_PER_BIN))
@@ -62,14 +62,14 @@ def curve(score: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     sizes = np.array([len(part) for part in bins], dtype=np.float64)
     hits = np.array([truth[part].sum() for part in bins], dtype=np.float64)
     overall = (hits.sum() + 0.5) / (sizes.sum() + 1)
-    shares = (hits + overall) / (sizes + 1)  # one candidate of the usual kind on top: no bin is sure
+    shares = (hits + overall) / (sizes + 1)  # plus one average candidate: no bin is certain
     return means, IsotonicRegression(y_min=0, y_max=1).fit(np.arange(len(means)), shares, sample_weight=sizes).predict(
         np.arange(len(means))
     )
 
 
 def with_probability(scored: DataFrame, curves: Curves) -> DataFrame:
-    """`scored` (with fold INT and score DOUBLE) with its probability. No shuffle."""
+    """Add probability to `scored`, which has fold INT and score DOUBLE. No shuffle."""
     return scored.mapInArrow(_probability_stream(curves), f"{columns_of(scored)}, probability DOUBLE")
 
 

@@ -1,4 +1,4 @@
-"""Pairs worth scoring, and all that is known of them: nearest vectors, short paths, or pairs that the user gives."""
+"""Pairs worth scoring, with their features: from nearest vectors, short paths, or pairs given by the user."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from graphseam.runs import Run
 from graphseam.seeds import derive_seed, uniform
 from graphseam.session import cores_of_a_task, empty_list, persisted
 
-TRAINING_NODES = 2000  # nodes whose candidates the model trains on
+TRAINING_NODES = 2000  # number of nodes whose candidates the model trains on
 
 
 @dataclass(frozen=True)
 class LinkSearch:
-    """What a run looks for. methods: exact or hnsw, two_hop, or pairs. three: paths have three edges, as the graph is
-    bipartite. lists: of paths.neighbour_lists. sources, targets: (node_id), None where all nodes are."""
+    """What a run searches for. methods: exact or hnsw, two_hop, or pairs. three: paths have three edges because the
+    graph is bipartite. lists: from paths.neighbour_lists. sources, targets: (node_id); None means all nodes."""
 
     run: Run
     methods: tuple[str, ...]
@@ -45,11 +45,11 @@ class LinkSearch:
 
     @property
     def vectors(self) -> DataFrame:
-        """(node_id, vector) of every node of the run."""
+        """(node_id, vector) of every node in the run."""
         return self.run.tables.read("embeddings").select("node_id", "vector")
 
     def search(self, top_k: int, method: str | None = None) -> Search:
-        """The search for nearest vectors; `method` instead of the run's own."""
+        """The search for nearest vectors, by `method` if given, else by the run's own method."""
         run, chosen = self.run, method or next(name for name in self.methods if name in ("exact", "hnsw"))
         cores = run.spark.sparkContext.defaultParallelism
         blocks = count_blocks(chosen, self.num_nodes, run.config.embed.dim, run.task_memory_mb(), cores)
@@ -65,7 +65,7 @@ class LinkSearch:
 
 
 def chosen_methods(candidates: str, num_nodes: int) -> tuple[str, ...]:
-    """("exact", "two_hop") and the like, of predict.links.candidates."""
+    """The methods that predict.links.candidates stands for, such as ("exact", "two_hop")."""
     if candidates == "auto":
         return choose_index("auto", num_nodes), "two_hop"
     return tuple(dict.fromkeys(candidates.split("+")))
@@ -73,7 +73,7 @@ def chosen_methods(candidates: str, num_nodes: int) -> tuple[str, ...]:
 
 @contextmanager
 def link_search(run: Run) -> Iterator[LinkSearch]:
-    """What the run looks for, its neighbour lists kept for as long as the block lasts."""
+    """What the run searches for; its neighbour lists stay persisted for the duration of the block."""
     ingested = run.ingested
     methods = chosen_methods(run.config.predict.links.candidates, ingested.nodes)
     sources, targets = _ends(run, ingested.bipartite)
@@ -82,7 +82,7 @@ def link_search(run: Run) -> Iterator[LinkSearch]:
 
 
 def _ends(run: Run, bipartite: bool) -> tuple[DataFrame | None, DataFrame | None]:
-    """(sources, targets): by type where the configuration names one, by the edges' columns in a bipartite graph."""
+    """(sources, targets): by type if the configuration names one, else by edge column in a bipartite graph."""
     links, nodes = run.config.predict.links, run.tables.read("nodes")
     found: list[DataFrame | None] = []
     for key, kind, side in (("src_type", links.src_type, "src"), ("dst_type", links.dst_type, "dst")):
@@ -101,12 +101,12 @@ def _ends(run: Run, bipartite: bool) -> tuple[DataFrame | None, DataFrame | None
 
 
 def among(rows: DataFrame, nodes: DataFrame | None) -> DataFrame:
-    """The rows whose node is one of `nodes`; all of them where that is None."""
+    """The rows whose node is one of `nodes`; all rows if `nodes` is None."""
     return rows if nodes is None else rows.join(nodes, on="node_id", how="left_semi")
 
 
 def queries_of(what: LinkSearch, with_training_nodes: bool) -> DataFrame:
-    """(node_id, known, degree, learning): every source, and TRAINING_NODES of them a second time if asked for."""
+    """(node_id, known, degree, learning): every source, and about TRAINING_NODES of them again if requested."""
     rows = among(what.lists, what.sources).withColumn("learning", F.lit(False))
     if not with_training_nodes:
         return rows
@@ -119,9 +119,8 @@ def queries_of(what: LinkSearch, with_training_nodes: bool) -> DataFrame:
 def find_candidates(what: LinkSearch, with_training_nodes: bool) -> DataFrame:
     """Rows of features.FEATURES_SCHEMA: num_candidates per source and method, all of them non-neighbours.
 
-    With `with_training_nodes`, some sources come a second time with learning = true: then neighbours are candidates
-    like others.
-    Cost: the searches'; vectors and lists move once a block.
+    With `with_training_nodes`, some sources occur again with learning = true; for these, neighbours can be candidates
+    too. Cost: that of the searches; vectors and lists are moved once per block.
     """
     queries = queries_of(what, with_training_nodes)
     if "pairs" in what.methods:
@@ -137,7 +136,7 @@ def find_candidates(what: LinkSearch, with_training_nodes: bool) -> DataFrame:
 
 
 def _nearest_targets(what: LinkSearch, asked: DataFrame, search: Search) -> DataFrame:
-    """(node_id, learning, wanted BIGINT[]): what the search finds for each query. asked: as of search.nearest."""
+    """(node_id, learning, wanted BIGINT[]): what the search finds for each query. asked: as in search.nearest."""
     found = nearest_vectors(among(what.vectors, what.targets), asked, search)
     return found.groupBy(F.col("src").alias("node_id"), "learning").agg(
         F.array_sort(F.collect_list("dst")).alias("wanted")
@@ -152,7 +151,7 @@ def _with_wanted(queries: DataFrame, given: DataFrame | None) -> DataFrame:
 
 
 def known_features(what: LinkSearch, pairs: DataFrame) -> DataFrame:
-    """Rows of features.FEATURES_SCHEMA of given pairs, each pair once. pairs: (src, dst)."""
+    """Rows of features.FEATURES_SCHEMA for the given pairs, each pair once. pairs: (src, dst)."""
     given = wanted_of(pairs)
     asked = given.join(what.lists, on="node_id", how="left").select(
         "node_id", F.coalesce("known", empty_list("bigint")).alias("known"), F.lit(False).alias("learning"), "wanted"
@@ -161,10 +160,10 @@ def known_features(what: LinkSearch, pairs: DataFrame) -> DataFrame:
 
 
 def unseen_node_features(what: LinkSearch, unseen_nodes: DataFrame) -> DataFrame:
-    """Rows of features.FEATURES_SCHEMA: candidates for nodes that the run does not have.
+    """Rows of features.FEATURES_SCHEMA: candidates for nodes that are not in the run.
 
-    unseen_nodes: (node_id, vector, known BIGINT[]), known being nodes of the run. Nearest vectors and paths as for
-    "auto". In a bipartite graph only unseen nodes that are joined to targets come back.
+    unseen_nodes: (node_id, vector, known BIGINT[]), where `known` lists nodes of the run. Uses nearest vectors and
+    paths, as "auto" does. In a bipartite graph, only unseen nodes joined to targets are returned.
     """
     asked = unseen_nodes.withColumn("learning", F.lit(False))
     if what.targets is not None and what.three:
@@ -178,7 +177,7 @@ def unseen_node_features(what: LinkSearch, unseen_nodes: DataFrame) -> DataFrame
 
 
 def features_of(what: LinkSearch, queries: DataFrame, top: int, unseen_nodes: DataFrame | None = None) -> DataFrame:
-    """queries: (node_id, known, wanted, learning). unseen_nodes: (node_id, vector, …), queries not of the run."""
+    """queries: (node_id, known, wanted, learning). unseen_nodes: (node_id, vector, …), the queries not in the run."""
     run = what.run
     lists = what.lists if what.targets is None or what.three else to_targets(what.lists, what.targets)
     places = run.tables.read("assignments", level=1).select("node_id", "subgraph_id")

@@ -1,4 +1,4 @@
-"""What a link model knows of a pair: the cosine of the vectors, the short paths between the nodes, their degrees."""
+"""What a link model knows about a pair: the cosine of the vectors, the short paths between the nodes, their degrees."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ FEATURES_SCHEMA = (
     "adamic_adar FLOAT, resource_allocation FLOAT, src_degree BIGINT, dst_degree BIGINT"
 )
 NUMBERS = ("cosine", "num_paths", "adamic_adar", "resource_allocation", "src_degree", "dst_degree")
-PAIRS_AT_ONCE = 32_768  # gathered vectors of 128 numbers then take 32 MB
+PAIRS_AT_ONCE = 32_768  # their gathered vectors, of 128 numbers each, take 32 MB
 LISTS = ("dst", "known", "num_paths", "adamic_adar", "resource_allocation")
 
 
 def pair_features(vectors: DataFrame, found: DataFrame, num_blocks: int) -> DataFrame:
-    """One row per pair, FEATURES_SCHEMA: `found` with the cosine and the degree of dst.
+    """One row of FEATURES_SCHEMA per pair: `found` with the cosine and the degree of dst added.
 
     vectors: (node_id, vector, degree INT), of all nodes. found: rows of paths.PATHS_SCHEMA. A block holds a share of
-    the vectors and sees every row of `found`. Cost: num_blocks shuffles of `found` and one vector per row of it.
+    the vectors and sees every row of `found`. Cost: `found`, with one vector per row, is shuffled num_blocks times.
     Memory: a block's vectors, twice.
     """
     held = vectors.select(
@@ -68,7 +68,7 @@ def _unit(batch: pa.RecordBatch) -> np.ndarray:
 def _features_of(
     ids: np.ndarray, vectors: np.ndarray, degrees: np.ndarray, queries: pa.RecordBatch
 ) -> Iterator[pa.RecordBatch]:
-    """The pairs whose dst this block holds."""
+    """Features of the pairs whose dst is in this block."""
     counts = queries["dst"].value_lengths().to_numpy()
     rows, dst = np.repeat(np.arange(len(counts)), counts), queries["dst"].flatten().to_numpy()
     places = np.minimum(np.searchsorted(ids, dst), len(ids) - 1)
@@ -109,10 +109,11 @@ def _features_of(
 
 @dataclass(frozen=True)
 class Design:
-    """How pairs become numbers for a logistic regression.
+    """How pairs become features of a logistic regression.
 
-    own_share: see `without_the_edge`. smallest: added to sums over paths before the logarithm. by_end: degrees of src
-    and of dst, where the two ends are of two kinds; else the lower and the higher one. products: of two features too.
+    own_share: see `without_the_edge`. smallest: added to sums over paths before the logarithm. by_end: use the degrees
+    of src and dst, because the ends are of two kinds; else the lower and the higher degree. products: also use
+    products of two features.
     """
 
     own_share: float
@@ -126,7 +127,7 @@ class Design:
         return ("cosine", "log_paths", "log_adamic_adar", "log_resource_allocation", "jaccard", *degrees)
 
     def matrix(self, pairs: pa.RecordBatch | pa.Table) -> np.ndarray:
-        """float64[n, 7] in the order of `names`, from rows of FEATURES_SCHEMA; edges (known) as if not embedded."""
+        """float64[n, 7] in the order of `names`, from rows of FEATURES_SCHEMA; known edges as if not embedded."""
         column = {name: np.asarray(pairs[name]).astype(np.float64) for name in NUMBERS}
         known = np.asarray(pairs["known"]).astype(np.float64)
         cosine = np.where(
@@ -152,7 +153,7 @@ class Design:
         )
 
 
-PAIRS, CANDIDATES = "pairs", "candidates"  # the two link models: of drawn pairs, and of what a search finds
+PAIRS, CANDIDATES = "pairs", "candidates"  # the two link models: of drawn pairs, and of search results
 
 # Chosen on lastfm_asia, email_enron, ca_condmat and ppi, and for two kinds of nodes on gowalla (0.3 to 1 point each).
 ONE_KIND = {
@@ -163,11 +164,11 @@ TWO_KINDS = dict.fromkeys((PAIRS, CANDIDATES), Design(own_share=0.5, smallest=0.
 
 
 def without_the_edge(cosine: np.ndarray, degree: np.ndarray, other: np.ndarray, share: float) -> np.ndarray:
-    """About the cosine that the two ends of an edge would have, had the edge not been embedded.
+    """Estimate the cosine that the two ends of an edge would have if the edge had not been embedded.
 
-    A vector holds a share of each neighbour's: a hop gives it 1 / (degree + 1), the basis that the edge helped to
-    shape some more. Taking share / (degree + 1) of each end out of the other brings the cosines of embedded edges to
-    those of held-out ones. float64[n] each.
+    A vector contains a share of each neighbour's vector: 1 / (degree + 1) from a hop, and some more because the edge
+    helped to shape the basis. Subtracting share / (degree + 1) of each end from the other brings the cosines of
+    embedded edges in line with those of held-out ones. All arrays are float64[n].
     """
     a, b = share / (degree + 1), share / (other + 1)
     lengths = (1 - 2 * a * cosine + a * a) * (1 - 2 * b * cosine + b * b)

@@ -1,4 +1,4 @@
-"""Nearest vectors by inner product, in one task's memory: exact by matrix product, or by a navigable graph (HNSW)."""
+"""Nearest vectors by inner product, in one task's memory: exact by matrix products, or by a navigable graph (HNSW)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-EXACT_LIMIT = 50_000  # nodes up to which all-pairs products take seconds
-SCORES_AT_ONCE = 16 << 20  # of a block of products, 64 MB
+EXACT_LIMIT = 50_000  # up to this many nodes, all-pairs products take seconds
+SCORES_AT_ONCE = 16 << 20  # in one block of products, 64 MB
 
 
 class Index(Protocol):
-    """Holds some vectors and finds those of largest inner product with a query."""
+    """Holds vectors and finds those with the largest inner product with a query."""
 
     def build(self, vectors: np.ndarray, seed: int) -> None: ...
 
@@ -21,7 +21,7 @@ class Index(Protocol):
 
 @dataclass
 class ExactIndex:
-    """Every pair is scored. Cost: O(queries · vectors · dim); memory: a block of scores, 64 MB, beside the vectors."""
+    """Scores every pair. Cost: O(queries · vectors · dim). Memory: the vectors and a 64 MB block of scores."""
 
     device: str = "cpu"
     held: dict[str, Any] = field(default_factory=dict)
@@ -49,17 +49,17 @@ class ExactIndex:
 
 @dataclass
 class HnswIndex:
-    """A navigable graph over the vectors (usearch). Approximate; built and searched in one thread, as several would
-    link the vectors in another order each time. Always on the CPU.
+    """A navigable graph over the vectors (usearch). Approximate; built and searched in one thread, because several
+    threads would link the vectors in a different order each time. Always on the CPU.
 
-    Cost: O(vectors · log(vectors) · dim) to build, O(log(vectors) · dim) a query. Memory: the vectors twice, and 150
-    bytes of links each. Source: Malkov and Yashunin, arXiv:1603.09320.
+    Cost: O(vectors · log(vectors) · dim) to build, O(log(vectors) · dim) per query. Memory: the vectors twice, plus 150
+    bytes of links per vector. Source: Malkov and Yashunin, arXiv:1603.09320.
     """
 
     device: str = "cpu"
-    connectivity: int = 16  # links of a node
-    build_width: int = 128  # nodes looked at where a vector is put in
-    search_width: int = 64  # and where one is looked for, at least
+    connectivity: int = 16  # links per node
+    build_width: int = 128  # nodes examined to insert a vector
+    search_width: int = 64  # nodes examined per query, at least
     held: dict[str, Any] = field(default_factory=dict)
 
     def build(self, vectors: np.ndarray, seed: int) -> None:
@@ -77,12 +77,12 @@ class HnswIndex:
         self.held["index"] = index
 
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """(scores float32[q, k], rows int64[q, k]), best first; row -1 where fewer than k were found."""
+        """(scores float32[q, k], rows int64[q, k]), best first; padded with row -1 if fewer than k were found."""
         index = self.held["index"]
         k = min(k, len(index))
         index.expansion_search = max(self.search_width, 2 * k)
         found = index.search(queries, k, threads=1)
-        if len(queries) == 1:  # usearch drops the axis then
+        if len(queries) == 1:  # usearch then drops the axis
             rows = np.full((1, k), -1, np.int64)
             scores = np.full((1, k), -np.inf, np.float32)
             rows[0, : len(found.keys)] = np.asarray(found.keys, np.int64)
@@ -95,7 +95,7 @@ class HnswIndex:
 
 
 def choose_index(method: str, num_nodes: int) -> str:
-    """The index that "auto" stands for: exact while all pairs take seconds."""
+    """The index that `method` stands for; "auto" is exact as long as scoring all pairs takes seconds."""
     if method != "auto":
         return method
     return "exact" if num_nodes <= EXACT_LIMIT else "hnsw"

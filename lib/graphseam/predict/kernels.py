@@ -1,4 +1,4 @@
-"""Paths of two or three edges from a node, counted and weighted: the loops of predict.paths, compiled by numba."""
+"""Counts and weights of paths of two or three edges from a node: the loops of predict.paths, compiled by numba."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from graphseam.compiled import compiled
 
 @compiled
 def weights_of(degree: Any) -> Any:
-    """(1 / log(degree), 1 / degree) of a node between two others; it has two edges at least."""
+    """(1 / log(degree), 1 / degree) of a node between two others, which has at least two edges."""
     return 1.0 / np.log(max(degree, 2)), 1.0 / max(degree, 1)
 
 
 @compiled
 def spread_two(known: Any, indptr: Any, indices: Any, degrees: Any, sums: Any, touched: Any) -> Any:
-    """Paths known -> v. sums[v] gets (count, Adamic-Adar, resource allocation); returns how many v were touched."""
+    """Paths known -> v: add (count, Adamic-Adar, resource allocation) to sums[v]; returns how many v were touched."""
     count = 0
     for w in known:
         log_weight, weight = weights_of(degrees[w])
@@ -36,7 +36,7 @@ def spread_two(known: Any, indptr: Any, indices: Any, degrees: Any, sums: Any, t
 def spread_three(
     known: Any, indptr: Any, indices: Any, degrees: Any, middle: Any, between: Any, sums: Any, touched: Any
 ) -> Any:
-    """Paths known -> v -> i. `middle` holds sums of the first two steps and is left at zero; see spread_two."""
+    """Paths known -> v -> i. `middle` holds the sums of the first two steps and is reset to zero; see spread_two."""
     count = spread_two(known, indptr, indices, degrees, middle, between)
     found = 0
     for place in range(count):
@@ -58,8 +58,9 @@ def spread_three(
 def through_the_edge(query: Any, other: Any, known: Any, indptr: Any, indices: Any, degrees: Any, out: Any) -> None:
     """Sums of the 3-step paths query -> other that use the edge between the two; a model must not learn from those.
 
-    query -> other -> v -> other for each neighbour v of other, and query -> j -> query -> other for each j of `known`;
-    the path query -> other -> query -> other is in both and counts once. Nodes whose list is left out are between none.
+    These are query -> other -> v -> other for each neighbour v of other, and query -> j -> query -> other for each j of
+    `known`; the path query -> other -> query -> other is in both sets and counts once. No path goes through a node
+    whose list is left out.
     """
     log_other, weight_other = weights_of(degrees[other])
     log_query, weight_query = weights_of(degrees[query])
@@ -83,7 +84,7 @@ def through_the_edge(query: Any, other: Any, known: Any, indptr: Any, indices: A
 
 @compiled
 def leaders(nodes: Any, values: Any, wanted: Any) -> Any:
-    """The `wanted` nodes of largest value, and what ties with the last; best first, ties in the order of the node."""
+    """The `wanted` nodes with the largest values, and those tied with the last; best first, ties in order of node."""
     if len(nodes) > wanted:
         place = len(nodes) - wanted
         nodes = nodes[values[nodes] >= np.partition(values[nodes], place)[place]]
@@ -92,7 +93,7 @@ def leaders(nodes: Any, values: Any, wanted: Any) -> Any:
 
 
 def workspace(num_nodes: int, three: bool) -> tuple[np.ndarray, ...]:
-    """What find_paths needs beside its arguments: sums, touched nodes and marks, twice where paths have three steps."""
+    """The working arrays of find_paths: sums, touched nodes and marks; three steps need sums and nodes twice."""
     second = num_nodes if three else 0
     return (
         np.zeros((num_nodes, 3)),
@@ -119,12 +120,12 @@ def find_paths(
     first: int,
     space: Any,
 ) -> Any:
-    """For each query its wanted nodes, then the `top` non-neighbours of the largest sums (Adamic-Adar of two steps,
-    resource allocation of three), ties in the order of the node; a query for learning has twice as many, neighbours
-    among them.
+    """For each query, its wanted nodes, then the `top` non-neighbours with the largest sums (Adamic-Adar for two steps,
+    resource allocation for three), ties in order of node; a query for learning gets twice as many, neighbours included.
 
-    queries: int64[q], places of nodes; known_of and wanted_of: places, cut by their ptr; indptr, indices: lists of the
-    nodes between, degrees float64[n] of all. space: of `workspace`; first: queries that it has seen before.
+    queries: int64[q], positions of nodes; known_of and wanted_of: positions, delimited by known_ptr and wanted_ptr;
+    indptr, indices: neighbour lists of the intermediate nodes; degrees: float64[n] of all nodes. space: from
+    `workspace`; first: the number of queries it has been used for before.
     Returns (query, node, known, sums float64[., 3]), one row per pair.
     """
     sums, middle, touched, between, is_known, is_given = space

@@ -1,4 +1,4 @@
-"""From the scores of the labels to probabilities: two numbers for all labels, fitted where the truth was not learnt."""
+"""From label scores to probabilities: two numbers for all labels, fitted on nodes the classifier has not seen."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit, log_softmax
 
-NUM_BINS = 15  # of the calibration error, as in Guo et al.
+NUM_BINS = 15  # for the calibration error, as in Guo et al.
 UNCHANGED = (1.0, 0.0)
 
 
 def probabilities(scores: np.ndarray, multi_label: bool) -> np.ndarray:
-    """float64[n, c] in [0, 1] of calibrated scores, in their order within a row.
+    """float64[n, c] in [0, 1] for calibrated scores; keeps the order of scores within a row.
 
-    Several labels per node: the logistic function of each. One label per node: the same divided by their sum over the
-    labels (in logarithms, so that a row of very low scores still adds up to 1).
+    With several labels per node: the logistic function of each score. With one label per node: these values divided by
+    their sum over the labels (computed in logarithms, so that a row of very low scores still adds up to 1).
     """
     return expit(scores) if multi_label else np.exp(_log_share(scores))
 
@@ -24,12 +24,12 @@ def _log_share(scores: np.ndarray) -> np.ndarray:
 
 
 def fit_pair(scores: np.ndarray, truth: np.ndarray, multi_label: bool) -> tuple[float, float]:
-    """(slope, shift) that make slope · score + shift as likely as can be; slope > 0, so no order changes.
+    """The maximum-likelihood (slope, shift) of slope · score + shift; slope > 0, so the order of scores is kept.
 
-    scores: float64[n, c] of nodes the classifier has not seen; truth: bool[n, c]. With several labels per node, give
-    those of each node that people will see: a pair fitted on all of them follows the many that are far from likely.
-    Two numbers for all labels together: a pair per label would follow the noise of rare ones. A weak pull towards
-    (1, 0), worth about one example, keeps a handful of nodes from deciding.
+    scores: float64[n, c] of nodes the classifier has not seen; truth: bool[n, c]. With several labels per node, pass
+    only those that users will see for each node: a pair fitted on all labels is dominated by the many unlikely ones.
+    All labels share the two numbers, because a pair per label would fit the noise of rare labels. A weak prior centred
+    on (1, 0), worth about one example, keeps a handful of nodes from deciding the result.
     Source: Platt, Probabilistic outputs for support vector machines, 1999; Guo et al., ICML 2017, arXiv:1706.04599.
     """
 
@@ -49,10 +49,10 @@ def fit_pair(scores: np.ndarray, truth: np.ndarray, multi_label: bool) -> tuple[
 
 
 def calibration_error(probability: np.ndarray, truth: np.ndarray) -> float:
-    """Expected calibration error: how far a probability is from the rate at which it comes true.
+    """Expected calibration error: how far probabilities are from the rate at which they come true.
 
-    Mean over 15 bins of equal width, weighted by what lies in them, of |mean probability - share that is true|. Both
-    arrays of one shape. Source: Guo et al., On calibration of modern neural networks, ICML 2017, arXiv:1706.04599.
+    The mean over 15 bins of equal width of |mean probability - share that is true|, weighted by bin size. Both arrays
+    have the same shape. Source: Guo et al., On calibration of modern neural networks, ICML 2017, arXiv:1706.04599.
     """
     place = np.minimum((probability.ravel() * NUM_BINS).astype(int), NUM_BINS - 1)
     gaps = np.bincount(place, probability.ravel(), NUM_BINS) - np.bincount(place, truth.ravel(), NUM_BINS)

@@ -1,4 +1,4 @@
-"""Labels of nodes: logistic regression on the vectors, for one label per node or several."""
+"""Labels of nodes: logistic regression on the vectors, with one or several labels per node."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ ARROW_PREDICTIONS = pa.schema(
     ]
 )
 ALL_LABELS = 2  # the model trained on every labelled node; models 0 and 1 predict the half they have not seen
-CALIBRATION_SCORES = 4_000_000  # two numbers need no more of them: 32 MB an array
-ROWS_AT_ONCE = 256  # nodes of one matrix product, always so many: in another shape BLAS may add in another order
+CALIBRATION_SCORES = 4_000_000  # enough to fit two numbers: 32 MB per array
+ROWS_AT_ONCE = 256  # nodes per matrix product, always exactly this many: BLAS may sum other shapes in another order
 
 
 @dataclass(frozen=True)
 class LabelModel:
-    """What scores nodes for c labels: score = vector · coefficients + intercept ranks them, slope · score + offset is
-    what becomes a probability."""
+    """Scores nodes for c labels: score = vector · coefficients + intercept ranks the labels, and slope · score + offset
+    is converted to a probability."""
 
     labels: list[str]  # sorted
     intercepts: np.ndarray  # float64[c]
@@ -51,7 +51,7 @@ class LabelModel:
     offsets: np.ndarray  # float64[c]
 
     def scores(self, vectors: np.ndarray) -> np.ndarray:
-        """float64[n, c]. The same bytes for a node whatever nodes stand beside it."""
+        """float64[n, c]. A node's scores have the same bytes whichever other nodes are in the batch."""
         found = np.empty((len(vectors), len(self.labels)))
         block = np.zeros((ROWS_AT_ONCE, vectors.shape[1]))
         for start in range(0, len(vectors), ROWS_AT_ONCE):
@@ -66,18 +66,18 @@ class LabelModel:
 
 
 def labelled_nodes(labels: DataFrame, seed: int) -> DataFrame:
-    """(node_id, labels STRING[] sorted, fold 0 or 1): one row a labelled node, halved by the node's own hash."""
+    """(node_id, labels STRING[] sorted, fold 0 or 1): one row per labelled node; a hash of the node gives its fold."""
     fold = F.when(uniform(seed, F.lit("fold"), "node_id") < 0.5, 0).otherwise(1)
     return labels.groupBy("node_id").agg(F.array_sort(F.collect_set("label")).alias("labels")).withColumn("fold", fold)
 
 
 def train_models(labelled: DataFrame, max_nodes: int, class_weight: str, seed: int, threads: int) -> DataFrame:
-    """One model a half, and one for all, each in its own task.
+    """Train one model per half, and one for all nodes, each in its own task.
 
     labelled: (node_id, labels, fold, vector). Returns rows of MODEL_SCHEMA: one per model and label. Model 0 learns
-    from fold 1 and the other way round, ALL_LABELS from both. A label without an example in a model's part has no row.
-    log_odds: what a score has to be moved by so that it knows how rare the label is; 0 where the model knows.
-    At most `max_nodes` nodes per model, those of the smallest hash. Memory: max_nodes · dim · 16 bytes per task.
+    from fold 1, model 1 from fold 0, ALL_LABELS from both. A label without an example in a model's part has no row.
+    log_odds: the shift that makes a score account for how rare the label is; 0 if the model already does.
+    Uses at most `max_nodes` nodes per model, those with the smallest hash. Memory: max_nodes · dim · 16 bytes per task.
     """
     models = labelled.withColumn("model", F.explode(F.array(F.lit(ALL_LABELS), 1 - F.col("fold"))))
     examples = _sampled(models, "model", max_nodes, seed).select("model", "node_id", "labels", "vector")
@@ -85,7 +85,7 @@ def train_models(labelled: DataFrame, max_nodes: int, class_weight: str, seed: i
 
 
 def _sampled(rows: DataFrame, group: str, max_nodes: int, seed: int) -> DataFrame:
-    """About `max_nodes` of each group, those of the smallest hash; all where there are no more."""
+    """About `max_nodes` rows of each group, those with the smallest hash; all rows if there are no more than that."""
     counts = rows.groupBy(group).count()
     draw = uniform(seed, F.lit("train"), "node_id")
     return rows.join(F.broadcast(counts), on=group, how="inner").where(draw * F.col("count") < max_nodes)
@@ -116,7 +116,7 @@ def _train(class_weight: str, threads: int) -> Callable[[pa.Table], pa.Table]:
 
 
 def label_matrix(column: pa.ChunkedArray, labels: Sequence[str]) -> np.ndarray:
-    """bool[n, c] of a list<string> column: which of the sorted labels each row has; other labels are left out."""
+    """bool[n, c] from a list<string> column: which of the sorted labels each row has; other labels are ignored."""
     lists = column.combine_chunks()
     of_row = np.repeat(np.arange(len(lists)), lists.value_lengths().to_numpy(zero_copy_only=False))
     places = pc.index_in(lists.flatten(), pa.array(labels, pa.string()))
@@ -129,11 +129,11 @@ def label_matrix(column: pa.ChunkedArray, labels: Sequence[str]) -> np.ndarray:
 def calibrate_models(
     labelled: DataFrame, models: dict[int, LabelModel], top_labels: int, multi_label: bool, seed: int
 ) -> DataFrame:
-    """Rows of CALIBRATION_SCHEMA, one per model: the pair that turns its scores into probabilities.
+    """Rows of CALIBRATION_SCHEMA, one per model: the (slope, shift) that turns its scores into probabilities.
 
-    labelled: (node_id, labels, fold, vector). Models 0 and 1 are measured on the half they have not seen; the pair of
-    each is fitted on what the *other* one scored there, so that a node's own label plays no part in its own
-    probability, and the pair of ALL_LABELS is the middle of both. Errors are calibration_error over the `top_labels`
+    labelled: (node_id, labels, fold, vector). Models 0 and 1 are tested on the half they have not seen; the pair of
+    each is fitted on the *other* model's scores of its own unseen half, so that a node's own label plays no part in its
+    probability. The pair of ALL_LABELS is the mean of the two. Errors are calibration_error over the `top_labels`
     likeliest labels of each node, before and after. Memory: a sample of 4,000,000 scores in one task.
     """
     most = max((len(model.labels) for model in models.values()), default=1)
@@ -147,7 +147,7 @@ def calibrate_models(
 
 @dataclass(frozen=True)
 class _HeldOut:
-    """What a model scored on the half it has not seen."""
+    """A model's scores on the half it has not seen."""
 
     scores: np.ndarray  # float64[n, c]
     truth: np.ndarray  # bool[n, c]
@@ -207,7 +207,7 @@ def _calibrate(models: dict[int, LabelModel], top_labels: int, multi_label: bool
 
 
 def _middle(pairs: list[tuple[float, float]]) -> tuple[float, float]:
-    """One (slope, shift) of those of the halves; no change where there is none."""
+    """The mean (slope, shift) of the halves; UNCHANGED if there are none."""
     if not pairs:
         return UNCHANGED
     slopes, shifts = zip(*pairs, strict=True)
@@ -217,9 +217,9 @@ def _middle(pairs: list[tuple[float, float]]) -> tuple[float, float]:
 def predict_labels(nodes: DataFrame, models: dict[int, LabelModel], top_labels: int, multi_label: bool) -> DataFrame:
     """Rows of PREDICTION_SCHEMA: the likeliest labels of each node, by the model that has not seen it.
 
-    nodes: (node_id, vector) and, where some of them have labels, (fold, num_labels), null for a node without. As many
-    labels as the node has of its own are kept where that is more than `top_labels`. models, multi_label: as
-    read_models gives them. A node whose model is missing has no row. Cost: nodes · classes · dim; no shuffle.
+    nodes: (node_id, vector) and, if some of them have labels, (fold, num_labels), null for unlabelled nodes. Keeps
+    `top_labels` labels per node, or as many as the node has if that is more. models, multi_label: as returned by
+    read_models. A node whose model is missing has no row. Cost: nodes · classes · dim; no shuffle.
     """
     known = [name if name in nodes.columns else F.lit(None).cast("int").alias(name) for name in ("fold", "num_labels")]
     return nodes.select("node_id", "vector", *known).mapInArrow(

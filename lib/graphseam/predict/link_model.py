@@ -1,4 +1,4 @@
-"""The link model: a logistic regression of what is known of a pair, kept as rows that anyone can read."""
+"""The link model: a logistic regression on the features of a pair, stored as rows that anyone can read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ARROW_MODEL = pa.schema(
         ("scale", pa.float64()),
     ]
 )
-MIN_EXAMPLES = 20  # of edges and of other pairs; with fewer, a model is not fitted
+MIN_EXAMPLES = 20  # of edges and of other pairs; with fewer, no model is fitted
 REGULARISATION = 0.1  # scikit-learn's C
 
 
@@ -37,16 +37,16 @@ class LinkModel:
     mean: np.ndarray
     scale: np.ndarray
     linear: np.ndarray
-    products: np.ndarray  # of the upper triangle, row by row; empty where the design has none
+    products: np.ndarray  # the upper triangle, row by row; empty if the design has none
 
     def scores(self, pairs: pa.RecordBatch | pa.Table) -> np.ndarray:
-        """float64[n] log-odds of rows of features.FEATURES_SCHEMA."""
+        """float64[n]: log-odds for rows of features.FEATURES_SCHEMA."""
         standard = (self.design.matrix(pairs) - self.mean) / self.scale
         found = self.intercept + standard @ self.linear
         return found + _products(standard) @ self.products if len(self.products) else found
 
     def rows(self) -> list[dict[str, object]]:
-        """Rows of MODEL_SCHEMA, less the model's name."""
+        """Rows of MODEL_SCHEMA, without the model's name."""
         names = self.design.names
         none = {"mean": None, "scale": None}
         rows: list[dict[str, object]] = [{"term": "intercept", "coefficient": self.intercept, **none}]
@@ -66,7 +66,7 @@ class LinkModel:
 
     @staticmethod
     def of(rows: list[dict[str, object]], design: Design) -> LinkModel:
-        """The model that `rows` describes. KeyError where it was made of other features."""
+        """The model that `rows` describe. KeyError if it was fitted on other features."""
         by_term = {str(row["term"]): row for row in rows}
         names = design.names
 
@@ -94,10 +94,10 @@ def _products(standard: np.ndarray) -> np.ndarray:
 
 
 def fit_link_models(examples: DataFrame, designs: dict[str, Design]) -> dict[str, list[dict[str, object]]]:
-    """{model: rows of MODEL_SCHEMA} of logistic regressions, one task each; none where there are too few examples.
+    """{model: rows of MODEL_SCHEMA} of logistic regressions, one task each; omits models with too few examples.
 
     designs: {model: its design}. examples: rows of features.FEATURES_SCHEMA with model, truth BOOLEAN and weight
-    DOUBLE; as many as the caller has bounded. Features and products are standardised, the penalty is scikit-learn's L2.
+    DOUBLE; the caller bounds their number. Features and products are standardised; the penalty is scikit-learn's L2.
     At most 37 rows per model.
     """
     rows = map_groups(examples, "model", _fit(designs), MODEL_SCHEMA).collect()  # one per model and term
@@ -139,7 +139,7 @@ def _fit(designs: dict[str, Design]) -> Callable[[pa.Table], pa.Table]:
 
 
 def with_score(pairs: DataFrame, model: LinkModel, name: str = "score") -> DataFrame:
-    """`pairs` (rows of FEATURES_SCHEMA) with the model's log-odds in a column `name`. No shuffle."""
+    """Add the model's log-odds to `pairs` (rows of FEATURES_SCHEMA) as a column called `name`. No shuffle."""
 
     def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:

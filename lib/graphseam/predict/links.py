@@ -1,4 +1,4 @@
-"""The step predict_links: candidates, two models of what makes an edge, a calibrated probability, the best per node."""
+"""The step predict_links: candidates, two link models, calibrated probabilities, and the best links per node."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ from graphseam.seeds import derive_seed, uniform
 from graphseam.session import persisted
 from graphseam.steps import ALL_STEPS
 
-LEARNT_PAIRS = 20_000  # edges the model of pairs trains on, with as many pairs of each other kind
+LEARNT_PAIRS = 20_000  # edges that the model of pairs trains on, with as many pairs of each other kind
 CALIBRATED = 200_000  # predictions that the curves are fitted on, at most
-RECALL_QUERIES = 1000  # nodes that the recall of a search is measured on
+RECALL_QUERIES = 1000  # nodes on which the recall of a search is measured
 
 
 def predict_links(run: Run) -> dict[str, Any]:
-    """The top_k likeliest missing links of every node, each with a probability.
+    """Predict the top_k likeliest missing links of every node, each with a probability.
 
-    Two logistic regressions learn from embedded edges: one tells edges from drawn pairs (evaluation scores pairs by
-    it), one tells neighbours from others among the candidates of some nodes (it ranks). Probabilities are the share of
-    predictions of about the same score that are held-out edges, each half of the nodes by the curve of the other; where
-    nothing is held out, of embedded edges among candidates, which flatters, or by predict.links.model_run.
+    Two logistic regressions learn from embedded edges: one tells edges from drawn pairs (evaluation uses it to score
+    pairs), the other tells neighbours from non-neighbours among the candidates of some nodes (it ranks). A probability
+    is the share of predictions with about the same score that are held-out edges; each half of the nodes uses the curve
+    of the other half. If nothing is held out, it is the share of embedded edges among candidates, which is optimistic,
+    or comes from predict.links.model_run.
     """
     for name in ALL_STEPS["predict_links"].writes:
         run.tables.drop_run(name)
@@ -44,7 +45,7 @@ def predict_links(run: Run) -> dict[str, Any]:
         borrowed = _borrowed(run, designs) if links.model_run else None
         run.tables.write("link_candidates", find_candidates(what, with_training_nodes=borrowed is None))
         models = _models(what, designs, borrowed[0] if borrowed else None)
-        if not models:  # hardly an edge: nothing to learn from, and every candidate is as good as another
+        if not models:  # too few edges to learn from, so all candidates look alike
             return {"links": 0, "candidates": "+".join(what.methods), "models": "too few edges to learn from"}
         details = {"candidates": "+".join(what.methods), "bipartite": what.three, **_measure_recall(what)}
     ranker = _pick(models, CANDIDATES)
@@ -58,7 +59,7 @@ def predict_links(run: Run) -> dict[str, Any]:
 
 
 def _borrowed(run: Run, designs: dict[str, Design]) -> tuple[dict[str, LinkModel], Curves]:
-    """({name: model}, curves) of predict.links.model_run; RunError where it has none that fit."""
+    """({name: model}, curves) of predict.links.model_run; RunError if it has none that fit."""
     wanted = run.config.predict.links.model_run
     terms = run.tables.all_runs("link_models").where(F.col("run_id") == wanted).collect()  # at most 74 rows
     points = (
@@ -83,7 +84,7 @@ def _borrowed(run: Run, designs: dict[str, Design]) -> tuple[dict[str, LinkModel
 
 
 def kept_model(run: Run) -> tuple[LinkModel, Curves] | None:
-    """(the model that ranks, the curve fitted on all nodes) as the run has kept them; None where it has no links."""
+    """(the model that ranks, the curve fitted on all nodes) as stored by the run; None if it has no link model."""
     rows = run.tables.read("link_models").collect()  # at most 74
     points = run.tables.read("link_calibration").where(F.col("fold") == ALL).sort("score").collect()  # at most 200
     if not rows or not points:
@@ -93,7 +94,7 @@ def kept_model(run: Run) -> tuple[LinkModel, Curves] | None:
 
 
 def _models_of(rows: list[Row], designs: dict[str, Design]) -> dict[str, LinkModel]:
-    """{name: model} of rows of link_models. KeyError where they were made of other features."""
+    """{name: model} from rows of link_models. KeyError if a model was fitted on other features."""
     return {
         name: LinkModel.of([row.asDict() for row in rows if row["model"] == name], designs[name])
         for name in sorted({row["model"] for row in rows})
@@ -101,7 +102,7 @@ def _models_of(rows: list[Row], designs: dict[str, Design]) -> dict[str, LinkMod
 
 
 def _pick(models: dict[str, LinkModel], name: str) -> LinkModel:
-    """The model of that name; the other one where there was too little to learn it from."""
+    """The model of that name; the other one if there was too little data to fit it."""
     return models.get(name) or next(iter(models.values()))
 
 
@@ -110,9 +111,9 @@ def _curve_of(points: list[Row]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _models(what: LinkSearch, designs: dict[str, Design], given: dict[str, LinkModel] | None) -> dict[str, LinkModel]:
-    """{name: model}, given or fitted on embedded edges; pair_scores written by the model of pairs if any are measured.
+    """{name: model}, given or fitted on embedded edges; if edges are held out, the model of pairs writes pair_scores.
 
-    Where candidates or drawn pairs hold too few examples, the other model stands for both; none where both do.
+    If either candidates or drawn pairs have too few examples, there is only the other model; if both do, none.
     """
     run, measured = what.run, what.run.config.holds_out
     known = run.tables.read("evaluation_pairs").select("src", "dst")
@@ -125,7 +126,7 @@ def _models(what: LinkSearch, designs: dict[str, Design], given: dict[str, LinkM
         persisted(_drawn_pairs(what, positives)) as drawn,
         persisted(known_features(what, known.union(drawn.select("src", "dst")))) as features,
     ):
-        told = ~F.col("truth") | (F.least("src_degree", "dst_degree") > 1)  # else nothing is left without the edge
+        told = ~F.col("truth") | (F.least("src_degree", "dst_degree") > 1)  # else removing the edge leaves nothing
         examples = (
             features.join(drawn, on=["src", "dst"], how="inner")
             .where(told)
@@ -141,7 +142,7 @@ def _models(what: LinkSearch, designs: dict[str, Design], given: dict[str, LinkM
 
 
 def _candidate_examples(run: Run, by_source: bool) -> DataFrame:
-    """What the nodes that are trained on had as candidates; by_source: each of them counts the same, as users do."""
+    """The candidates of the training nodes as examples; by_source: weights each node equally, as for users."""
     rows = run.tables.read("link_candidates").where("learning").withColumn("truth", F.col("known"))
     if not by_source:
         return rows.withColumn("weight", F.lit(1.0))
@@ -157,7 +158,7 @@ def _learnt_edges(what: LinkSearch) -> DataFrame:
 
 
 def _drawn_pairs(what: LinkSearch, positives: DataFrame) -> DataFrame:
-    """(truth, src, dst): the edges, and for each a uniform and a degree-matched pair that is none."""
+    """(truth, src, dst): the edges, and for each of them a uniform and a degree-matched pair that is not an edge."""
     run, seed = what.run, derive_seed(what.run.config.run.seed, "link model")
     pools = pools_of(positives, positives.count(), run.tables.read("nodes"), what.three)
     negatives = draw_negatives(positives, pools, run.tables.read("edges"), 0, seed)
@@ -201,7 +202,7 @@ def _measure_recall(what: LinkSearch) -> dict[str, Any]:
 
 
 def _best(run: Run, model: LinkModel) -> DataFrame:
-    """The top_k non-neighbours of each node by score, with fold and held_out: what predictions are made of."""
+    """The top_k non-neighbours of each node by score, with fold and held_out: the basis of the predictions."""
     order = Window.partitionBy("src").orderBy(F.desc("score"), "dst")
     scored = with_score(run.tables.read("link_candidates").where("NOT learning AND NOT known"), model)
     ranked = scored.withColumn("rank", F.row_number().over(order)).where(
@@ -224,7 +225,7 @@ def _best(run: Run, model: LinkModel) -> DataFrame:
 
 
 def _calibrate(run: Run, model: LinkModel, best: DataFrame) -> tuple[Curves, str]:
-    """(curves, what they were fitted on), of a sample of the nodes."""
+    """(curves, what they were fitted on), from a sample of the nodes."""
     seed = derive_seed(run.config.run.seed, "calibrated")
     if run.config.holds_out:
         share = CALIBRATED / max(1, best.count())

@@ -1,4 +1,4 @@
-"""One logistic function per label, all of them at once: the field's classifier of node vectors."""
+"""One logistic regression per label, all solved at once: the standard classifier for node vectors."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
-BLOCK_ELEMENTS = 1 << 22  # scores [nodes, labels] solved for at once: 32 MB an array, about six of them
-GRADIENT_TOLERANCE = 1e-5  # of the scaled problem, whose curvature is about 1: scores are right to about as much
+BLOCK_ELEMENTS = 1 << 22  # scores [nodes, labels] solved for at once: 32 MB per array, about six arrays
+GRADIENT_TOLERANCE = 1e-5  # of the scaled problem, whose curvature is about 1: the error of scores is about as large
 
 
 def fit_one_vs_rest(
@@ -16,15 +16,15 @@ def fit_one_vs_rest(
     """(intercepts [c], coefficients [c, dim]) of an L2 logistic regression per label, against all other nodes.
 
     vectors: float[n, dim]; target: bool[n, c], each column with at least one True. The objective is liblinear's,
-    1/2 |w|² + the sum of logistic losses (C = 1), in which the constant is penalised like any other coefficient: the
-    classifier of DeepWalk's protocol. class_weight "balanced": an example weighs n / 2 over the number
-    of its kind, with the label or without. A column without a False gets a finite constant too.
-    Cost: O(n · c · dim) an iteration, some tens of iterations; memory 16 · n · dim bytes and 200 MB.
+    1/2 |w|² + the sum of logistic losses (C = 1), in which the intercept is penalised like any other coefficient: the
+    classifier of DeepWalk's protocol. class_weight "balanced": an example weighs n / 2 divided by the number of
+    examples in its class, with or without the label. A column without a False also gets a finite intercept.
+    Cost: O(n · c · dim) per iteration, some tens of iterations. Memory: 16 · n · dim bytes plus 200 MB.
     Source: Perozzi, DeepWalk, KDD 2014, arXiv:1403.6652; Fan, LIBLINEAR, JMLR 9, 2008.
     """
     extended = np.column_stack([vectors.astype(np.float64, copy=False), np.ones(len(vectors))])
     spread, axes = np.linalg.eigh(extended.T @ extended)
-    rotated = extended @ axes  # the penalty does not see a rotation, and the columns are now uncorrelated
+    rotated = extended @ axes  # a rotation leaves the penalty unchanged and makes the columns orthogonal
     step = max(1, BLOCK_ELEMENTS // max(1, len(vectors)))
     found = [
         _solve(rotated, spread.clip(0), axes[-1], target[:, start : start + step], class_weight == "balanced")
@@ -37,9 +37,9 @@ def fit_one_vs_rest(
 def _solve(
     rotated: np.ndarray, spread: np.ndarray, constant: np.ndarray, target: np.ndarray, balanced: bool
 ) -> np.ndarray:
-    """float64[dim + 1, c]: the minimum in rotated coordinates, by L-BFGS scaled with the curvature at the start.
+    """float64[dim + 1, c]: the minimum in rotated coordinates, by L-BFGS scaled by the curvature at the start.
 
-    spread: eigenvalues of the Gram matrix, the curvature along each column; constant: the constant's coordinates.
+    spread: eigenvalues of the Gram matrix, the curvature along each column; constant: the intercept's coordinates.
     """
     num_nodes, num_labels = target.shape
     num_with = target.sum(axis=0)

@@ -24,11 +24,11 @@ from graphseam.steps import ALL_STEPS
 from graphseam.tables import Tables
 
 LEARNT, NEVER_PREDICTED, TOO_FEW = "learnt", "never predicted", "too few examples"
-NUM_NAMED = 3  # labels that the log names; label_quality has all
+NUM_NAMED = 3  # labels named in the log; label_quality has all of them
 
 
 def predict_nodes(run: Run) -> dict[str, Any]:
-    """The likeliest labels of every node: unlabelled ones by all labels, labelled ones by those of the other half."""
+    """Predict each node's likeliest labels: for unlabelled nodes from all labels, for others from the other half's."""
     for name in ALL_STEPS["predict_nodes"].writes:
         run.tables.drop_run(name)
     if not run.config.input.labels:
@@ -48,7 +48,7 @@ def predict_nodes(run: Run) -> dict[str, Any]:
 
 
 def _learn(run: Run, labelled: DataFrame, multi_label: bool) -> dict[str, Any]:
-    """Train, calibrate and write label_models; returns what the calibration found."""
+    """Train and calibrate the models and write label_models; returns the results of the calibration."""
     settings, seed = run.config.predict.nodes, derive_seed(run.config.run.seed, "labels")
     vectors = run.tables.read("embeddings").select("node_id", "vector")
     with_vectors = labelled.join(vectors, on="node_id", how="inner")
@@ -81,7 +81,7 @@ def _learn(run: Run, labelled: DataFrame, multi_label: bool) -> dict[str, Any]:
 
 
 def _predict(run: Run, labelled: DataFrame) -> int:
-    """Write node_predictions; returns how many."""
+    """Write node_predictions; returns the number of rows."""
     models, multi_label = read_models(run.tables)
     known = labelled.select("node_id", "fold", F.size("labels").alias("num_labels"))
     nodes = run.tables.read("embeddings").join(known, on="node_id", how="left")
@@ -96,7 +96,7 @@ def _predict(run: Run, labelled: DataFrame) -> int:
 def read_models(tables: Tables) -> tuple[dict[int, LabelModel], bool]:
     """({model: LabelModel}, whether a node may have several labels) of this run, for predict_labels.
 
-    No label and no model where the run predicted no labels. Driver memory: 3 · classes · dim · 8 bytes.
+    ({}, False) if the run predicted no labels. Driver memory: 3 · classes · dim · 8 bytes.
     """
     rows = [row.asDict() for row in tables.read("label_models").collect()]  # one row per model and label
     return _as_models(rows), any(row["multi_label"] for row in rows)
@@ -119,7 +119,7 @@ def _as_models(rows: list[dict[str, Any]]) -> dict[int, LabelModel]:
 
 
 def _write_quality(run: Run, labelled: DataFrame, labels: DataFrame) -> dict[str, Any]:
-    """Write label_quality; returns how many labels are learnt, and names the first few of the others."""
+    """Write label_quality; returns how many labels have each status, and names the first few that were not learned."""
     of_nodes = labels.join(labelled.select("node_id", "fold"), on="node_id", how="inner")
     predictions = run.tables.read("node_predictions").where("fold IS NOT NULL")
     tested = of_nodes.join(predictions.select("node_id").distinct(), on="node_id", how="left_semi")
