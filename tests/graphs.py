@@ -26,7 +26,7 @@ class SmallGraph:
 
     @property
     def simple_edges(self) -> set[tuple]:
-        """The undirected edges without loops and twins."""
+        """The undirected edges without loops and duplicates."""
         return {(min(edge[:2]), max(edge[:2])) for edge in self.edges if edge[0] != edge[1]}
 
     @property
@@ -97,7 +97,7 @@ _ARCS = [
     (f"{'Ünï' if a % 2 else 'c  d'} {a}", f"{'Ünï' if b % 2 else 'c  d'} {b}", 0.5 + (a + b) % 3)
     for a, b in communities(5, 30, seed=5)
 ]
-AWKWARD = SmallGraph(  # text ids, directions, weights, twins, both ways between two nodes, a loop, a node alone
+AWKWARD = SmallGraph(  # text ids, directions, weights, duplicate edges, reciprocal edges, a loop, an isolated node
     "awkward",
     [*_ARCS, _ARCS[0], *[(dst, src, weight) for src, dst, weight in _ARCS[:5]], (_ARCS[0][0], _ARCS[0][0], 2.0)],
     nodes=["alone"],

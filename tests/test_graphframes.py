@@ -99,8 +99,8 @@ def test_two_dataframes_do_without_the_jar_and_any_type_of_id(spark, tmp_path):
     with pytest.raises(RunError, match="run 'first' was begun on another graph; give a new run_id"):
         graphseam.embed(other, str(tmp_path), weight="tie strength", label="team", settings=SMALL, run_id="first")
     more = VertexEdges(graph.vertices.union(graph.vertices.limit(1).withColumn("id", day(F.lit(9999)))), graph.edges)
-    (stranger,) = graphseam.with_results(more, str(tmp_path), "first").vertices.where("vector IS NULL").collect()
-    assert stranger["id"] == datetime.date(2026, 1, 1) + datetime.timedelta(9999)
+    (unknown,) = graphseam.with_results(more, str(tmp_path), "first").vertices.where("vector IS NULL").collect()
+    assert unknown["id"] == datetime.date(2026, 1, 1) + datetime.timedelta(9999)
     with pytest.raises(InputError, match="holds no graphseam tables"):
         graphseam.with_results(graph, str(tmp_path / "nowhere"))
     assert not (tmp_path / "nowhere").exists()

@@ -210,7 +210,7 @@ def test_string_ids_keep_their_letters(ingest, tmp_path):
     assert set(edges_of(run)) == as_text(edges)
 
 
-def test_loops_twins_labels_and_strangers(ingest, tmp_path):
+def test_loops_duplicate_edges_labels_and_unknown_nodes(ingest, tmp_path):
     """Twins' weights add up, loops leave a node, nodes without edges count, labels of unknown nodes are counted."""
     (tmp_path / "e.csv").write_text("5,6,0.5\n6,5,0.25\n5,6,1\n6,7,3\n8,8,2\n8,8,1\n")
     (tmp_path / "n.csv").write_text("5\n100\n\nabc\n")

@@ -53,7 +53,7 @@ def held(spark, tmp_path_factory):
     return section, folder / "tables", run_steps(spark, config, "measured", last="evaluate")
 
 
-def test_no_edge_no_loop_no_twin_and_the_best_first(held):
+def test_no_edge_no_loop_no_duplicate_and_the_best_first(held):
     _, _, run = held
     ends = run.tables.read("edges").select("src", "dst").collect()
     edges = {frozenset((row["src"], row["dst"])) for row in ends}
@@ -215,7 +215,7 @@ def test_types_choose_who_gets_what(spark, shop, tmp_path):
 
 
 def test_given_pairs_and_no_others(spark, tmp_path):
-    """Known edges, loops and strangers to the graph are left out of what is predicted, and counted."""
+    """Known edges, loops and pairs with unknown nodes are not predicted, and are counted."""
     edges = communities(4, 30, seed=3)
     known = edges[-1]
     wanted = [(0, 1), (0, 50), (0, 119), (1, 77), known, (5, 5), (5, 9999)]

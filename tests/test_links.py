@@ -163,7 +163,7 @@ def test_plans_follow_memory():
 
 @pytest.fixture(scope="module")
 def some_vectors(spark):
-    """(frame, ids, unit vectors): a mixture of clusters, a zero vector, and twins of equal vectors."""
+    """(frame, ids, unit vectors): a mixture of clusters, a zero vector, and pairs of equal vectors."""
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(20, 8))[rng.integers(0, 20, 400)] + 0.3 * rng.normal(size=(400, 8))
     vectors[7] = 0
@@ -234,7 +234,7 @@ def test_features_are_the_vectors_cosine_and_the_degree(spark, some_vectors):
 
 
 def examples(num_rows: int, seed: int) -> pa.Table:
-    """Pairs whose truth hangs on the cosine and on the paths."""
+    """Pairs whose truth depends on the cosine and on the paths."""
     rng = np.random.default_rng(seed)
     cosine, count = rng.uniform(-0.2, 1, num_rows), rng.poisson(2, num_rows)
     truth = rng.random(num_rows) < 1 / (1 + np.exp(-(4 * cosine + count - 4)))
@@ -290,13 +290,13 @@ def test_too_few_examples_fit_no_model(spark):
 
 
 def test_an_embedded_edge_is_judged_as_if_it_were_not():
-    """Its cosine falls, the more the fewer edges its ends have; a stranger's stays."""
+    """Its cosine falls, and falls more if its ends have few edges; that of a non-neighbour does not change."""
     cosine = np.array([0.9, 0.9, 0.9])
     low, middle, high = without_the_edge(cosine, np.array([1.0, 10, 1000]), np.array([1.0, 10, 1000]), 1.5)
     assert low < middle < high < 0.9
     table = examples(50, seed=3)
-    stranger = table.set_column(3, "known", pa.array(np.zeros(50, bool)))
-    assert np.allclose(ONE_KIND[PAIRS].matrix(stranger)[:, 0], table["cosine"].to_numpy())
+    non_neighbour = table.set_column(3, "known", pa.array(np.zeros(50, bool)))
+    assert np.allclose(ONE_KIND[PAIRS].matrix(non_neighbour)[:, 0], table["cosine"].to_numpy())
     edges = table["known"].to_numpy()
     assert (ONE_KIND[PAIRS].matrix(table)[edges, 0] < table["cosine"].to_numpy()[edges]).all()
 

@@ -208,7 +208,7 @@ def rows_of(own, nodes) -> list[tuple[int, str]]:
 
 
 def check_laws(found: Predicted, num_nodes: int, top_labels: int = 3) -> None:
-    """Of any run with at least one label learnt by every model."""
+    """Of any run with at least one label learned by every model."""
     by_node: dict[int, list[dict]] = {}
     for row in found.predictions:
         assert 0 <= row["probability"] <= 1
@@ -296,7 +296,7 @@ def test_several_labels_and_a_node_that_has_all(predicted):
         "even",
     ]
     assert len(found.of(199)) == 2
-    # a half learnt as often as not: far from one probability shared out among five labels
+    # a half learned as often as not: far from one probability shared out among five labels
     assert 0.3 < np.mean([row["probability"] for row in found.predictions if row["label"] == "even"]) < 0.7
 
 
@@ -305,8 +305,8 @@ def test_fewer_nodes_to_learn_from_than_have_labels(predicted):
     found = predicted(vectors, rows_of(own, range(400)), {"max_train_nodes": 50})
     check_laws(found, 400)
     models = found.run.tables.read("label_models").collect()
-    learnt = [sum(row["num_examples"] for row in models if row["model"] == model) for model in range(3)]
-    assert all(20 < count < 90 for count in learnt)  # a draw a node, so about 50
+    learned = [sum(row["num_examples"] for row in models if row["model"] == model) for model in range(3)]
+    assert all(20 < count < 90 for count in learned)  # one draw per node, so about 50
 
 
 def test_row_order_and_partitions_give_the_same_bytes(spark, tmp_path):

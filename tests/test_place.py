@@ -22,7 +22,7 @@ ARRIVING = [
     *[(200, known) for known in FIRST],  # 200: joined to all of the first clique
     (201, 111),
     (202, 201),
-    (203, 202),  # a chain that hangs on the second one
+    (203, 202),  # a chain attached to the second one
     (300, 301),
     (301, 302),  # no path to the run
     (303, 303),  # nothing but a loop

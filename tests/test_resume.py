@@ -1,4 +1,4 @@
-"""What a run does again: nothing that is done, all that hangs on what changed; and the memory that a task may hold."""
+"""What a resumed run repeats: only what depends on a change; and the memory that a task may hold."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_run_id_is_refused_for_other_inputs(spark, tmp_path):
         open_run(spark, config, "inputs")
 
 
-def test_a_killed_process_leaves_no_twins(spark, tmp_path):
+def test_a_killed_process_leaves_no_duplicate_rows(spark, tmp_path):
     """Rows that a process wrote before it was killed, with no record of the step, are replaced when it starts again."""
     config = make_config(write_graph(ZOO[4], tmp_path), tmp_path / "tables", **QUICK)
     killed = open_run(spark, config, "killed")

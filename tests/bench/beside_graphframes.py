@@ -6,7 +6,7 @@
 `walks`: pyspark.ml's Word2Vec over 10 walks of 80 from each node, window 10, 128 numbers: the RandomWalkEmbeddings of
 GraphFrames 0.12, rebuilt here as that jar is for Spark 4 and not everywhere to be had. The walks are drawn as there, a
 join with the lists of neighbours for each step, ten steps written at a time. share: of the walks from each node that
-are drawn and learnt from; time grows with them. The referee of ../shared/evalkit judges both by the cosine.
+are drawn and learned from; time grows with them. The referee of ../shared/evalkit judges both by the cosine.
 `cuts` (needs GraphFrames' jar): partition.method = "graphframes_lpa" beside "multilevel" and "hash".
 """
 

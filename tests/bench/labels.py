@@ -4,7 +4,7 @@
 
 For each graph of ../shared the pipeline embeds all edges (default configuration, links off) and predicts the labels;
 the referee trains on 10, 50 and 90 % of the raw vectors (mean of five shuffles). `own` is the pipeline's cross-fit F1,
-two halves of the labelled nodes, each predicted by what learnt from the other; ECE is the expected calibration error
+two halves of the labelled nodes, each predicted by what learned from the other; ECE is the expected calibration error
 of the labels written, before and after calibration. One process, one session.
 """
 

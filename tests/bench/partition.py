@@ -121,7 +121,7 @@ def scale(names: list[str], millions: list[float]) -> None:
             size_shuffles(spark, int(size * 1e6))
             make(spark, size).where("src <> dst").withColumn("weight", F.lit(1.0)).write.mode("overwrite").parquet(
                 path
-            )  # twins stay: the partitioner merges them
+            )  # duplicate edges stay: the partitioner merges them
             edges = spark.read.parquet(path)
             num_edges = edges.count()
             partitioner = MultilevelPartitioner(
