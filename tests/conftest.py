@@ -22,10 +22,10 @@ from graphs import SmallGraph
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / "shared"
 LASTFM = REPOSITORY / "tests" / "data" / "lastfm_asia"
-NO_SPARK = REPOSITORY / "tests" / "no-spark-without-the-mark"  # where a process would look for Spark in vain
+NO_SPARK = REPOSITORY / "tests" / "no-spark-without-the-mark"  # a process finds no Spark there
 
-# For all JVMs the tests start: they run thousands of plans over a few rows each, and compiling hard pays late.
-# These save a third of the processors' time (294 s to 209 s for two of the files).
+# For all JVMs of the tests: they run thousands of plans over a few rows each, where optimised code pays off late.
+# These save a third of the processor time (294 s to 209 s for two of the files).
 os.environ.setdefault(
     "JAVA_TOOL_OPTIONS",
     "-XX:+UseSerialGC -XX:Tier4InvocationThreshold=20000 "
@@ -37,7 +37,7 @@ collect_ignore = ["airflow"]  # those run in an environment of their own: make t
 
 WITHOUT_GRAPHFRAMES = "GraphFrames' jar is not in this Spark; make test-spark35 runs them"
 
-# Two processes take the files in this order: a long one begun last would leave one of them waiting for the other.
+# Two processes take the files in this order: a long file started last would leave one of them idle.
 LONG_ONES_FIRST = (
     "test_submit",
     "test_levels",
@@ -74,7 +74,7 @@ def may_start_spark(item: pytest.Item) -> bool:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item):
-    """Around a test and its fixtures: without a mark that allows it, neither it nor a process it begins has a Spark."""
+    """Around a test and its fixtures: without the right mark, neither it nor its child processes have a Spark."""
     if may_start_spark(item):
         return (yield)
     from pyspark import SparkContext
@@ -85,7 +85,7 @@ def pytest_runtest_protocol(item):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(SparkContext, "_ensure_initialized", refuse)
-        for kind in (SparkContext, SparkSession.Builder):  # which would give it the session that another test has
+        for kind in (SparkContext, SparkSession.Builder):  # which would return the session of another test
             patch.setattr(kind, "getOrCreate", refuse)
         patch.setenv("SPARK_HOME", str(NO_SPARK))
         return (yield)
@@ -124,7 +124,7 @@ def graphframes_or_skip(request):
 
 
 def pytest_sessionfinish(session):
-    """The last lines say what a lane has run of GraphFrames, so that no skipping goes unseen."""
+    """The last lines say how much of GraphFrames a lane has run, so that skipped tests are noticed."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter is None or hasattr(session.config, "workerinput"):
         return
@@ -143,7 +143,7 @@ def pytest_sessionfinish(session):
 
 @pytest.fixture(scope="module", autouse=True)
 def forgotten_roots():
-    """Delta keeps what it knows of a table for an hour, and a module opens hundreds that no other will open."""
+    """Delta caches each table's state for an hour, and a module opens hundreds of tables that no other opens."""
     yield
     from pyspark.sql import SparkSession
 
@@ -170,7 +170,7 @@ def evalkit():
 
 
 def last_line_of(script: str, *arguments: str) -> str:
-    """What a script beside the tests ends with, run in a process (and so a Spark session) of its own."""
+    """The last line printed by a script of the tests, run as a process with its own Spark session."""
     path = Path(__file__).with_name(script)
     told = subprocess.run(
         [sys.executable, str(path), *arguments], capture_output=True, text=True, timeout=1500, check=False
@@ -180,7 +180,7 @@ def last_line_of(script: str, *arguments: str) -> str:
 
 
 def arrow_of(rows) -> pa.Table:
-    """DataFrame.toArrow, which Spark 3.5 has not yet."""
+    """DataFrame.toArrow, which Spark 3.5 lacks."""
     from pyspark.sql.pandas.types import to_arrow_schema
 
     return pa.Table.from_batches(rows._collect_as_arrow(), to_arrow_schema(rows.schema))
@@ -226,7 +226,7 @@ def run_steps(spark, config, run_id: str, last: str = "publish"):
 
 
 def publish_row(tables, published_at: datetime | None = None, **columns: object) -> None:
-    """The row of `runs` that makes a run a published one, for a test that writes only the tables it needs itself."""
+    """The row of `runs` that publishes a run, for tests that write only the tables they need."""
     row = {
         "status": "published",
         "published_at": published_at or datetime.now(timezone.utc),

@@ -63,7 +63,7 @@ class FragileEmbedder(ProneEmbedder):
     def embed(self, graph, seed, device, start=None):
         import time
 
-        if graph.num_nodes == 40:  # not the trial call of every worker
+        if graph.num_nodes == 40:  # not the trial call of each worker
             time.sleep(self.pause_s)
             mark = Path(os.environ["GRAPHSEAM_TEST_MARK"])
             if not mark.exists():
@@ -120,7 +120,7 @@ def main() -> None:
     spark = builder.getOrCreate()
     assert has_gpus(spark)
     graphs = {number: in_memory(SmallGraph("communities", communities(2, 20, seed=number))) for number in range(8)}
-    limit_threads(1)  # as in the tasks: sums of another number of threads end in other bits
+    limit_threads(1)  # as in the tasks: sums with another number of threads differ in the last bits
     expected = {
         (number, node): vector.tolist()
         for number, graph in graphs.items()
@@ -164,7 +164,7 @@ def share_gpus(spark, graphs, expected) -> None:
     """Two small subgraphs at a time on each GPU."""
     (share,) = gpu_shares(dict.fromkeys(graphs, 100.0), gpu_memory_mb=1000, share=0.5)
     shared = {number: graphs[number] for number in share.subgraphs}
-    embedded(spark, shared, share.gpus, pause_s=0.4)  # a second worker an executor starts, which may take long
+    embedded(spark, shared, share.gpus, pause_s=0.4)  # each executor starts a second worker, which may take long
     found, stats = embedded(spark, shared, share.gpus, pause_s=2)
     assert {row["gpu"] for row in stats} <= {"0", "1"}, stats
     assert overlapping(stats) > 0, stats

@@ -1,4 +1,4 @@
-"""A zoo of small awkward graphs: what every partitioner, embedder and step has to survive."""
+"""A zoo of small awkward graphs that every partitioner, embedder and step has to handle."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def planted_edges(count: int, size: int, degree: float, mixing: float, seed: int
 
 
 def social(num_nodes: int, num_edges: int, seed: int) -> list[tuple]:
-    """About num_edges of a dense graph with hubs and no communities (Chung and Lu's): it cuts badly everywhere."""
+    """About num_edges edges of a dense graph with hubs and no communities (Chung-Lu): it has no good cut."""
     rng = np.random.default_rng(seed)
     places = (np.arange(num_nodes) + 10.0) ** -0.6
     ends = rng.choice(num_nodes, (num_edges + num_edges // 4, 2), p=places / places.sum())
@@ -106,7 +106,7 @@ AWKWARD = SmallGraph(  # text ids, directions, weights, duplicate edges, recipro
 
 
 def in_memory(graph: SmallGraph) -> Graph:
-    """The zoo's graph as algorithms get it: loops dropped, ids numbered in their order."""
+    """A graph of the zoo as algorithms receive it: without loops, ids numbered in order."""
     ids = sorted(graph.node_ids, key=str)
     rows = [
         (ids.index(edge[0]), ids.index(edge[1]), edge[2] if len(edge) > 2 else 1.0)

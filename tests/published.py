@@ -1,4 +1,4 @@
-"""Published runs that test files share: each root is made once for all of pytest's processes, by who asks first.
+"""Published runs that test files share: each root is made once for all pytest processes, on first use.
 
 `published("planted")` is the newest run of that root, to be read and never changed. `published.copied("planted",
 tmp_path)` is the same run in a copy of the root, for a test that changes it. A new root is one more entry of ROOTS.
@@ -39,7 +39,7 @@ def part_of_lastfm(folder: Path) -> dict[str, object]:
 
 
 def compared_and_joined(run, folder: Path) -> None:
-    """What a run need not do, done too: the gate asked, and a node placed that arrived later."""
+    """The optional parts too: the gate, and a node placed after the run."""
     from graphseam.config import config_of
     from graphseam.gate import gate
     from graphseam.place import place
@@ -95,7 +95,7 @@ def alone(lock: Path) -> Iterator[None]:
 
 
 class Published:
-    """The roots that this session of pytest has made, under `folder`, which its processes share."""
+    """The roots made in this pytest session, under `folder`, which its processes share."""
 
     def __init__(self, spark, folder: Path) -> None:
         self.spark, self.folder = spark, folder
@@ -111,12 +111,12 @@ class Published:
         return self._open(name, folder / "tables", run_id)
 
     def _made(self, name: str) -> Path:
-        """The folder of the root's inputs and tables, made where nobody has made it yet."""
+        """The folder of the root's inputs and tables, made on first use."""
         place, root = self.folder / name, ROOTS[name]
         done = place / "input.json"
         with alone(self.folder / f"{name}.lock"):
             if not done.exists():
-                shutil.rmtree(place, ignore_errors=True)  # begun by a process that died
+                shutil.rmtree(place, ignore_errors=True)  # left by a process that died
                 place.mkdir()
                 section = root.write(place)
                 for run_id, sections in root.runs.items():
@@ -136,7 +136,7 @@ class Published:
 
 
 def fill_up(tables) -> None:
-    """Create the tables that no step of the runs has filled, so that who reads them changes nothing."""
+    """Create the tables that no step has filled, so that reading them changes nothing."""
     from graphseam.schemas import table_names
 
     for name in table_names():

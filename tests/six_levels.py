@@ -38,7 +38,7 @@ QUICK = {"dim": 16, "num_walks": 1, "walk_length": 10, "window": 2, "samples": 2
 
 
 class Sizes:
-    """Runs steps, and keeps the number of operators of the largest plan that each has made."""
+    """Runs steps, and records the number of operators of each step's largest plan."""
 
     def __init__(self, spark, config):
         self.spark, self.config, self.largest = spark, config, {}
@@ -91,7 +91,7 @@ def try_other_methods(sizes: Sizes, levels: dict[str, int]) -> None:
 
 def main(methods: str) -> None:
     config = configure(*SIZES[methods], Path(tempfile.mkdtemp()))
-    if methods == "default":  # so few edges are planned once, unless told
+    if methods == "default":  # so few edges would be planned once
         graphseam.session.ADAPT_FROM_ROWS = graphseam.session.COMPILE_FROM_ROWS = 0
     spark = build_session("six levels", local=True)
     sizes, levels = Sizes(spark, config), {}

@@ -98,7 +98,7 @@ def gpu():
 @pytest.mark.gpu
 @pytest.mark.parametrize("method", EMBEDDERS)
 def test_an_embedding_on_a_gpu_is_near_the_one_on_a_cpu(method, gpu, monkeypatch):
-    """Those that train do so in batches on a GPU, and are compared with the same batches on the CPU, in float32."""
+    """Trained embedders run in batches on a GPU and are compared with the same batches on the CPU, in float32."""
     from graphseam.embedding import batches
 
     kind, settings = EMBEDDERS[method].load(), {"dim": 16}
@@ -184,7 +184,7 @@ def test_concatenated_levels_fill_the_width_exactly(dim, levels):
 
 
 def mean_cosine(vectors: np.ndarray, same: bool) -> float:
-    """Mean cosine of pairs of the planted graph's nodes, of one community or of two."""
+    """Mean cosine of pairs of nodes of the planted graph, within a community or across two."""
     community = np.arange(len(vectors)) // 40
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     pairs = (community[:, None] == community[None, :]) == same

@@ -100,7 +100,7 @@ def test_a_packet_larger_than_a_row_travels_in_parts_and_arrives_whole():
 
 
 def components(engine, edges_packed, num_blocks: int, ranges: Ranges, num_nodes: int):
-    """Connected components by minimum label: the ten lines that an algorithm on the engine takes."""
+    """Connected components by minimum label: ten lines, as for any algorithm on the engine."""
 
     def build(block: int, inbox: Inbox):
         stop = ranges.starts[block + 1] if block + 1 < num_blocks else num_nodes

@@ -1,4 +1,4 @@
-"""Tables in a catalog's schema instead of a directory: same steps, kept views."""
+"""Tables in a catalog's schema instead of a directory: the same steps, and stored views."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The command: what is wrong is told in one line, quickly, and without Spark; five times in a process of its own.
+"""The command: errors are one line, quick and without Spark; five cases run as a real process.
 
-A test without the mark `spark` fails where Spark would start, so that a refusal here is one before it starts.
+A test without the mark `spark` fails if Spark would start, so every refusal here comes before Spark.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ COMMAND = Path(sys.executable).with_name("graphseam")
 
 @pytest.fixture
 def folder(tmp_path):
-    """A directory that holds c.toml and edges.csv, and a bin that holds nothing."""
+    """A directory with c.toml and edges.csv, and an empty bin."""
     (tmp_path / "c.toml").write_text(CONFIG)
     (tmp_path / "edges.csv").write_text(EDGES)
     (tmp_path / "bin").mkdir()
@@ -32,7 +32,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def command(folder, monkeypatch, capsys):
-    """The command's entry point in this process, from that directory; what it prints goes to a pipe of 80 columns."""
+    """The command's entry point in this process, run from that directory; its output goes to a pipe 80 columns wide."""
     monkeypatch.chdir(folder)
     for key, value in (("COLUMNS", "80"), ("TERM", "dumb"), ("NO_COLOR", "1")):
         monkeypatch.setenv(key, value)
@@ -52,7 +52,7 @@ def command(folder, monkeypatch, capsys):
 
 @pytest.fixture
 def process(folder):
-    """The installed command in a process of its own, from that directory; no Java is on its PATH."""
+    """The installed command as a real process, run from that directory; no Java is on its PATH."""
     environment = {key: value for key, value in os.environ.items() if key not in ("JAVA_HOME", "SPARK_HOME")}
 
     def process(*arguments: str) -> subprocess.CompletedProcess:
@@ -121,7 +121,7 @@ def assert_help(done: subprocess.CompletedProcess) -> None:
     ],
 )
 def test_run_refuses_what_cannot_work(command, folder, arguments, message):
-    """Configuration, run id and inputs are checked before Spark starts, and no table is begun."""
+    """Configuration, run id and inputs are checked before Spark starts, and no table is created."""
     assert_refused(command("run", *arguments), message)
     assert not (folder / "tables").exists()
 
@@ -136,7 +136,7 @@ def test_run_refuses_what_cannot_work(command, folder, arguments, message):
     ],
 )
 def test_run_refuses_files_that_hold_nothing(command, folder, content, message):
-    """The file's bytes are looked at, not its name."""
+    """The format is recognised by the file's bytes, not by its name."""
     (folder / "edges.csv").write_bytes(content)
     assert_refused(command("run", "c.toml"), message)
     assert not (folder / "tables").exists()
@@ -164,7 +164,7 @@ def test_run_refuses_files_that_hold_nothing(command, folder, content, message):
     ],
 )
 def test_readers_refuse_what_cannot_work(command, folder, arguments, message):
-    """A root without tables and a file that cannot be written are told before Spark starts."""
+    """A root without tables and an unwritable file are reported before Spark starts."""
     (folder / "tables").mkdir()
     (folder / "full.csv").mkdir()
     assert_refused(command(*arguments), message)
@@ -186,7 +186,7 @@ def test_readers_refuse_what_cannot_work(command, folder, arguments, message):
     ],
 )
 def test_wrong_usage_is_status_2(command, arguments):
-    """Arguments that the command does not have are answered with its usage."""
+    """Unknown arguments are answered with the usage."""
     assert_usage(command(*arguments))
 
 
@@ -202,7 +202,7 @@ def test_wrong_usage_is_status_2(command, arguments):
     ],
 )
 def test_help_is_given(command, arguments):
-    """Each command says what it takes."""
+    """The help of each command lists its arguments."""
     assert_help(command(*arguments))
 
 
@@ -215,11 +215,11 @@ def test_help_is_given(command, arguments):
     ],
 )
 def test_a_process_of_its_own_refuses_the_same(process, arguments, message):
-    """Within seconds, where there is no Java; nothing that it imports prints anything."""
+    """Within seconds and without Java; nothing that it imports prints anything."""
     assert_refused(process(*arguments), message)
 
 
 def test_a_process_of_its_own_ends_with_the_same_status_and_help(process):
-    """What a shell sees: 2 and the usage, 0 and the help."""
+    """What a shell sees: 2 with the usage, 0 with the help."""
     assert_usage(process("run", "c.toml", "--nope"))
     assert_help(process("--help"))

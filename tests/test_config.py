@@ -1,4 +1,4 @@
-"""The configuration: what is read, what is refused, and what the refusal says. No Spark."""
+"""The configuration: what is accepted, what is refused, and the error messages. No Spark."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LEAST = '[input]\nedges = "edges.csv"\n[output]\nroot = "tables"\n'
 
 @pytest.fixture
 def load(tmp_path):
-    """Read the least configuration with more text after it and overrides over it."""
+    """Read the smallest valid configuration, with more text appended and overrides applied."""
 
     def load(*overrides: str, text: str = LEAST) -> Config:
         path = tmp_path / "c.toml"
@@ -34,7 +34,7 @@ def lookup(config: Config, key: str) -> object:
 
 
 def test_defaults_stand_where_nothing_is_said(load):
-    """The least file sets two keys; every other has its default, and the whole turns into JSON and back."""
+    """The smallest file sets two keys; all others have defaults, and it survives a round trip through JSON."""
     config = load()
     assert config == Config(
         input=dataclasses.replace(config.input, edges="edges.csv"), output=OutputConfig(root="tables")
@@ -43,7 +43,7 @@ def test_defaults_stand_where_nothing_is_said(load):
 
 
 def test_the_demo_configuration_can_be_read():
-    """The file that every error message points to is itself right."""
+    """The file that every error message points to is itself valid."""
     from conftest import REPOSITORY
 
     assert load_config(REPOSITORY / "conf" / "demo.toml").evaluate.holdout == 0.2
@@ -77,7 +77,7 @@ def test_the_demo_configuration_can_be_read():
     ],
 )
 def test_an_override_is_toml_or_else_text(load, override, key, wanted):
-    """--set reads numbers, truth values and quoted text as TOML does, and anything else as it stands."""
+    """--set reads numbers, booleans and quoted text as TOML does, and anything else as plain text."""
     if wanted is None:
         with pytest.raises(ConfigError, match=r"input\.edges is not set"):
             load(override)
@@ -88,7 +88,7 @@ def test_an_override_is_toml_or_else_text(load, override, key, wanted):
 
 
 def test_the_last_override_wins_over_the_file_and_the_earlier_one(load):
-    """File, then the overrides in their order; a section that the file has keeps its other keys."""
+    """The file first, then the overrides in order; a section in the file keeps its other keys."""
     text = LEAST + '[predict.links]\ntop_k = 7\ncandidates = "exact"\n'
     links = load("predict.links.top_k=8", "predict.links.top_k=9", text=text).predict.links
     assert (links.top_k, links.candidates) == (9, "exact")
@@ -96,13 +96,13 @@ def test_the_last_override_wins_over_the_file_and_the_earlier_one(load):
 
 @pytest.mark.parametrize("override", ["", "embed.dim", "embed=64", "=64", ".dim=64", "embed.=64", "dim=64", "."])
 def test_an_override_of_the_wrong_shape_shows_the_right_one(load, override):
-    """What is no section.key=value is answered with an example."""
+    """Anything but section.key=value is answered with an example."""
     with pytest.raises(ConfigError, match=r"section\.key=value, as in embed\.dim=64|Known:"):
         load(override)
 
 
 def test_an_override_cannot_reach_into_a_value(load):
-    """embed.dim is no section, so that embed.dim.x is an error and not a replacement."""
+    """embed.dim is not a section, so embed.dim.x is an error and replaces nothing."""
     with pytest.raises(ConfigError, match="dim is a value, not a section"):
         load("embed.dim=4", "embed.dim.x=5")
 
@@ -121,7 +121,7 @@ def test_an_override_cannot_reach_into_a_value(load):
     ],
 )
 def test_a_misspelt_name_is_answered_with_the_nearest(load, override, message):
-    """Unknown sections, keys and methods give the nearest name and the list of what is known."""
+    """Unknown sections, keys and methods are answered with the nearest name and the list of valid ones."""
     with pytest.raises(ConfigError) as caught:
         load(override)
     assert str(caught.value).startswith(message)
@@ -147,7 +147,7 @@ def test_a_misspelt_name_is_answered_with_the_nearest(load, override, message):
     ],
 )
 def test_a_value_of_the_wrong_type_says_which_is_right(load, override, message):
-    """Nothing is converted but a whole number where a fraction may stand; truth values are no numbers."""
+    """Nothing is converted, except integers to floats; booleans are not numbers."""
     with pytest.raises(ConfigError) as caught:
         load(override)
     assert str(caught.value) == message
@@ -214,7 +214,7 @@ def test_a_value_of_the_wrong_type_says_which_is_right(load, override, message):
     ],
 )
 def test_a_value_out_of_bounds_names_its_key(load, override):
-    """Each section's own checks name the key and the value that came."""
+    """Each section's own checks name the key and the value given."""
     key = override.partition("=")[0]
     with pytest.raises(ConfigError) as caught:
         load(override)
@@ -223,7 +223,7 @@ def test_a_value_out_of_bounds_names_its_key(load, override):
 
 
 def test_a_given_split_takes_both_its_keys_and_no_drawn_one(load):
-    """A position and a value need no quotes; one key without the other, or beside a share, is an error."""
+    """A position and a value need no quotes; one key without the other, or together with a share, is an error."""
     config = load("input.split=2", "evaluate.held_out=2")
     assert (config.input.split, config.evaluate.held_out_values, config.holds_out) == ("2", ["2"], True)
     assert load("input.split=part", "evaluate.held_out=test, valid").evaluate.held_out_values == ["test", "valid"]
@@ -261,7 +261,7 @@ def test_a_bad_file_is_refused_in_one_line(load, text, message):
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path):
-    """Bytes that are no UTF-8 are no TOML."""
+    """Bytes that are not UTF-8 are not TOML."""
     (tmp_path / "c.toml").write_bytes(b"PAR1\xff\xfe")
     with pytest.raises(ConfigError, match="is not valid TOML"):
         load_config(tmp_path / "c.toml")
@@ -278,7 +278,7 @@ def test_a_file_that_is_no_text_is_refused(tmp_path):
     ],
 )
 def test_a_file_that_cannot_be_opened_is_refused(tmp_path, name, message):
-    """Whatever is wrong with the path is a ConfigError of a bearable length."""
+    """Whatever is wrong with the path, the result is a ConfigError of reasonable length."""
     (tmp_path / "file").write_text("x")
     with pytest.raises(ConfigError, match=message) as caught:
         load_config(f"{tmp_path}/{name}")
@@ -286,7 +286,7 @@ def test_a_file_that_cannot_be_opened_is_refused(tmp_path, name, message):
 
 
 def test_root_and_catalog_exclude_each_other(load):
-    """Two places for the tables are one too many; a catalog alone is enough."""
+    """Root and catalog together are refused; a catalog alone is enough."""
     with pytest.raises(ConfigError, match=r"output\.root and output\.catalog are both set"):
         load("output.catalog=graphs")
     assert load("output.catalog=graphs", "output.root=").output == OutputConfig(catalog="graphs")

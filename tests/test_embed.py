@@ -51,7 +51,7 @@ def test_alias_tables_draw_by_weight():
 @pytest.mark.parametrize("directed", [False, True])
 @pytest.mark.parametrize(("p", "q"), [(1.0, 1.0), (0.25, 4.0), (5.0, 0.5)])
 def test_steps_of_a_walk_have_node2vecs_probabilities(p, q, directed):
-    """networkx tells who is joined; the shares of all second steps agree with the paper's formula."""
+    """Judged by networkx' adjacency; the frequencies of second steps agree with the paper's formula."""
     graph = weighted(12, 50, seed=2, directed=directed)
     network = nx.from_scipy_sparse_array(graph.arcs, create_using=nx.DiGraph)
     starts = np.flatnonzero([network.out_degree(node) > 0 for node in network])
@@ -104,7 +104,7 @@ def test_fastrp_is_the_papers_formula():
 @pytest.mark.parametrize("precision", ["float32", "mixed"])
 @pytest.mark.parametrize("method", ["deepwalk", "node2vec", "line"])
 def test_training_in_batches_as_on_a_gpu_tells_communities_apart(method, precision, monkeypatch):
-    """The torch path, on the CPU: what a GPU runs."""
+    """The torch path on the CPU: the code that a GPU runs."""
     kind = EMBEDDERS[method].load()
     monkeypatch.setattr(kind, "_train_on_cpu", kind.train_in_batches)
     vectors = kind(dim=16, precision=precision).embed(planted(), seed=3, device="cpu")
@@ -114,7 +114,7 @@ def test_training_in_batches_as_on_a_gpu_tells_communities_apart(method, precisi
 
 @pytest.mark.parametrize("method", WARM)
 def test_a_warm_start_repeats_and_stays_near_where_it_began(method):
-    """Begun from its own vectors, an embedder agrees with them in the space they span better than with other seeds."""
+    """Started from its own vectors, an embedder stays closer to the space they span than a run with another seed."""
     graph, embedder = planted(), EMBEDDERS[method](dim=8)
     before = embedder.embed(graph, seed=1, device="cpu")
     warm = [embedder.embed(graph, seed=2, device="cpu", start=before) for _ in range(2)]
@@ -193,7 +193,7 @@ def test_a_run_may_begin_from_the_border_or_from_an_earlier_run(cut_run):
 
 
 def test_vectors_to_begin_from_are_in_the_forecast(cut_run):
-    """Twice: the rows of Arrow that they come in, and the matrix in the order of the nodes."""
+    """Held twice: as Arrow rows, and as the matrix in node order."""
     prone, nodes, edges = EMBEDDERS["prone"](dim=DIM), 10_000, 40_000
     cold, warm = (forecast_of_a_subgraph(cut_run(warm_start=start))(nodes, edges) for start in ("", "border"))
     assert cold == subgraph_bytes(prone, nodes, edges)
@@ -214,7 +214,7 @@ def test_a_start_that_does_not_exist_or_does_not_suit_is_named(cut_run):
 
 
 def test_the_memory_of_a_known_gpu_bounds_subgraphs_too(cut_run, monkeypatch):
-    """The session has no GPU; what Spark would be asked is all that is put in its place."""
+    """The session has no GPU; only the request to Spark is replaced."""
     monkeypatch.setattr("graphseam.embedding.has_gpus", lambda _: True)
     line, wide = EMBEDDERS["line"](dim=DIM), cut_run(method="line", gpu_memory_mb=1 << 20)
     assert forecast_of_a_subgraph(wide)(1000, 9000) == subgraph_bytes(line, 1000, 9000)
@@ -228,7 +228,7 @@ def test_the_memory_of_a_known_gpu_bounds_subgraphs_too(cut_run, monkeypatch):
 
 
 def test_chunks_of_pairs_keep_to_what_is_forecast_for_them():
-    """Long walks with a wide window make no larger chunks, and the pairs are those of the window."""
+    """Long walks with a wide window do not enlarge the chunks, and the pairs are those of the window."""
     settings = SkipGram(num_walks=2, walk_length=500, window=100)
     graph = planted()
     chunks = list(

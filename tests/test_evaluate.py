@@ -1,4 +1,4 @@
-"""evaluate: pairs that are what they say, metrics that agree with scikit-learn and the referee, a split as given."""
+"""evaluate: pairs of the stated kinds, metrics that agree with scikit-learn and the referee, a given split."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ GRAPH = sorted({(min(edge), max(edge)) for edge in communities(4, 30, seed=3)})
 
 
 def draw(spark, edges: list[tuple[int, int]], num_nodes: int, max_ranked: int, num_parts: int = 1, dense: bool = True):
-    """(positives, negatives) of a graph whose every third edge is held out, as ingest draws them."""
+    """(positives, negatives) of a graph with every third edge held out, drawn as ingest draws them."""
     rows = spark.createDataFrame([(a, b, 1.0) for a, b in edges], EDGES).repartition(num_parts)
     positives = sample_edges(rows.where("(src + dst) % 3 = 0"), 1000, seed=7).cache()
     nodes = None if dense else numbered(spark.range(num_nodes).select((F.col("id")).alias("node_id")))
@@ -46,7 +46,7 @@ def draw(spark, edges: list[tuple[int, int]], num_nodes: int, max_ranked: int, n
 
 
 def test_negatives_are_no_edge_of_the_whole_graph_and_come_in_the_numbers_asked(spark):
-    """One of each kind a positive, 100 of each for the first 20; same src, no loop; hard ends are ends of positives."""
+    """One of each kind per positive, 100 for the first 20; same src, no loop; hard ends are ends of positives."""
     positives, negatives = draw(spark, GRAPH, 120, max_ranked=20)
     kept = {row["query"]: row for row in positives.collect()}
     found = negatives.collect()
@@ -75,7 +75,7 @@ def test_the_same_pairs_are_drawn_whatever_the_layout(spark):
 
 
 def test_a_complete_graph_has_no_negatives_and_an_empty_one_no_pairs(spark):
-    """Nothing is made up where there is no pair to draw; no metric then either."""
+    """If no pair can be drawn there are no pairs, and no metrics."""
     positives, negatives = draw(spark, clique(range(9)), 9, max_ranked=5)
     assert positives.count() > 0
     assert negatives.count() == 0
@@ -91,7 +91,7 @@ def test_a_complete_graph_has_no_negatives_and_an_empty_one_no_pairs(spark):
 
 
 def test_degrees_count_the_edges_of_the_embedded_graph(spark):
-    """A node without an edge there counts 0."""
+    """A node without an embedded edge has degree 0."""
     edges = spark.createDataFrame([(0, 1, 1.0), (0, 2, 1.0), (0, 3, 1.0), (1, 2, 1.0)], EDGES)
     pairs = spark.createDataFrame([("positive", 0, 0, 1), ("uniform", 0, 0, 9)], PAIR)
     found = {row["kind"]: (row["min_degree"], row["degree_product"]) for row in with_degrees(pairs, edges).collect()}
@@ -100,7 +100,7 @@ def test_degrees_count_the_edges_of_the_embedded_graph(spark):
 
 @pytest.mark.parametrize("num_blocks", [1, 3])
 def test_scores_are_those_of_the_vectors_in_any_number_of_blocks(spark, num_blocks):
-    """Bit for bit the products of each pair's two vectors; a zero vector, and one that is absent, score 0."""
+    """Bit for bit the dot product of each pair's vectors; zero and missing vectors score 0."""
     rng = np.random.default_rng(4)
     vectors = rng.standard_normal((40, 6)).astype(np.float32)
     vectors[7] = 0
@@ -119,7 +119,7 @@ def test_scores_are_those_of_the_vectors_in_any_number_of_blocks(spark, num_bloc
 
 
 def test_score_blocks_grow_with_the_vectors_that_pairs_can_need():
-    """128 MB of float32 a block: nodes bound it in a small graph, pairs in a large one."""
+    """128 MB of float32 per block: bounded by nodes in a small graph, by pairs in a large one."""
     assert num_score_blocks(500_000, 10_000, 128) == 1
     assert num_score_blocks(500_000, 100_000_000, 128) == 4
     assert num_score_blocks(0, 0, 128) == 1
@@ -149,7 +149,7 @@ def values_of(table: pa.Table) -> dict[tuple[str, ...], float]:
 
 
 def test_perfect_scores_give_1_random_ones_a_half_and_equal_ones_the_middle_rank():
-    """And a stratum is measured on its own positives alone."""
+    """Each stratum is measured on its own positives."""
     made = made_pairs(np.random.default_rng(1), 3000, 1000)
     table = pa.table({**made, "perfect": made["perfect"].astype(float)})
     found = values_of(_link_metrics(table, ["perfect", "random", "equal"], 1000))
@@ -182,7 +182,7 @@ def referee_split(evalkit, shared_data, tmp_path_factory):
 
 
 def as_evaluation_pairs(split: dict[str, np.ndarray]) -> tuple[pa.Table, int]:
-    """(pairs, positives that are ranked): the referee's split as our table; negatives that it marks -1 left out."""
+    """(pairs, ranked positives): the referee's split as our table, without the negatives it marks -1."""
     numbers = np.empty(len(split["pos"]), np.int64)
     order = np.concatenate([split["rank_rows"], np.setdiff1d(np.arange(len(numbers)), split["rank_rows"])])
     numbers[order] = np.arange(len(numbers))
@@ -213,7 +213,7 @@ def as_evaluation_pairs(split: dict[str, np.ndarray]) -> tuple[pa.Table, int]:
 
 
 def vectors_for(name: str, num_nodes: int, edges: np.ndarray) -> np.ndarray:
-    """Random ones; small whole numbers, full of ties and zeros; and those of ProNE on the training edges."""
+    """Random vectors; small integers, with many ties and zeros; and ProNE's vectors of the training edges."""
     from graphseam.graph import Graph
     from graphseam.methods import EMBEDDERS
 
@@ -253,7 +253,7 @@ def test_metrics_are_the_referees(evalkit, referee_split, tmp_path, name):
 
 
 def test_reliability_is_scikit_learns_curve(spark):
-    """Ten bins, their bounds and round probabilities among them; ece is the distance weighted by support."""
+    """Ten bins, tested at their bounds; ece is the gap weighted by support."""
     rng = np.random.default_rng(8)
     probabilities = np.concatenate([rng.random(500), np.round(rng.random(200), 1), [0.0, 1.0]])
     truth = rng.random(len(probabilities)) < probabilities**2
@@ -299,7 +299,7 @@ def edges_in(run, table: str) -> set[tuple[int, int]]:
 
 
 def test_a_given_split_is_kept(spark, tmp_path):
-    """By name and by position: held-out values alone are set aside, and what comes both ways is embedded."""
+    """By name and by position: only held-out values are set aside; an edge given both ways is embedded."""
     named = given_split(spark, tmp_path, "named", "2, 3", header="src,dst,part", split="part")
     assert edges_in(named, "holdout_edges") == {(4, 5), (1, 4), (1, 6)}
     assert edges_in(named, "edges") == {(1, 2), (2, 3), (1, 3), (3, 4), (2, 4)}
@@ -326,7 +326,7 @@ def test_a_split_that_separates_nothing_is_an_error(spark, tmp_path, held_out, m
 
 
 def test_a_published_split_is_kept_on_real_data(spark, shared_data, tmp_path):
-    """The check-ins of 300 users of gowalla: its test part is held out, train and valid are embedded."""
+    """Check-ins of 300 gowalla users: the test part is held out, train and valid are embedded."""
     table = pq.read_table(shared_data / "gowalla" / "edges.parquet", filters=[("src", "<", 300)])
     pq.write_table(table, tmp_path / "gowalla.parquet")
     config = make_config(

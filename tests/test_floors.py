@@ -1,4 +1,4 @@
-"""Imports go down: what a module may import is said here once, and read off the source."""
+"""Imports only go down: the rule stands here, and the imports are read from the source."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from conftest import REPOSITORY
 
 PACKAGE = REPOSITORY / "lib" / "graphseam"
-# From the ground up; a floor may import those below it. docs/architecture.md has the same as a picture.
+# From the ground up; a floor may import those below it. docs/architecture.md shows this as a picture.
 FLOORS = {
     "ground": "version errors columns arrow vectors seeds graph compiled linalg task measure methods files edges",
     "configuration": "sections config sources steps",
@@ -23,9 +23,9 @@ FLOORS = {
     "entrances": "__init__ cli graphframe export prune show worker_daemon",
 }
 FLOOR_OF = {module: floor for floor, modules in enumerate(FLOORS.values()) for module in modules.split()}
-# A forecast that the cut depends on: a step asks the one that is going to do the work.
+# The partition depends on forecasts: the step asks the step that will do the work.
 SHARED_FORECASTS = {("partition", "embedding"), ("partition", "refine")}
-# Loaded when they are needed, as they take torch or Spark along: for speed, never to break a circle.
+# Imported when needed, because they load torch or Spark: for speed, never to break a circle.
 LOADED_LATE = {"linalg"}
 LATE_LOADERS = {"__init__", "cli"}
 
@@ -77,7 +77,7 @@ def test_every_module_has_a_floor():
 
 
 def test_no_two_modules_import_each_other():
-    """Within a floor and within a package too, whatever is imported where."""
+    """Also within a floor and within a package, wherever the import stands."""
     names = {".".join(("graphseam", *path.relative_to(PACKAGE).with_suffix("").parts)): path for path in FILES}
     names = {name.removesuffix(".__init__"): path for name, path in names.items()}
     imported = {name: {closest(other, names) for other, _ in imports_of(path)} - {name} for name, path in names.items()}

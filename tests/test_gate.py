@@ -43,7 +43,7 @@ def test_what_is_gone_comes_first_and_then_the_deepest_falls(new, previous):
 
 
 def measured(spark, root, run_id: str, values: dict[str, float], published: int | None = None, **sections) -> Run:
-    """A run of whose tables only what the gate reads is there: metrics, and its row in runs if it is published."""
+    """A run with only what the gate reads: metrics, and its row in runs if it is published."""
     config = make_config({"edges": "unused"}, root, gate={"max_drop": 0.05, **sections})
     run = Run(spark, config, run_id, Tables(spark, config.output, run_id))
     run.tables.write_rows(
@@ -70,7 +70,7 @@ def measured(spark, root, run_id: str, values: dict[str, float], published: int 
 
 @pytest.fixture(scope="module")
 def root(spark, tmp_path_factory):
-    """Two published runs: `old` is better than `new`, which is what is compared with."""
+    """Two published runs: `old` is better than `new`, the one that is compared with."""
     folder = tmp_path_factory.mktemp("gate") / "tables"
     measured(spark, folder, "old", {"auc/cosine": 0.99, "auc/degree_product": 0.9}, published=1)
     measured(spark, folder, "new", {"auc/cosine": 0.90, "auc/degree_product": 0.9}, published=2)

@@ -1,4 +1,4 @@
-"""GraphFrames in and out, and its algorithms behind our packing. Its own code runs where its jar is: on Spark 3.5."""
+"""GraphFrames in and out, and its algorithms with our packing. Its own code runs where its jar is: on Spark 3.5."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ASSIGNMENTS = "level INT NOT NULL, subgraph_id INT NOT NULL, node_id BIGINT NOT 
 
 
 def friends(spark, to_id) -> VertexEdges:
-    """Planted communities with attributes; to_id: the ids as the user has them, from 0, 1, …."""
+    """Planted communities with attributes; to_id maps 0, 1, … to the user's ids."""
     edges = communities(4, 30, seed=3)
     vertices = [(at, f"name {at}", None if at % 3 == 0 else f"team {at // 30}", {"age": at}) for at in range(120)]
     rows = [(src, dst, 1.0 + src % 3, f"edge {place}") for place, (src, dst) in enumerate(edges)]
@@ -49,7 +49,7 @@ def as_text(row) -> str:
 
 
 def check_round_trip(graph, result) -> None:
-    """Every row and attribute is there as it came; all else is new, and of the same ids."""
+    """Every row and attribute is returned unchanged; everything else is new, with the same ids."""
     vertices = result.vertices.collect()
     assert result.vertices.columns == [*graph.vertices.columns, "vector", "predicted_labels"]
     assert sorted(map(as_text, result.vertices.select(*graph.vertices.columns).collect())) == sorted(

@@ -1,4 +1,4 @@
-"""A full Java heap is told in one line that names the memory and its setting, whichever process it was in."""
+"""A full Java heap is reported in one line that names the memory and its setting, whichever process it was in."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def heaps(monkeypatch):
 
 @pytest.mark.parametrize(
     ("message", "told"),
-    [  # as Spark 4.2 said them
+    [  # messages of Spark 4.2
         (
             "An error occurred while calling o48.collectToPython.\n: java.lang.OutOfMemoryError: Java heap space\n\tat org.x",
             "Spark ran out of memory (Java heap space): the Java heap of this session is 1g (spark.driver.memory); give it "
@@ -83,7 +83,7 @@ def test_under_spark_submit_its_own_option_is_named(heaps, monkeypatch):
 
 @pytest.mark.parametrize("status", [52, 1])
 def test_a_call_cut_short_asks_how_its_java_process_ended(heaps, monkeypatch, status):
-    """On a busy machine the process may be gone before it has told its error."""
+    """On a busy machine the process may be gone before it has reported its error."""
     monkeypatch.delenv(UNDER_SUBMIT, raising=False)
     process = SimpleNamespace(wait=lambda timeout: status)
     monkeypatch.setattr(SparkContext, "_gateway", SimpleNamespace(proc=process))
@@ -118,7 +118,7 @@ def test_sizes_are_read_as_java_writes_them():
 
 @pytest.mark.slow
 def test_the_command_ends_in_one_line_when_a_task_fills_its_heap(tmp_path):
-    """The error ends the local session's JVM, so that all the command sees is a broken connection."""
+    """The error ends the local session's JVM, so the command sees only a broken connection."""
     (tmp_path / "runs" / "_delta_log").mkdir(parents=True)
     done = subprocess.run(
         [sys.executable, "-m", "graphseam.cli", "sql", "--root", str(tmp_path), TOO_LARGE],

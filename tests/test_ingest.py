@@ -1,4 +1,4 @@
-"""ingest: every good row arrives, every bad one is kept with its reason, and neither layout nor format matters."""
+"""ingest: every good row arrives, every bad one is kept with its reason, whatever the layout and format."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CLIQUE = [(a, b) for a in range(900, 906) for b in range(a + 1, 906)]
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """One place for the tables of all runs here; runs that are not published do not know of each other."""
+    """One root for all runs of this file; unpublished runs do not affect each other."""
     return tmp_path_factory.mktemp("tables")
 
 
@@ -42,7 +42,7 @@ def ingest(spark, root):
 
 
 def edges_of(run, table: str = "edges") -> dict[tuple[str, str], float]:
-    """{(id, id): weight} of a table of the run; the two ids of an undirected edge in the order of the text."""
+    """{(id, id): weight} of a table of the run; the ids of an undirected edge in text order."""
     ids = {row["node_id"]: row["id"] for row in run.tables.read("nodes").collect()}
     rows = run.tables.read(table).collect()
     pairs = [(ids[row["src"]], ids[row["dst"]]) for row in rows]
@@ -87,7 +87,7 @@ JUNK = {
 
 
 def test_junk_is_told_apart_and_nothing_good_is_lost(ingest, tmp_path):
-    """One row in twenty is junk of every kind: the graph is that of the others, the junk is kept with its reason."""
+    """One row in twenty is junk of some kind: the other rows make the graph, the junk is kept with its reason."""
     random.seed(1)
     junk = [(line, f"edges: {reason}") for reason, bad in JUNK.items() for line in bad]
     good = {(str(a), str(b)): a / 7 for a in range(100, 100 + 19 * len(junk) // 2) for b in (a + 1, a + 3)}
@@ -107,7 +107,7 @@ def test_junk_is_told_apart_and_nothing_good_is_lost(ingest, tmp_path):
 
 
 def test_nothing_usable_is_an_error(ingest, root, tmp_path):
-    """A file of junk only: the message has the most frequent reason and the table to look into."""
+    """Nothing but junk: the message has the most frequent reason and the table to look into."""
     (tmp_path / "e.csv").write_text("src,dst,w\n1,2,-1\n3,4,-2\n5,6,0\n")
     with pytest.raises(InputError, match=r"3 read; most often: edges: weight is negative\); see the table .*rejected"):
         ingest({"edges": str(tmp_path / "e.csv"), "weight": "w"})
@@ -127,7 +127,7 @@ def usable(spark, section: dict[str, object]) -> tuple[list[tuple], str]:
 
 @pytest.mark.parametrize("column", ["src", "w"])
 def test_a_column_of_neither_numbers_nor_text_is_an_error(spark, tmp_path, column):
-    """A date can be neither end nor weight; the message names column and type."""
+    """A date can be neither an id nor a weight; the message names column and type."""
     table = pa.table({"src": [1], "dst": [2], "w": [1.0]})
     at = table.column_names.index(column)
     pq.write_table(table.set_column(at, column, pa.array([datetime.date(2026, 1, 1)])), tmp_path / "e.parquet")
@@ -179,14 +179,14 @@ def text(delimiter=",", header="", encoding="utf-8", end="\n", before="", pack=b
     ],
 )
 def test_the_format_does_not_matter(spark, tmp_path, name, write):
-    """One list of edges in every format gives the same rows; what follows knows nothing of the format."""
+    """One edge list gives the same rows in every format; nothing later depends on the format."""
     write(spark, tmp_path / name, EDGES)
     wanted = [(src, dst, 1.0) for src, dst in EDGES]
     assert usable(spark, {"edges": str(tmp_path / name)}) == (wanted, "integer")
 
 
 def test_rows_make_a_graph(spark, ingest, tmp_path):
-    """Nodes are numbered from 0 in the order of their ids, as numbers and not as text; each edge weighs 1."""
+    """Nodes are numbered from 0 in numeric order of their ids; each edge weighs 1."""
     write_delta(spark, tmp_path / "e", EDGES)
     run = ingest({"edges": str(tmp_path / "e")})
     assert edges_of(run) == dict.fromkeys(as_text(EDGES), 1.0)
@@ -211,7 +211,7 @@ def test_string_ids_keep_their_letters(ingest, tmp_path):
 
 
 def test_loops_duplicate_edges_labels_and_unknown_nodes(ingest, tmp_path):
-    """Twins' weights add up, loops leave a node, nodes without edges count, labels of unknown nodes are counted."""
+    """Weights of duplicate edges add up, loops leave a node, isolated nodes and labels of unknown nodes are counted."""
     (tmp_path / "e.csv").write_text("5,6,0.5\n6,5,0.25\n5,6,1\n6,7,3\n8,8,2\n8,8,1\n")
     (tmp_path / "n.csv").write_text("5\n100\n\nabc\n")
     rows = [(5, "red"), (5, "red"), (5, "blue"), (100, "blue"), (8, None), (77, "red"), (78, "red"), (None, "red")]
@@ -247,10 +247,10 @@ def test_loops_duplicate_edges_labels_and_unknown_nodes(ingest, tmp_path):
 
 
 def split(run):
-    """(edges, held-out edges) of a run, as it holds them, after the laws of every hold-out."""
+    """(edges, held-out edges) of a run, after checking the laws of every hold-out."""
     edges, held = edges_of(run), edges_of(run, "holdout_edges")
     kept, out = as_text(list(edges)), as_text(list(held))
-    assert not kept & out  # nor the other direction of an edge that is kept
+    assert not kept & out  # nor the reverse of an embedded edge
     assert {end for edge in out for end in edge} <= {end for edge in kept for end in edge}
     return edges, held
 
@@ -295,7 +295,7 @@ def test_the_hold_out_does_not_depend_on_the_layout(ingest, tmp_path):
 
 
 def test_directed_edges_keep_their_direction(ingest, tmp_path):
-    """Both directions are two edges, kept or held out together, and no pair runs against an edge."""
+    """The two directions are two edges, embedded or held out together, and no negative reverses an edge."""
     one_way = sorted({(min(edge), max(edge)) for edge in communities(2, 20, seed=9)})
     edges = one_way + [(b, a) for a, b in one_way[::2]] + CLIQUE
     (tmp_path / "e.csv").write_text(lines([*edges, edges[0], (5, 5)], header="src,dst"))
@@ -314,17 +314,17 @@ def test_where_every_pair_is_an_edge_there_is_no_negative(ingest, tmp_path):
 
 
 def test_an_edge_that_a_node_needs_is_not_free(spark):
-    """In a forest only an edge between two others may go; leaves keep theirs."""
+    """In a forest only inner edges may be held out; leaves keep theirs."""
     rows = [(0, 1, 1.0), (0, 2, 1.0), (2, 3, 1.0), (8, 9, 1.0)]
     forest = spark.createDataFrame(rows, "src BIGINT, dst BIGINT, weight DOUBLE")
     marked = mark_free(forest, seed=3).collect()
     assert sorted((row["src"], row["dst"]) for row in marked) == [(0, 1), (0, 2), (2, 3), (8, 9)]
     path = {(row["src"], row["dst"]) for row in marked if row["free"]}
-    assert path <= {(0, 2)}  # the middle of a path: both its ends may keep another edge
+    assert path <= {(0, 2)}  # the middle of a path: each end keeps another edge
 
 
 def test_an_id_keeps_its_number_in_later_runs(spark, tmp_path):
-    """Published runs hand their numbers on, new ids come after; a run that was not published hands on nothing."""
+    """Published runs pass on their numbers, new ids follow; an unpublished run passes on nothing."""
 
     def numbers(run_id: str, edges: list[tuple], published: bool) -> dict[str, int]:
         path = tmp_path / f"{run_id}.csv"
@@ -340,7 +340,7 @@ def test_an_id_keeps_its_number_in_later_runs(spark, tmp_path):
 
 
 def test_numbers_that_runs_side_by_side_gave_stay_unique(spark):
-    """Two runs that did not know of each other: the newest keeps its numbers, and no number stands for two ids."""
+    """Two concurrent runs: the newest keeps its numbers, and no number stands for two ids."""
     rows = [("a", 0, 1), ("b", 1, 1), ("c", 2, 1), ("c", 0, 2), ("d", 1, 2), ("a", 5, 3)]
     earlier = spark.createDataFrame(rows, "id STRING, node_id BIGINT, age INT")
     known = newest_numbers(earlier)

@@ -1,4 +1,4 @@
-"""The jars beside Spark's own: listed, copied from a folder, and told of where they cannot be had."""
+"""The jars besides Spark's own: listed, copied from a folder, and named if they cannot be fetched."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def test_what_cannot_be_fetched_is_one_clear_line(arguments, message):
 
 
 def test_jars_are_carried_in_a_folder(tmp_path, monkeypatch):
-    """From the machine with a network to the one without: all that belongs to a package, and nothing else."""
+    """From a machine with a network to one without: all files of a package, and nothing else."""
     carried = tmp_path / "carried"
     carried.mkdir()
     names = ["graphframes-spark4_2.13-0.12.3.jar", "io.graphframes_graphframes-graphx-spark4_2.13-0.12.3.jar"]
-    for name in (*names, "io.delta_delta-spark_4.2_2.13-4.4.0.jar", "other.jar"):  # by hand, by Spark's resolver
+    for name in (*names, "io.delta_delta-spark_4.2_2.13-4.4.0.jar", "other.jar"):  # by hand, through Spark's resolver
         (carried / name).write_bytes(name.encode())
     monkeypatch.setattr(jars, "spark_jars", lambda: tmp_path / "spark")
     assert not PACKAGES["graphframes"].is_here()
@@ -52,7 +52,7 @@ def test_jars_are_carried_in_a_folder(tmp_path, monkeypatch):
     assert not has_delta()
 
 
-@pytest.mark.spark  # Spark's resolver is asked, in a JVM of its own
+@pytest.mark.spark  # through Spark's resolver, in another JVM
 def test_the_resolvers_own_words_and_the_way_out_are_told(tmp_path, monkeypatch):
     nowhere = jars.Package("nothing", "", lambda: "io.nowhere:nothing_2.13:0.0.1", "nothing_", ("nothing_",))
     with pytest.raises(InputError, match=r"nothing_2\.13:0\.0\.1 could not be fetched \(.*not found.*\); where there"):

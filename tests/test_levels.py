@@ -1,4 +1,4 @@
-"""Graphs that are cut into many levels: what depends on the level before must not grow with their number."""
+"""Graphs cut into many levels: what depends on the previous level must not grow with their number."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FUSED = "node_id BIGINT, subgraph_id INT, degree DOUBLE, vector ARRAY<FLOAT>"
 
 
 def num_operators(rows) -> int:
-    """Of the plan, those of what it reads from memory included."""
+    """Operators of the plan, including those of cached inputs."""
     return rows._jdf.queryExecution().executedPlan().treeString().count("\n")
 
 
@@ -55,12 +55,12 @@ def test_the_plan_of_a_frame_has_one_size_whatever_the_level(spark, four_levels,
     finally:
         spark.conf.set("spark.sql.adaptive.enabled", before)
     assert len(sizes) == 4
-    assert sizes[0] < sizes[1]  # the deepest level meets no frame
+    assert sizes[0] < sizes[1]  # there is no frame yet for the deepest level
     assert set(sizes[1:]) == {sizes[1]}
 
 
 def test_frames_of_deeper_levels_are_given_back_as_files_too(four_levels, tmp_path, monkeypatch):
-    """On a cluster each frame is kept in files until the next is there, and the vectors are the same."""
+    """On a cluster each frame is kept in files until the next one exists, and the vectors are the same."""
     expected = sorted(map(str, four_levels.tables.read("fused_embeddings").collect()))
     kept, keep = [], Checkpoints.keep
 
@@ -77,7 +77,7 @@ def test_frames_of_deeper_levels_are_given_back_as_files_too(four_levels, tmp_pa
 
 
 def test_a_node_whose_edges_were_all_cut_keeps_the_frames_vector_in_its_own_subgraph(spark):
-    """Node 1 lies in subgraph 5 of the level, which embedded nothing of it; node 2 in subgraph 6, which did."""
+    """Node 1 lies in subgraph 5 of the level, which did not embed it; node 2 in subgraph 6, which did."""
     fused, frame_rows = schema_of(FUSED), [(1, 9, 2.0, [1.0, 2.0]), (2, 9, 1.0, [0.0, 1.0])]
     level = spark.createDataFrame([(2, 6, 3.0, [1.0, 0.0]), (3, 6, 1.0, [0.0, 1.0])], fused)
     homes = spark.createDataFrame([(1, 5), (2, 6), (3, 6)], "node_id BIGINT, subgraph_id INT")
@@ -95,7 +95,7 @@ def test_a_node_whose_edges_were_all_cut_keeps_the_frames_vector_in_its_own_subg
 @pytest.mark.thorough
 @pytest.mark.parametrize(("methods", "num_edges", "num_nodes"), [("default", 23_000, 2_000), ("all", 200_000, 12_000)])
 def test_six_levels_get_through_a_heap_of_1_gb(methods, num_edges, num_nodes):
-    """The default, whose cut is made by blocks, and both fusions; every other method too."""
+    """The default, partitioned in blocks, with both fusions; and every other method."""
     told = json.loads(last_line_of("six_levels.py", methods))
     assert told["edges"] >= num_edges
     assert set(told["levels"].values()) == {6}, told

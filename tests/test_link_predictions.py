@@ -1,4 +1,4 @@
-"""The step predict_links through tables: what is predicted, for whom, and whether its probabilities come true."""
+"""The step predict_links through tables: what is predicted, for which nodes, and whether probabilities are right."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def links_of(run) -> list:
 
 
 def ring(num_nodes: int, seed: int) -> list[tuple[int, int]]:
-    """The nearer two nodes are on a ring, the likelier they are joined: some missing edges are surer than others."""
+    """Nodes close on a ring are more likely joined, so some missing edges are more certain than others."""
     rng = np.random.default_rng(seed)
     return sorted(
         {
@@ -46,7 +46,7 @@ def ring(num_nodes: int, seed: int) -> list[tuple[int, int]]:
 
 @pytest.fixture(scope="module")
 def held(spark, tmp_path_factory):
-    """(input, root, run) of a ring with a fifth of its edges held out."""
+    """(input, root, run) of a ring with 20 % of its edges held out."""
     folder = tmp_path_factory.mktemp("held")
     section = {"edges": write_edges(folder / "edges.parquet", ring(480, seed=1))}
     config = make_config(section, folder / "tables", evaluate={"holdout": 0.2}, **SMALL)
@@ -92,7 +92,7 @@ def test_features_are_those_of_the_graph(held):
 
 
 def test_probabilities_come_true(held):
-    """The share of held-out edges among predictions is what their probabilities say, in all and by halves."""
+    """The share of held-out edges among predictions matches the probabilities, overall and in each half."""
     _, _, run = held
     rows = run.tables.read("link_predictions").toPandas()
     assert rows["probability"].mean() == pytest.approx(rows["held_out"].mean(), abs=0.01)
@@ -106,7 +106,7 @@ def test_probabilities_come_true(held):
 
 
 def test_the_model_tells_edges_from_drawn_pairs(held):
-    """It is measured beside the cosine, on every pair that was drawn."""
+    """It is measured like the cosine, on every drawn pair."""
     _, _, run = held
     metrics = {
         (row["metric"], row["variant"], row["scorer"]): row["value"]
@@ -120,7 +120,7 @@ def test_the_model_tells_edges_from_drawn_pairs(held):
 
 
 def test_another_run_may_lend_its_model(spark, held):
-    """A nightly run that embeds every edge is scored and calibrated by one that held edges out."""
+    """A nightly run that embeds every edge uses the model and curves of a run that held edges out."""
     section, root, first = held
     links = {"top_k": 5, "model_run": "measured"}
     config = make_config(section, root, **{**SMALL, "predict": {"links": links, "similar": {"top_k": 0}}})
@@ -144,7 +144,7 @@ def test_without_held_out_edges_the_run_says_what_it_was_calibrated_on(published
 
 
 def bipartite_edges(seed: int) -> list[tuple[str, str]]:
-    """Users who take most of their items from one of four shelves; item names sort before user names."""
+    """Users who choose most of their items from one of four shelves; item names sort before user names."""
     rng = np.random.default_rng(seed)
     edges = set()
     for user in range(120):
@@ -156,7 +156,7 @@ def bipartite_edges(seed: int) -> list[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def shop(spark, tmp_path_factory):
-    """(folder, run) of a bipartite graph, its nodes' types given, edges held out by a column."""
+    """(folder, run) of a bipartite graph with node types, edges held out by a column."""
     folder = tmp_path_factory.mktemp("shop")
     edges = bipartite_edges(5)
     split = ["test" if at % 5 == 0 else "train" for at in range(len(edges))]
@@ -196,7 +196,7 @@ def test_pairs_to_measure_by_face_the_items(shop):
 
 
 def test_types_choose_who_gets_what(spark, shop, tmp_path):
-    """Books get users where the configuration says so; from the same vectors."""
+    """Books get users if the configuration says so, from the same vectors."""
     folder, made = shop
     shutil.copytree(folder / "tables", tmp_path / "tables")
 
@@ -255,7 +255,7 @@ def test_settings_that_cannot_work_are_told(tmp_path, sections, message):
 
 
 def test_every_kind_of_candidates_predicts_links(spark, held, tmp_path):
-    """From the same vectors: a run's own steps are taken up again with other settings."""
+    """From the same vectors: the run is resumed with other settings."""
     section, root, _ = held
     shutil.copytree(root, tmp_path / "tables")
     found = {}
@@ -272,4 +272,4 @@ def test_every_kind_of_candidates_predicts_links(spark, held, tmp_path):
     assert len(found["exact"] & found["hnsw"]) / len(found["exact"]) > 0.95
     assert found["two_hop"] != found["exact"]
     paths = run.tables.read("link_candidates").where((F.col("num_paths") == 0) & ~F.col("learning")).count()
-    assert paths > 0  # nearest vectors bring pairs that no path joins
+    assert paths > 0  # nearest vectors add pairs that no path joins

@@ -1,4 +1,4 @@
-"""Predicted links: paths, nearest vectors, features, the model and its calibration, each beside a plain reference."""
+"""Predicted links: paths, nearest vectors, features, the model, its calibration, each against a plain reference."""
 
 from __future__ import annotations
 
@@ -33,8 +33,10 @@ def adjacency(edges: list[tuple[int, int]], num_nodes: int) -> sp.csr_matrix:
 
 
 def reference_sums(edges: list[tuple[int, int]], num_nodes: int, three: bool, hub_cap: int) -> np.ndarray:
-    """float64[n, n, 3]: count, Adamic-Adar, resource allocation of 2- or 3-step walks, by matrix products; a walk over
-    the edge of its own two ends does not count."""
+    """float64[n, n, 3]: count, Adamic-Adar, resource allocation of 2- or 3-step walks, by matrix products.
+
+    A walk through the edge between its own ends does not count.
+    """
     matrix = adjacency(edges, num_nodes).toarray()
     degree = matrix.sum(axis=1)
     allowed = (degree <= hub_cap) & (degree > 0)
@@ -54,7 +56,7 @@ def reference_sums(edges: list[tuple[int, int]], num_nodes: int, three: bool, hu
 @pytest.mark.parametrize("hub_cap", [4, 1000])
 @pytest.mark.parametrize("three", [False, True])
 def test_paths_are_those_of_matrix_products(spark, three, hub_cap):
-    """Every pair asked for: its sums, and whether it is an edge."""
+    """For every wanted pair: its sums, and whether it is an edge."""
     edges, n = random_edges(24, 60, seed=2, bipartite=three), 24
     frame = spark.createDataFrame(edges, "src BIGINT, dst BIGINT")
     lists = neighbour_lists(frame)
@@ -82,7 +84,7 @@ def test_paths_are_those_of_matrix_products(spark, three, hub_cap):
 
 @pytest.mark.parametrize("learning", [False, True])
 def test_the_best_by_adamic_adar_come_first_ties_by_node(learning):
-    """Against networkx' own index; neighbours only for a query that learns, which gets twice as many."""
+    """Against networkx; only training queries get neighbours, and twice as many nodes."""
     import networkx as nx
 
     edges, n, top = random_edges(40, 120, seed=5), 40, 4
@@ -120,7 +122,7 @@ def test_the_best_by_adamic_adar_come_first_ties_by_node(learning):
 
 @pytest.mark.parametrize("three", [False, True])
 def test_blocks_and_halos_do_not_show(spark, three):
-    """One block or five, every list in each or only what its queries need: the same rows."""
+    """The same rows with one block or five, with all lists in each or only those needed."""
     edges = random_edges(60, 200, seed=3, bipartite=three)
     lists = neighbour_lists(spark.createDataFrame(edges, "src BIGINT, dst BIGINT"))
     wanted = F.array(F.lit(7), F.lit(50)).cast("array<bigint>").alias("wanted")
@@ -136,7 +138,7 @@ def test_blocks_and_halos_do_not_show(spark, three):
 
 
 def test_a_task_holds_no_more_ends_than_its_budget(spark):
-    """The longest lists are left out first: paths then miss them, and none is made up."""
+    """The longest lists are left out first: their paths are missing, and no false ones appear."""
     edges = [(0, leaf) for leaf in range(1, 30)] + [(1, 30), (2, 30), (1, 31), (2, 31)]
     lists = neighbour_lists(spark.createDataFrame(edges, "src BIGINT, dst BIGINT"))
     queries = lists.select(
@@ -148,7 +150,7 @@ def test_a_task_holds_no_more_ends_than_its_budget(spark):
         return next(row["num_paths"][0] for row in rows if row["src"] == 1)
 
     assert paths_from_1(1000) == 3  # through 0, 30 and 31
-    assert paths_from_1(40) == 2  # the list of 0, 29 long, no longer fits
+    assert paths_from_1(40) == 2  # the list of node 0, of length 29, no longer fits
 
 
 def test_plans_follow_memory():
@@ -178,7 +180,7 @@ def some_vectors(spark):
 
 @pytest.mark.parametrize("blocks", [1, 3])
 def test_exact_search_is_brute_force(some_vectors, blocks):
-    """Neighbours and the node itself left out, ties in the order of the id, twice as many for a query that learns."""
+    """Without neighbours and the node itself, ties in id order, twice as many for a training query."""
     frame, ids, unit = some_vectors
     known = {int(ids[3]): [int(ids[4]), int(ids[5])], int(ids[100]): [int(ids[101])]}
     barred = F.coalesce(
@@ -258,7 +260,7 @@ def examples(num_rows: int, seed: int) -> pa.Table:
 
 @pytest.mark.parametrize("designs", [ONE_KIND, TWO_KINDS], ids=["one_kind", "two_kinds"])
 def test_the_model_is_scikit_learns_and_survives_its_table(spark, designs):
-    """The same log-odds as scikit-learn's own pipeline; from rows, the same bytes."""
+    """The same log-odds as scikit-learn's pipeline; rebuilt from rows, the same bytes."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import PolynomialFeatures, StandardScaler
@@ -302,7 +304,7 @@ def test_an_embedded_edge_is_judged_as_if_it_were_not():
 
 
 def test_curves_are_monotone_sure_of_nothing_and_come_true(spark):
-    """Fitted on half the nodes, true for the other: 0.8 is right four times in five."""
+    """Fitted on one half of the nodes, right for the other: 0.8 is right four times in five."""
     rng = np.random.default_rng(4)
     score = rng.normal(size=40_000)
     truth = rng.random(40_000) < 1 / (1 + np.exp(-(2 * score - 1)))

@@ -14,7 +14,7 @@ from graphseam.session import build_session
 
 
 def test_a_test_that_takes_a_session_is_marked(request):
-    """Also where it takes it through another fixture."""
+    """Also if it takes it through another fixture."""
     assert all(may_start_spark(item) for item in request.session.items if "spark" in item.fixturenames)
 
 
@@ -23,7 +23,7 @@ def test_a_test_that_takes_a_session_is_marked(request):
     [build_session, lambda: SparkSession.builder.getOrCreate(), lambda: SparkContext.getOrCreate(), SparkContext],
 )
 def test_without_a_mark_a_test_has_no_session(start):
-    """None that another test has started either."""
+    """Not even one that another test has started."""
     with pytest.raises(pytest.fail.Exception, match="mark the test"):
         start()
 

@@ -38,7 +38,7 @@ def test_every_name_leads_to_an_algorithm(table, name):
 
 @pytest.mark.parametrize("method", PARTITIONERS)
 def test_every_partitioner_is_built_from_the_section(method):
-    """All are looked up, and all say themselves how a level is assigned."""
+    """All are looked up, and each defines how a level is assigned."""
     partitioner = build_partitioner(PartitionConfig(method=method, imbalance=0.2), node_cost=3)
     assert (partitioner.imbalance, partitioner.node_cost) == (0.2, 3)
     assert callable(partitioner.assigned)
@@ -91,7 +91,7 @@ def test_a_number_is_given_in_the_settings_type():
 
 
 def test_a_configuration_is_checked_without_loading_an_algorithm():
-    """The command line answers a wrong key before numba, torch or Spark are loaded."""
+    """The command line reports a wrong key before numba, torch or Spark are loaded."""
     program = (
         "import sys; from graphseam.config import load_config;"
         "load_config('conf/demo.toml', ['embed.method=node2vec']);"

@@ -1,4 +1,4 @@
-"""The multilevel partitioner in one process: its cut, its balance, awkward graphs, its budget of memory. No Spark."""
+"""The multilevel partitioner in one process: cut, balance, awkward graphs, memory budget. No Spark."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_the_nodes_of_a_star_are_shared_out_though_their_hub_is_in_one_part():
     parts = forced(star).partition(star, 8, seed=1)
     leaves = np.bincount(parts[1:], minlength=8)
     assert leaves.max() <= 1.3 * 4_000 / 8
-    assert leaves[parts[0]] >= 100  # the hub keeps leaves: a subgraph with only the hub would capture nothing
+    assert leaves[parts[0]] >= 100  # the hub keeps leaves: a subgraph of the hub alone would capture nothing
 
 
 def test_a_bipartite_graph_is_cut_by_communities_of_both_sides():

@@ -1,4 +1,4 @@
-"""Names that go into paths, predicates and SQL: run ids and catalogs, taken or refused. No Spark."""
+"""Names used in paths, predicates and SQL: run ids and catalogs, accepted or refused. No Spark."""
 
 from __future__ import annotations
 
@@ -65,14 +65,14 @@ def test_a_plain_run_id_is_taken(run_id):
     ],
 )
 def test_a_hostile_run_id_is_refused(run_id):
-    """It goes into paths, predicates and file names: nothing that means something there gets through."""
+    """Used in paths, predicates and file names: characters with a meaning there are refused."""
     with pytest.raises(ConfigError, match="cannot be used; give 1 to 128 letters"):
         check_run_id(run_id)
 
 
 @given(st.text(max_size=200))
 def test_a_run_id_is_refused_or_safe(run_id):
-    """Whatever comes, what is let through is one path component of ASCII that needs no quoting."""
+    """Whatever is given, an accepted id is one ASCII path component that needs no quoting."""
     try:
         checked = check_run_id(run_id)
     except ConfigError:
@@ -110,6 +110,6 @@ def test_a_catalog_name_is_taken(catalog):
     ],
 )
 def test_a_catalog_name_that_needs_quoting_is_refused(catalog):
-    """It goes into SQL: letters, digits and underscores only."""
+    """Used in SQL: letters, digits and underscores only."""
     with pytest.raises(ConfigError, match=r"output\.catalog is .*; give a schema as `name` or `catalog\.name`"):
         OutputConfig(catalog=catalog)

@@ -1,4 +1,4 @@
-"""Labels of nodes: the classifier beside scikit-learn and the referee, and the laws of the step over awkward labels."""
+"""Labels of nodes: the classifier against scikit-learn and the referee; laws of the step for awkward labels."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DIM = 6
 
 
 def planted(num_nodes: int = 200, num_labels: int = 4, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """(vectors, label of each) around one centre a label, overlapping."""
+    """(vectors, label of each): overlapping clouds, one centre per label."""
     rng = np.random.default_rng(seed)
     own = rng.choice(num_labels, num_nodes, p=np.arange(1, num_labels + 1) / sum(range(1, num_labels + 1)))
     centres = rng.normal(size=(num_labels, DIM))
@@ -107,7 +107,7 @@ def test_micro_and_macro_f1_are_the_referees(spark, tmp_path, monkeypatch, evalk
     predicted = predict_labels(tested, models, 1, bool(truth.sum(axis=1).max() > 1))
     of_tested = rows.where("fold = 0").selectExpr("node_id", "explode(labels) AS label")
     found = {row["metric"]: row["value"] for row in label_metrics(predicted, of_tested).collect()}
-    occurring = truth[fold == 0].any(axis=0).mean()  # the referee counts the labels that do not occur, as zero
+    occurring = truth[fold == 0].any(axis=0).mean()  # the referee counts labels that do not occur as zero
     assert (found["micro_f1"], found["macro_f1"] * occurring) == pytest.approx(wanted, abs=1e-6)
 
 
@@ -127,7 +127,7 @@ def as_model(rows) -> LabelModel:
 
 @pytest.mark.parametrize("multi_label", [False, True])
 def test_calibration_finds_the_pair_that_was_lost(multi_label):
-    """Truth drawn by known probabilities; what is handed over is a distorted score."""
+    """Truth drawn by known probabilities; the input is a distorted score."""
     rng = np.random.default_rng(2)
     true_scores = rng.normal(-1, 2, (20_000, 5))
     chance = probabilities(true_scores, multi_label)
@@ -257,7 +257,7 @@ def test_all_nodes_labelled_and_a_zero_vector_among_them(predicted):
     vectors[7] = 0
     found = predicted(vectors, rows_of(own, range(200)), {"top_labels": 4})
     check_laws(found, 200)
-    for node in range(200):  # every class is kept: they add up to 1
+    for node in range(200):  # every class is kept, so they add up to 1
         assert sum(row["probability"] for row in found.of(node)) == pytest.approx(1)
     assert {row["source"] for row in found.predictions} == {"cross_fit"}
     assert len(found.of(7)) == 4

@@ -1,4 +1,4 @@
-"""A root that an earlier version wrote is read, run into and placed into; what it lacks it gains by itself."""
+"""A root written by an earlier version is read, run into and placed into; missing columns are added."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def columns_on_disk(root: Path, table: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def renewed(spark, folder, root):
-    """A run of today in the old root, with other views than the default has."""
+    """A new run in the old root, with other views than the default."""
     assert "view_widths" not in columns_on_disk(root, "runs")
     inputs = {name: str(folder / "inputs" / f"{name}.csv") for name in ("edges", "labels")}
     config = make_config(
@@ -61,7 +61,7 @@ def renewed(spark, folder, root):
 
 
 def test_an_old_run_is_read_and_exported_and_reading_changes_nothing(spark, root, tmp_path):
-    """It may lie where this reader must not write; what its tables lack is NULL."""
+    """The reader may lack write permission; missing columns are NULL."""
     before = {name: columns_on_disk(root, name) for name in ("runs", "embeddings", "run_steps")}
     tables = Tables(spark, OutputConfig(root=str(root)), "old")
     assert tables.published_run(None)[0] in ("old", "new")
@@ -93,7 +93,7 @@ def test_a_new_run_adds_the_columns_that_the_old_tables_lack(renewed, root):
 
 @pytest.mark.parametrize("statement", ["right", "wrong"])
 def test_whoever_comes_second_with_a_column_goes_on(spark, tmp_path, monkeypatch, statement):
-    """Two jobs may find the same column missing; what is wrong with a statement itself is not swallowed."""
+    """Two jobs may find the same column missing; other errors of the statement are not hidden."""
     unpack(tmp_path)
     old, plain = tmp_path / "root_0_1_0", spark.sql
 
@@ -115,7 +115,7 @@ def test_whoever_comes_second_with_a_column_goes_on(spark, tmp_path, monkeypatch
 
 
 def mean_by_views(vectors: np.ndarray, widths: list[int]) -> np.ndarray:
-    """By numpy: each view of mean direction and mean length."""
+    """By numpy: each view has the mean direction and mean length."""
     found = []
     for view in np.split(vectors, np.cumsum(widths)[:-1], axis=1):
         mean = view.mean(axis=0)
@@ -128,7 +128,7 @@ def mean_by_views(vectors: np.ndarray, widths: list[int]) -> np.ndarray:
     [("old", None, WIDTHS_OF_0_1_0), ("new", None, [8]), ("new", [3, 5], [3, 5]), ("old", [4, 4], [4, 4])],
 )
 def test_new_nodes_are_placed_by_the_widths_of_the_run(spark, folder, root, renewed, run_id, recorded, widths):
-    """Those it was published with, whatever a run of today would have; 0.1.0 recorded none and had one kind."""
+    """The widths it was published with, whatever a new run would have; 0.1.0 recorded none and had only one kind."""
     if recorded is not None:
         numbers = ", ".join(map(str, recorded))
         spark.sql(f"UPDATE delta.`{root}/runs` SET view_widths = array({numbers}) WHERE run_id = '{run_id}'")

@@ -1,4 +1,4 @@
-"""The step partition on Spark: the same bytes whatever the layout, the planted subgraphs, what is told of a bad cut."""
+"""The step partition on Spark: the same bytes for any layout, planted subgraphs, and the report of a bad cut."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SMALL_BLOCKS = MultilevelPartitioner(block_edges=500, coarsest_edges=400)
 
 
 def assigned(spark, graph, num_partitions: int) -> tuple[dict[int, int], Job]:
-    """({node: subgraph} by the distributed path, the job), from rows in another order and so many partitions."""
+    """({node: subgraph} by the distributed path, the job), from shuffled rows in `num_partitions` partitions."""
     edges, weights, nodes = graph
     order = np.random.default_rng(num_partitions).permutation(len(edges))
     rows = [(int(a), int(b), float(weight)) for (a, b), weight in zip(edges[order], weights[order], strict=True)]
@@ -75,12 +75,12 @@ def test_the_same_assignment_for_2_8_and_50_partitions_with_and_without_adaptive
     graph = Graph.from_edges(edges[:, 0], edges[:, 1], weights)
     parts = np.array([found[0][int(node)] - 10 for node in graph.node_ids])
     whole = MetisPartitioner().partition(graph, 6, seed=1)
-    assert cut_of(graph, parts) <= 1.3 * cut_of(graph, whole)  # blocks of 60 nodes: far smaller than is sensible
+    assert cut_of(graph, parts) <= 1.3 * cut_of(graph, whole)  # blocks of 60 nodes: far smaller than sensible
 
 
 @pytest.mark.slow
 def test_a_retried_task_changes_nothing():
-    """In a session of its own, whose tasks may fail once: under the tests' own master a failure is final."""
+    """In another session, whose tasks may fail once: under the tests' own master a failure is final."""
     assert last_line_of("retried_task.py") == "the same assignment, with a task that failed once"
 
 
@@ -92,7 +92,7 @@ def test_the_default_configuration_recovers_planted_subgraphs_and_finds_their_bo
     )
     run = run_steps(spark, config, "planted", last="partition")
     (first, *_) = run.tables.read("partition_levels").sort("level").collect()
-    assert (first["kind"], first["method"]) == ("cut", "metis")  # multilevel hands over what fits one task
+    assert (first["kind"], first["method"]) == ("cut", "metis")  # multilevel leaves what fits one task to METIS
     assert first["imbalance"] <= 1.051
     rows = run.tables.read("assignments").where("level = 1").join(run.tables.read("nodes"), on="node_id").collect()
     parts = np.array([row["subgraph_id"] for row in rows])

@@ -27,7 +27,7 @@ SMALL = {
     "partition": {"num_subgraphs": 3},
 }
 BY_NAME = {graph.name: graph for graph in (*ZOO, PLANTED, AWKWARD)}
-# Through tables; algorithms meet all of the zoo in memory. What the later ones show, the first four show together.
+# Through tables; algorithms run on all of the zoo in memory. The first four together cover what the later ones show.
 THROUGH_TABLES = [
     "no_edge",
     "ids_near_the_largest",
@@ -139,7 +139,7 @@ def rows_of(run) -> dict[str, list[str]]:
 
 
 def write_parts(edges: pa.Table, folder: Path, num_parts: int, seed: int) -> str:
-    """The edges in another order and in so many files."""
+    """The edges in another order and in `num_parts` files."""
     folder.mkdir()
     shuffled = edges.take(pa.array(np.random.default_rng(seed).permutation(len(edges))))
     for part in range(num_parts):
@@ -150,7 +150,7 @@ def write_parts(edges: pa.Table, folder: Path, num_parts: int, seed: int) -> str
 
 
 def test_the_same_bytes_for_1_and_7_input_partitions(spark, published, tmp_path, monkeypatch):
-    """The same again by plans that Spark adapts, from seven files in another order, under another name."""
+    """The same with adaptive execution, from seven files in another order, under another run id."""
     first = published("planted")
     parts = write_parts(pq.read_table(first.config.input.edges), tmp_path / "edges", 7, seed=7)
     config = replace(
@@ -166,13 +166,13 @@ def test_the_same_bytes_for_1_and_7_input_partitions(spark, published, tmp_path,
 
 @pytest.mark.parametrize(("method", "max_levels"), [("multilevel", 4), ("hash", 4), ("multilevel", 1)])
 def test_a_level_with_many_cuts_ends_in_one_core_for_the_frame(spark, published, tmp_path, method, max_levels):
-    """multilevel hands over to metis; for graphframes_lpa see test_graphframes."""
+    """multilevel ends with metis; for graphframes_lpa see test_graphframes."""
     check_levels(cut_into_six(published.copied("planted", tmp_path, "older"), method, max_levels), max_levels)
 
 
 @pytest.mark.parametrize("method", FUSIONS)
 def test_every_fusion_gives_each_embedded_node_one_vector(spark, published, tmp_path, method):
-    """Of any width; where nothing is refined, it is the node's own."""
+    """Of any width; without refinement it is the final vector."""
     run = published.copied("planted", tmp_path, "older")
     changed = {
         "embed": replace(run.config.embed, dim=7),
@@ -191,7 +191,7 @@ def test_every_fusion_gives_each_embedded_node_one_vector(spark, published, tmp_
 
 
 def test_one_frame_is_recovered_from_rotated_copies(spark, tmp_path):
-    """Subgraphs that are rotations of one embedding, tied by a border, come back as that embedding up to 1e-5."""
+    """Rotated parts of one embedding, joined by a border, are fused into that embedding up to 1e-5."""
     from graphseam.fuse import fuse
 
     rng, dim = np.random.default_rng(5), 4

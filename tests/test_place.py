@@ -19,13 +19,13 @@ from placing import arrive, cosine, placed, vectors_of
 
 FIRST = range(100, 110)  # the first clique of the planted graph; the second begins at 110
 ARRIVING = [
-    *[(200, known) for known in FIRST],  # 200: joined to all of the first clique
+    *[(200, known) for known in FIRST],  # 200 is joined to all of the first clique
     (201, 111),
     (202, 201),
     (203, 202),  # a chain attached to the second one
     (300, 301),
     (301, 302),  # no path to the run
-    (303, 303),  # nothing but a loop
+    (303, 303),  # only a loop
     (100, 101),
     (101, 100),
     (102, 111),  # between known nodes, one of them twice, one new
@@ -36,7 +36,7 @@ ARRIVING = [
 
 @pytest.fixture(scope="module")
 def run(published, tmp_path_factory):
-    """The newer of two published runs of the planted graph, in a root of these tests' own."""
+    """The newer of two published runs of the planted graph, in this file's own root."""
     return published.copied("planted", tmp_path_factory.mktemp("place"))
 
 
@@ -109,7 +109,7 @@ def test_a_node_that_had_no_edge_in_the_run_is_placed_under_its_own_number(run, 
 
 
 def test_vectors_are_the_views_mean_of_the_neighbours(run, told):
-    """By numpy for the node whose neighbours are all of the run: each view of mean direction and mean length."""
+    """By numpy, for a node with neighbours only in the run: each view has the mean direction and mean length."""
     known = vectors_of(run)
     near = np.array([known[str(at)] for at in FIRST])
     expected = []
@@ -150,7 +150,7 @@ def test_layout_does_not_show_and_a_batch_is_replaced(run, told, tmp_path, monke
     before = {table: placed(run, table=table) for table in ("placed_nodes", "placed_links")}
     shuffled = [(b, a) for a, b in ARRIVING]
     random.Random(4).shuffle(shuffled)
-    monkeypatch.setattr("graphseam.session.ADAPT_FROM_ROWS", 0)  # adaptive execution, which few rows do without
+    monkeypatch.setattr("graphseam.session.ADAPT_FROM_ROWS", 0)  # adaptive execution, which small inputs do not use
     again = arrive(run, shuffled, tmp_path)
     monkeypatch.undo()
     size_shuffles(run.spark, 0)
@@ -234,7 +234,7 @@ def test_a_root_without_a_published_run_is_told(spark, run, tmp_path):
 
 
 def test_the_job_takes_the_configuration_of_any_run():
-    """What describes the run's own files, its split and its pairs, does not describe the edges that arrive."""
+    """Settings of the run's own files, its split and its pairs, do not apply to the new edges."""
     from graphseam.place.submit import for_edges
 
     config = config_of(

@@ -1,4 +1,4 @@
-"""New nodes beside two cliques of names, labelled and not refined: the vectors, links and labels that they get."""
+"""New nodes next to two labelled cliques, text ids, no refinement: their vectors, links and labels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ARRIVING = [*((name, friend) for name, friends in FRIENDS.items() for friend in 
 
 @pytest.fixture(scope="module")
 def run(spark, tmp_path_factory):
-    """A published run, and what arrived after it."""
+    """A published run, and the nodes that arrived after it."""
     folder = tmp_path_factory.mktemp("names")
     graph = SmallGraph("names", [(x, y) for x in NAMES for y in NAMES if x < y and x[0] == y[0]] + [("a0", "b0")])
     (folder / "labels.csv").write_text("node,label\n" + "".join(f"{name},team {name[0]}\n" for name in NAMES))
@@ -58,7 +58,7 @@ def test_the_nearest_node_is_among_the_links(run, vectors, name):
 
 
 def test_a_node_takes_its_friends_label_by_the_model_that_the_run_kept(run, vectors):
-    """As the comments of the table of models tell."""
+    """As the comments of the models' table describe."""
     for name in FRIENDS:
         labels = [row for row in placed(run, table="placed_labels") if row["id"] == name]
         assert [row["label"] for row in labels] == ["team b", "team a"]

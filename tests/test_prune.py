@@ -1,4 +1,4 @@
-"""Which runs prune keeps, and that every row of the others goes."""
+"""Which runs prune keeps, and that every row of the others is removed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOW = datetime.now(timezone.utc)
 
 
 def add_run(spark, root, run_id: str, days_ago: float, published: bool = True, config: dict | None = None) -> None:
-    """A run of whose tables there are a step, a vector, and its row in runs if it is published."""
+    """A run that has a step, a vector, and its row in runs if it is published."""
     tables = Tables(spark, OutputConfig(root=str(root)), run_id)
     at = NOW - timedelta(days=days_ago)
     tables.write_rows("embeddings", [{"node_id": 0, "id": "a", "vector": [0.0]}])
@@ -45,7 +45,7 @@ def add_run(spark, root, run_id: str, days_ago: float, published: bool = True, c
 
 @pytest.fixture(scope="module")
 def tables(spark, tmp_path_factory):
-    """Five published runs, of which the newest names the third and that the fourth; two that never were published."""
+    """Five published runs: the newest names the third, the third names the fourth; two unpublished ones."""
     root = tmp_path_factory.mktemp("prune") / "tables"
     add_run(spark, root, "five", 50)
     add_run(spark, root, "four", 40)
@@ -101,7 +101,7 @@ def test_a_prune_that_was_stopped_finds_the_rest_the_next_time(spark, tmp_path):
     add_run(spark, root, "newer", 1)
     add_run(spark, root, "older", 30)
     tables = Tables(spark, OutputConfig(root=str(root)))
-    tables.drop_runs("runs", ["older"])  # as far as it came
+    tables.drop_runs("runs", ["older"])  # unfinished
     assert sort_runs(tables, PruneConfig(keep=1)).abandoned == ["older"]
 
 

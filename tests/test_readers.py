@@ -26,7 +26,7 @@ from graphseam.tables import Tables, view_selects
 
 @pytest.fixture(scope="module")
 def run(published):
-    """The newer of two runs of a part of LastFM Asia in one root; a node arrived after it."""
+    """The newer of two runs over a part of LastFM Asia in one root; one node was placed after it."""
     return published("lastfm")
 
 
@@ -49,7 +49,7 @@ def test_every_table_reads_the_same_without_spark(root, counts, name):
 
 @pytest.mark.parametrize("name", public_names())
 def test_public_tables_hold_the_same_values_without_spark(spark, root, name):
-    """Every column by two other readers: the types can be read, and as many values are distinct as Spark finds."""
+    """Two other readers can read the types of every column, and find as many distinct values as Spark."""
     rows = spark.read.format("delta").load(str(root / name))
     expected = rows.agg(*[F.countDistinct(column).alias(column) for column in rows.columns]).head().asDict()
     by_polars = polars.read_delta(str(root / name))
@@ -180,7 +180,7 @@ def test_metrics_agree_with_scikit_learn_on_the_stored_pairs(spark, root):
 
 
 def test_the_newest_run_is_compared_with_the_one_before(spark, root):
-    """Each measure of either run once, with the other's value and the difference; NULL where a run lacks it."""
+    """Each measure of either run once, with the other's value and the difference; NULL if a run lacks it."""
     tables = open_tables(spark, root)
     tables.register_views()
     key = ("task", "metric", "variant", "scorer", "stratum")
@@ -200,7 +200,7 @@ def test_the_newest_run_is_compared_with_the_one_before(spark, root):
 
 
 def test_a_first_run_is_compared_with_nothing_and_a_measure_may_be_on_one_side(spark, root):
-    """The view over tables of its own: one run, then a second that measures something else."""
+    """The view over made-up tables: one run, then a second that measures something else."""
     _, select = next(view for view in view_selects(open_tables(spark, root).output) if view[0] == "run_comparison")
     spark.createDataFrame([("a", 1), ("b", 2)], "run_id STRING, published_at INT").createOrReplaceTempView("made_runs")
     spark.createDataFrame(
@@ -219,7 +219,7 @@ def test_a_first_run_is_compared_with_nothing_and_a_measure_may_be_on_one_side(s
 @pytest.mark.parametrize("width", [80, 200])
 @pytest.mark.parametrize("name", [*public_names(), *view_names()])
 def test_wide_rows_stay_readable(spark, root, name, width):
-    """SELECT * of anything fits the screen; no word is broken over lines, and a vector tells how long it is."""
+    """SELECT * of any table fits the screen; no word is broken, and a vector shows its length."""
     tables = open_tables(spark, root)
     tables.register_views(name)
     rows = spark.table(name).limit(3).collect()
@@ -236,7 +236,7 @@ def test_wide_rows_stay_readable(spark, root, name, width):
 
 
 def test_the_summary_tells_the_few_numbers_that_matter(run):
-    """Not the hundred rows of metrics: a line for each kind of negatives and scorer, one for the labels."""
+    """Not the hundred rows of metrics: one line per kind of negatives and scorer, one for the labels."""
     console = Console(file=io.StringIO(), width=110, highlight=False)
     print_summary(run, console)
     told = console.file.getvalue()

@@ -48,7 +48,7 @@ def test_every_query_of_the_readme_runs(root):
 
 
 def test_every_query_of_the_readme_runs_in_spark_sql(spark, run, root, tmp_path):
-    """Spark's own command line, in a process of its own, over the names that `graphseam views` gives."""
+    """Spark's own command line, as a process, over the names that `graphseam views` registers."""
     told = CliRunner().invoke(app, ["views", "--root", str(root)])
     assert told.exit_code == 0
     (tmp_path / "views.sql").write_text(told.stdout)
@@ -64,7 +64,7 @@ def test_every_query_of_the_readme_runs_in_spark_sql(spark, run, root, tmp_path)
         "1g",
         *settings,
         "--conf=spark.ui.enabled=false",
-        "--conf=spark.sql.shuffle.partitions=2",  # of few rows: 200, as by default, take a minute
+        "--conf=spark.sql.shuffle.partitions=2",  # few rows: the default of 200 partitions takes a minute
         "--conf=spark.sql.adaptive.enabled=false",
         "--conf=spark.sql.codegen.wholeStage=false",
         "-i",

@@ -98,7 +98,7 @@ def test_rounds_end_when_the_ritz_values_have_settled():
 
 
 def test_the_chebyshev_filter_is_prones():
-    """On a regular graph, where the two normalisations of P are one."""
+    """On a regular graph, where the two normalisations of P coincide."""
     graph = in_memory(SmallGraph("ring", [(at, (at + 1) % 30) for at in range(30)]))
     start = random_start(graph)
     import torch
@@ -125,7 +125,7 @@ def test_a_store_gives_back_what_it_was_given(tmp_path):
     for store in stores:
         for name, values in arrays.items():
             store.put(3, name, values)
-            store.put(3, name, values)  # a task that is run again
+            store.put(3, name, values)  # a task that is repeated
             np.testing.assert_array_equal(store.get(3, name), values)
             np.testing.assert_array_equal(store.get(3, name, 1, 5), values[1:5])
             assert store.get(3, name).dtype == values.dtype

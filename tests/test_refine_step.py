@@ -1,4 +1,4 @@
-"""Refinement on Spark: the bytes of one process, the step's blocks and memory, an executor lost in a round."""
+"""Refinement on Spark: the same bytes as in one process, blocks and memory, an executor lost in a round."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_spark_and_files_give_the_bytes_of_this_process(spark, tmp_path):
     small = SmallGraph("weighted communities", [(a, b, 0.1 + (a * b) % 7) for a, b in communities(5, 30, seed=4)])
     graph = in_memory(small)
     start = random_start(graph, 24)
-    refiner = SpectralRefiner(rounds=3)  # one beyond where the iteration begins anew
+    refiner = SpectralRefiner(rounds=3)  # one beyond the restart of the iteration
     here = refined(refiner, graph, start, 7, MemoryStore())
     store = FileStore((tmp_path / "by address").as_uri())
     there = refined(refiner, graph, start, 7, store, SparkStages(spark, 7))
@@ -38,7 +38,7 @@ def test_spark_and_files_give_the_bytes_of_this_process(spark, tmp_path):
 
 
 def test_pagerank_in_ten_lines_is_that_of_networkx(spark, tmp_path):
-    """What an algorithm on the stages takes."""
+    """A minimal algorithm on the stages."""
     graph, store = in_memory(SmallGraph("communities", communities(4, 60, seed=2))), FileStore(str(tmp_path))
     block_of = keep_in_blocks(graph, 6, store)
 
@@ -84,7 +84,7 @@ def test_sums_of_many_blocks_are_added_up_by_tasks_before_the_driver_sees_them(s
 
 @pytest.fixture(scope="module")
 def fused_run(published, tmp_path_factory):
-    """A directed, weighted graph with an isolated node and text ids, cut into four, fused; to be refined anew."""
+    """A directed, weighted graph with an isolated node and text ids, cut into four and fused, ready to refine."""
     return published.copied("awkward", tmp_path_factory.mktemp("fused"))
 
 
@@ -143,5 +143,5 @@ def test_as_many_blocks_as_the_budget_needs_and_a_refusal_before_anything_is_emb
 
 @pytest.mark.slow
 def test_a_lost_executor_changes_nothing():
-    """Two executors, one of which is killed in the middle of a round: in a session of its own."""
+    """Two executors, one of which is killed in the middle of a round; in another session."""
     assert last_line_of("lost_executor.py") == "the same vectors, with an executor lost in a round"

@@ -64,7 +64,7 @@ def test_a_killed_process_leaves_no_duplicate_rows(spark, tmp_path):
 
 @pytest.fixture(scope="module")
 def long_path(tmp_path_factory):
-    """20,000 nodes in a row: at 2,048 columns more than the smallest budget holds."""
+    """A path of 20,000 nodes: at 2,048 columns more than the smallest budget holds."""
     folder, nodes = tmp_path_factory.mktemp("long"), np.arange(20_000)
     pq.write_table(pa.table({"src": nodes[:-1], "dst": nodes[1:]}), folder / "edges.parquet")
     return {"edges": str(folder / "edges.parquet")}

@@ -21,7 +21,7 @@ def run(published):
 
 @pytest.fixture
 def names(spark, tmp_path):
-    """The tables that are asked, of a published run of twelve nodes: a clique, whose vectors tie by threes."""
+    """The tables of a published run of twelve nodes: a clique whose vectors tie in threes."""
     tables = Tables(spark, OutputConfig(root=str(tmp_path / "tables")), "names")
     ids = [f"n{at}" for at in range(12)]
     vectors = [np.eye(4)[at % 4] + 0.5 for at in range(12)]
@@ -120,7 +120,7 @@ def test_a_root_without_a_published_run_is_told(spark, tmp_path):
 
 
 def test_the_table_agrees_with_numpy(run):
-    """Exactly below 50,000 nodes, in original ids; a node without edges neither asks nor is found."""
+    """Exact below 50,000 nodes, with original ids; a node without edges is neither query nor result."""
     rows = run.tables.read("similar_nodes").collect()
     ids, _ = vectors_of(run)
     assert len(rows) == 95 * 4

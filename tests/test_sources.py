@@ -1,4 +1,4 @@
-"""Looking at input files before Spark starts: formats, headers, positions, and clear words. No Spark."""
+"""Inspecting input files before Spark starts: formats, headers, positions, clear messages. No Spark."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from graphseam.sources import WHITESPACE, Source, check_inputs, inputs, inspect,
 
 @pytest.fixture
 def look(tmp_path):
-    """Write a file of these bytes (or this text) and look at it as the edges."""
+    """Write a file of these bytes (or this text) and inspect it as the edges."""
 
     def look(content: bytes | str, name: str = "edges.csv", **settings: object) -> Source:
         path = tmp_path / name
@@ -39,7 +39,7 @@ def edges_of(config: InputConfig) -> Source:
 
 
 def refusal(config: InputConfig) -> str:
-    """What the check says; always one line of bearable length."""
+    """The message of the check; always one line of reasonable length."""
     with pytest.raises(InputError) as caught:
         check_inputs(config)
     message = str(caught.value)
@@ -49,7 +49,7 @@ def refusal(config: InputConfig) -> str:
 
 @pytest.fixture
 def refused(tmp_path):
-    """Write a file of these bytes (or this text) and give what the check says of it."""
+    """Write a file of these bytes (or this text) and return the message of the check."""
 
     def refused(content: bytes | str, name: str = "edges.csv", **settings: object) -> str:
         path = tmp_path / name
@@ -65,7 +65,7 @@ def write_parquet(path: Path, **columns: list) -> Path:
 
 
 def test_parquet_is_known_by_its_bytes(tmp_path):
-    """Columns come from the footer, the format from the first bytes and not from the name."""
+    """The columns come from the footer, the format from the first bytes, not from the name."""
     path = write_parquet(tmp_path / "edges.csv", src=[1], dst=[2], note=["x"])
     source = edges_of(InputConfig(edges=str(path)))
     assert (source.format, source.columns) == ("parquet", ("src", "dst", "note"))
@@ -88,7 +88,7 @@ def test_parquet_is_known_by_its_bytes(tmp_path):
     ],
 )
 def test_a_header_gives_the_columns(look, content, delimiter, columns):
-    """Delimiter and names from the first line that is neither blank nor comment; BOM and CRLF are no part of it."""
+    """Delimiter and names from the first line that is neither blank nor a comment, without BOM and CRLF."""
     source = look(content)
     assert (source.format, source.delimiter, source.columns) == ("csv", delimiter, columns)
     assert source.header is not None
@@ -118,7 +118,7 @@ def test_numbers_in_the_first_line_mean_no_header(look, content, delimiter, coun
 
 
 def test_a_position_is_no_name_though_the_first_line_holds_its_digits(look):
-    """Column 2 holds the split, and the first edge is one of node 2: a line of data all the same."""
+    """Column 2 holds the split, and the first edge has node 2: still a line of data."""
     source = look("1,2,0\n2,3,1\n", split="2")
     assert (source.header, source.columns) == (None, ("0", "1", "2"))
     assert look("src,dst,part\n1,2,0\n", split="part").header is not None
@@ -127,7 +127,7 @@ def test_a_position_is_no_name_though_the_first_line_holds_its_digits(look):
 
 
 def test_positions_may_be_given(look):
-    """src = 3 is the fourth column; a position that is not there is an error that says how to count."""
+    """src = 3 is the fourth column; a missing position is an error that says how to count."""
     assert look("9,8,1,2\n", src="3", dst="0").column("3", "input.src") == "3"
     with pytest.raises(InputError, match=r"no column '4' \(input.dst\). The file has no header: give a position"):
         look("9,8,1,2\n", src="3", dst="4")
@@ -138,12 +138,12 @@ def test_positions_may_be_given(look):
 
 
 def test_a_missing_third_column_is_no_weight(refused):
-    """weight = "weight" means place 2, which a file of two columns lacks."""
+    """weight = "weight" means position 2, which a file of two columns lacks."""
     assert "has no column '2' (input.weight)" in refused("1,2\n", weight="weight")
 
 
 def test_string_ids_without_header_want_a_word(look, refused):
-    """A first line of words is taken for a header; the message says how to say that it is data."""
+    """A first line of words is taken as the header; the message says how to declare it data."""
     message = refused("ann,bob\nbob,cy\n")
     assert "has no column 'src' (input.src)" in message
     assert "If these are no names but data, set input.header = false" in message
@@ -168,7 +168,7 @@ def test_header_true_takes_numbers_for_names(look):
 )
 @pytest.mark.parametrize("kind", ["parquet", "csv"])
 def test_a_wrong_column_is_answered_with_the_nearest(tmp_path, kind, settings, message):
-    """The message has the file, the column, the key to change, the nearest name and all that are known."""
+    """The message has the file, the column, the key to change, the nearest name and all names."""
     path = tmp_path / f"edges.{kind}"
     if kind == "parquet":
         write_parquet(path, user_id=[1], follower=[2], dst=[3])
@@ -181,7 +181,7 @@ def test_a_wrong_column_is_answered_with_the_nearest(tmp_path, kind, settings, m
 
 @pytest.mark.parametrize(("name", "pack"), [("e.csv.gz", gzip.compress), ("e.txt.bz2", bz2.compress)])
 def test_packed_text_is_read_through(look, name, pack):
-    """gzip and bzip2 by their endings, as Spark goes by them."""
+    """gzip and bzip2 by their file name endings, as in Spark."""
     assert look(pack(b"# a\nsrc,dst\n1,2\n"), name).columns == ("src", "dst")
 
 
@@ -214,7 +214,7 @@ def test_packed_text_is_read_through(look, name, pack):
     ],
 )
 def test_what_cannot_be_read_is_named(refused, tmp_path, name, content, message):
-    """Broken packing, broken Parquet, binary files, files of nothing: the path, its key and what is wrong."""
+    """Damaged compression or Parquet, binary files, empty files: the path, its key and what is wrong."""
     told = refused(content, name)
     assert message in told
     assert str(tmp_path / name) in told
@@ -230,7 +230,7 @@ def test_half_a_parquet_file_is_named(tmp_path):
 
 @pytest.mark.parametrize("wanted", ["parquet", "delta"])
 def test_a_format_that_is_asked_for_has_to_be_there(refused, wanted):
-    """format = parquet and format = delta are taken at their word."""
+    """An explicit format = parquet or format = delta is not second-guessed."""
     message = {"parquet": "is not a readable Parquet file", "delta": "is no Delta table: it has no _delta_log"}[wanted]
     assert message in refused("src,dst\n1,2\n", format=wanted)
 
@@ -246,7 +246,7 @@ def test_a_missing_file_is_named(tmp_path, path):
 
 
 def test_a_path_too_long_to_open_is_cut_short():
-    """The operating system refuses it; the message does not repeat all of it."""
+    """The operating system refuses the name; the message shortens it."""
     told = refusal(InputConfig(edges="x" * 10_000))
     assert "(input.edges) cannot be opened: File name too long" in told
     assert len(told) < 400
@@ -254,7 +254,7 @@ def test_a_path_too_long_to_open_is_cut_short():
 
 @pytest.mark.parametrize("names", [[], ["_SUCCESS"], [".part.crc"], ["_temporary/part-0.csv"], ["sub/"]])
 def test_a_directory_of_nothing_is_named(tmp_path, names):
-    """Hidden files and directories are no data."""
+    """Hidden files and directories are ignored."""
     folder = tmp_path / "edges"
     folder.mkdir()
     for name in names:
@@ -264,7 +264,7 @@ def test_a_directory_of_nothing_is_named(tmp_path, names):
 
 
 def test_a_directory_of_empty_files_is_empty(tmp_path):
-    """Parts of 0 bytes alone are no input; beside others they are passed over."""
+    """Only empty parts are an error; next to others they are skipped."""
     (tmp_path / "part-0.csv").touch()
     assert "is empty (0 bytes)" in refusal(InputConfig(edges=str(tmp_path)))
     (tmp_path / "part-1.csv").write_text("src,dst\n1,2\n")
@@ -272,7 +272,7 @@ def test_a_directory_of_empty_files_is_empty(tmp_path):
 
 
 def test_directories_globs_and_file_addresses_find_their_files(tmp_path):
-    """All files below a directory, all matches of a glob, and file: in its two ways of writing."""
+    """All files below a directory, all matches of a glob, and both spellings of file: addresses."""
     (tmp_path / "sub").mkdir()
     for name in ("a.csv", "b.csv", "sub/c.csv", "_hidden.csv"):
         (tmp_path / name).write_text("1,2\n")
@@ -284,7 +284,7 @@ def test_directories_globs_and_file_addresses_find_their_files(tmp_path):
 
 
 def test_a_delta_table_is_left_to_spark(tmp_path):
-    """It is known by its log; which columns it has, Spark says."""
+    """It is recognised by its log; Spark knows its columns."""
     (tmp_path / "_delta_log").mkdir()
     write_parquet(tmp_path / "part-0.parquet", a=[1])
     for path in (str(tmp_path), f"file://{tmp_path}"):
@@ -293,7 +293,7 @@ def test_a_delta_table_is_left_to_spark(tmp_path):
 
 @pytest.mark.parametrize("path", ["s3a://bucket/edges", "hdfs://host/edges", "abfss://c@a/edges", "gs://b/*.csv"])
 def test_a_remote_address_is_left_to_spark(path):
-    """Only Spark can look there; nothing is said before it does."""
+    """Only Spark can look there; nothing is checked before it does."""
     check_inputs(InputConfig(edges=path))
 
 

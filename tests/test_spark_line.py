@@ -1,4 +1,4 @@
-"""What is done one way on Spark 3.5 and another on Spark 4 gives the same on both."""
+"""What is implemented differently for Spark 3.5 and Spark 4 gives the same result on both."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The records of the steps and the SQL files of the tables: each fact stands once, and what is said there is so."""
+"""The records of the steps and the SQL files of the tables: each fact stands once, and is true."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def config(**sections):
 
 
 def before(step: str) -> set[str]:
-    """The steps that a step comes after, and those that they come after."""
+    """The steps that a step comes after, directly or indirectly."""
     found = set(ALL_STEPS[step].after)
     return found.union(*(before(earlier) for earlier in found))
 
@@ -90,7 +90,7 @@ def test_a_fingerprint_follows_every_setting_of_the_steps_before(step):
             value = getattr(plain, section)
             other = replace(plain)
             moved = object.__new__(type(value))
-            vars(moved).update({**vars(value), name: "another"})  # past the checks: any change has to show
+            vars(moved).update({**vars(value), name: "another"})  # bypasses the checks: any change must show
             object.__setattr__(other, section, moved)
             assert step_fingerprint(other, step) != step_fingerprint(plain, step), key
 

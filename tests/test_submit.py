@@ -1,6 +1,6 @@
-"""The whole pipeline by real spark-submit, and by the real command: slow, in processes of their own.
+"""The whole pipeline by real spark-submit and by the real command: slow, as processes.
 
-That jobs one by one give the pipeline's bytes is shown where a scheduler submits them, in tests/airflow.
+tests/airflow shows that the jobs one by one give the same bytes as the pipeline.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def test_a_step_out_of_order_is_one_clear_line(config, whole):
 def test_cut_into_eight_scores_within_a_point_of_uncut(spark, tmp_path, evalkit):
     """LastFM Asia by the referee: link prediction AUC and Micro-F1 at 50 %, with 8 subgraphs and with one.
 
-    Both over the edges that the split leaves.
+    Both on the training edges of the split.
     """
     evalkit.lp_split(str(LASTFM / "edges.parquet"), str(tmp_path / "split"), seed=1)
     found = {}
@@ -122,7 +122,7 @@ def test_cut_into_eight_scores_within_a_point_of_uncut(spark, tmp_path, evalkit)
 
 
 def run_with_default_settings(folder: Path, edges: Path, labels: Path) -> str:
-    """What `graphseam run` prints of a weighted graph with labels, in a process of its own; nothing is tuned."""
+    """The output of `graphseam run` as a process, for a weighted graph with labels; nothing is tuned."""
     (folder / "run.toml").write_text(
         f'[input]\nedges = "{edges}"\nweight = "weight"\nlabels = "{labels}"\n[output]\nroot = "{folder / "t"}"\n'
     )
@@ -135,7 +135,7 @@ def run_with_default_settings(folder: Path, edges: Path, labels: Path) -> str:
 
 @pytest.mark.thorough
 def test_the_command_takes_a_graph_of_another_kind(tmp_path):
-    """Dense and weighted, with several labels a node."""
+    """Dense and weighted, with several labels per node."""
     rng, pairs = np.random.default_rng(3), communities(3, 40, seed=4)
     src, dst = zip(*pairs, strict=True)
     edges = pa.table({"src": src, "dst": dst, "weight": rng.integers(1, 90, len(pairs)).astype(float)})

@@ -13,7 +13,7 @@ EDGES = [(3, 5), (5, 9), (9, 3)]
 
 
 def rows_with(starts: dict[int, list[float]]) -> pa.Table:
-    """Edges and starts as a task gets them, in an order of no meaning."""
+    """Edges and starting vectors as a task receives them, in arbitrary order."""
     rows = [
         {"level": 0, "subgraph_id": 7, "src": node, "dst": -1, "weight": 0.0, "vector": vector}
         for node, vector in starts.items()
@@ -32,7 +32,7 @@ def rows_with(starts: dict[int, list[float]]) -> pa.Table:
 
 @pytest.mark.parametrize("cut_off", [[], [1], [4], [100], [1, 4, 100]])
 def test_a_vector_of_a_node_without_an_edge_here_is_left_out(cut_off):
-    """All its edges were cut: it is in the assignments, not in the subgraph; before, between or behind the rest."""
+    """All edges of the node were cut: it is in the assignments but not in the subgraph; first, in between or last."""
     stage = Stage(ProneEmbedder(dim=2), 0, {7: (3, 3)}, 1, None, None, started=True)
     starts = {5: [0.5, 1.5], **{node: [9.0, 9.0] for node in cut_off}, 9: [2.5, 3.5]}
     graph, start = _graph_and_start(rows_with(starts), stage)
