@@ -88,3 +88,8 @@ def dags(database):
     from airflow.dag_processing.dagbag import DagBag
 
     return DagBag(dag_folder=str(DAGS)).dags
+
+
+def module_of(dags):
+    """The module that Airflow has made of graphseam_pipeline.py."""
+    return sys.modules[type(dags["graphseam_pipeline"].get_task("wait_for_turn")).__module__]

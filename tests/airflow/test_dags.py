@@ -14,7 +14,7 @@ import pytest
 from airflow.sdk import Asset, RetryPolicy
 from airflow.sdk.exceptions import ParamValidationError
 
-from conftest import DAGS, HOME, REPOSITORY, SETTINGS
+from conftest import DAGS, HOME, REPOSITORY, SETTINGS, module_of
 
 STEPS = ["ingest", "partition", "embed", "fuse", "refine", "predict", "evaluate", "gate", "publish"]
 RUN_ID = "scheduled__2026-01-02T00:00:00+00:00"
@@ -196,10 +196,6 @@ def test_parameters_are_typed(dags, conf):
     ((key, value),) = conf.items()
     with pytest.raises(ParamValidationError):
         dags["graphseam_pipeline"].params.get_param(key).resolve(value)
-
-
-def module_of(dags):
-    return sys.modules[type(dags["graphseam_pipeline"].get_task("wait_for_turn")).__module__]
 
 
 def test_a_runs_name_is_safe_and_no_two_share_it(dags):

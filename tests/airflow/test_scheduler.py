@@ -13,7 +13,6 @@ import random
 import signal
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from itertools import pairwise
 
 import pytest
 
-from conftest import HOME, REPOSITORY, airflow
+from conftest import HOME, REPOSITORY, airflow, module_of
 
 pytestmark = pytest.mark.timeout(5000)
 
@@ -55,11 +54,11 @@ def communities(num_nodes: int, kept: float, seed: int = 5) -> list[tuple[int, i
     return rng.sample(edges, int(kept * len(edges)))
 
 
-def archive_classes() -> None:
+def publish_undisturbed() -> None:
     """Publish a run by the pipeline in one job, and keep an archive of the classes it loads for the jobs after it.
 
-    Loading classes is most of what a job on a small graph does; the jobs then take half the time. The properties are
-    those of conf/spark-local.conf beside the archive.
+    Loading classes is most of what a job on a small graph does; the jobs then take half the time. Their properties are
+    those of conf/spark-local.conf, with the archive.
     """
     lines = (REPOSITORY / "conf" / "spark-local.conf").read_text().splitlines()
     (place,) = [number for number, line in enumerate(lines) if line.startswith("spark.driver.extraJavaOptions")]
@@ -113,7 +112,7 @@ hops = 1
 links.top_k = 0
 similar.top_k = 0
 """)
-    archive_classes()
+    publish_undisturbed()
 
 
 def states(query: str) -> list[tuple]:
@@ -171,7 +170,7 @@ def read_tables(*runs: str) -> dict:
 @pytest.fixture(scope="module")
 def backfilled(graphs, dags):
     """A backfill of one date; its predict is killed once it has done the first of its three parts."""
-    run_name = sys.modules[type(dags["graphseam_pipeline"].get_task("wait_for_turn")).__module__].run_name
+    run_name = module_of(dags).run_name
     # Before the scheduler works: SQLite refuses a command that reads and then writes while another process writes
     airflow("dags", "reserialize")
     airflow("backfill", "create", "--dag-id", "graphseam_pipeline", "--from-date", DATE, "--to-date", DATE)
@@ -295,8 +294,7 @@ class Stopped:
 def stopped(backfilled, dags):
     """The whole pipeline in one job, which ends at its gate."""
     date = datetime(2026, 2, 1, tzinfo=timezone.utc)
-    module = sys.modules[type(dags["graphseam_pipeline"].get_task("wait_for_turn")).__module__]
-    name = module.run_name("graphseam_pipeline", f"manual__{date.isoformat()}")
+    name = module_of(dags).run_name("graphseam_pipeline", f"manual__{date.isoformat()}")
     edges = f"input.edges={HOME}/edges/fewer.csv"
     done = submit("pipeline", "--run-id", name, "--set", edges, "--set", "gate.max_drop=0.05")
     assert done.returncode == 1, done.stderr[-2000:]
@@ -316,8 +314,7 @@ def test_a_worse_run_is_stopped_before_it_is_published(backfilled, stopped, dags
 
     assert "edges fell by" in stopped.told
     dag = dags["graphseam_pipeline"]
-    module = sys.modules[type(dag.get_task("wait_for_turn")).__module__]
-    steps = "|".join(["wait_for_turn", *list(module.STEPS)[:-2]])
+    steps = "|".join(["wait_for_turn", *list(module_of(dags).STEPS)[:-2]])
     run = dag.test(
         run_after=stopped.date, logical_date=stopped.date, run_conf={"set": [stopped.edges]}, mark_success_pattern=steps
     )
