@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from graphseam.errors import GraphseamError
-from graphseam.heap import heap_errors_told
+from graphseam.errors import GraphseamError, HeapError
+from graphseam.heap import end_local_jvm, heap_errors_told
 
 
 def job_arguments(description: str, config_help: str) -> argparse.ArgumentParser:
@@ -26,5 +26,7 @@ def one_clear_line() -> Iterator[None]:
         with heap_errors_told():
             yield
     except GraphseamError as error:
+        if isinstance(error, HeapError):
+            end_local_jvm()
         print(f"graphseam: {error}", file=sys.stderr)
         sys.exit(1)

@@ -92,6 +92,14 @@ def what_was_full(error: BaseException) -> str | None:
     return None
 
 
+def end_local_jvm() -> None:
+    """End the JVM that this process started, if any: after a full heap its log would go on below our message."""
+    process = getattr(SparkContext._gateway, "proc", None)
+    if process is not None and UNDER_SUBMIT not in os.environ:
+        process.kill()
+        process.wait()
+
+
 def _text_of(error: BaseException | None) -> str:
     """The text of the error and of its causes. It is queried from the JVM, which may be gone by now."""
     told: list[str] = []
