@@ -12,7 +12,7 @@ from conftest import REPOSITORY
 from graphseam.config import config_of
 from graphseam.embedding import build_embedder
 from graphseam.errors import ConfigError
-from graphseam.methods import EMBEDDERS, FILTERS, FUSIONS, INDEXES, ITERATIONS, PARTITIONERS, Setting
+from graphseam.methods import EMBEDDERS, FILTERS, FUSIONS, ITERATIONS, PARTITIONERS, SEARCHES, Setting
 from graphseam.partition import build_partitioner
 from graphseam.sections import PartitionConfig
 
@@ -22,7 +22,7 @@ TABLES = {
     "FUSIONS": FUSIONS,
     "ITERATIONS": ITERATIONS,
     "FILTERS": FILTERS,
-    "INDEXES": INDEXES,
+    "SEARCHES": SEARCHES,
 }
 ALL = [(table, name) for table, methods in TABLES.items() for name in methods]
 

@@ -123,9 +123,9 @@ FILTERS = {  # refine.filter
     "chebyshev": Method("graphseam.refine.filters:chebyshev"),
 }
 
-INDEXES = {  # predict.links.candidates and predict.similar.method: how the nearest vectors are found
-    "exact": Method("graphseam.predict.indexes:ExactIndex"),
-    "hnsw": Method("graphseam.predict.indexes:HnswIndex"),
+SEARCHES = {  # predict.links.candidates and predict.similar.method: how nearest vectors are found
+    "exact": Method("graphseam.predict.search:plan_blocks"),
+    "cells": Method("graphseam.predict.search:plan_cells"),
 }
-CANDIDATES = (*INDEXES, "two_hop")  # predict.links.candidates: an index, or short paths
+CANDIDATES = (*SEARCHES, "two_hop")  # predict.links.candidates: a search, or short paths
 CLASS_WEIGHTS = ("none", "balanced")  # predict.nodes.class_weight

@@ -211,10 +211,12 @@ class Tables:
         values = [tuple({**row, "run_id": self.run_id}[field.name] for field in schema.fields) for row in rows]
         self._commit(name, self.spark.createDataFrame(values, schema).coalesce(1).write.format("delta").mode("append"))
 
-    def drop_run(self, name: str) -> None:
-        """Remove this run's rows from the table, if it exists."""
+    def drop_run(self, name: str, part: str = "") -> None:
+        """Remove this run's rows from the table, if it exists; of them those that match the SQL predicate `part`."""
         if not self.is_new_run and self.exists(name):
-            self.spark.sql(f"DELETE FROM {self.identifier(name)} WHERE run_id = '{self.run_id}'")
+            self.ensure(name)  # the predicate may name a column that an earlier version's table lacks
+            mine = f"run_id = '{self.run_id}'" + (f" AND {part}" if part else "")
+            self.spark.sql(f"DELETE FROM {self.identifier(name)} WHERE {mine}")
 
     def drop_runs(self, name: str, run_ids: list[str]) -> None:
         """Remove every row of these runs in one commit; tables are partitioned by run_id, so no row is read."""

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from graphseam.errors import InputError, nearest
-from graphseam.predict.features import pair_features
-from graphseam.predict.indexes import choose_index
+from graphseam.methods import SEARCHES
+from graphseam.predict.features import count_blocks, pair_features
+from graphseam.predict.group_search import BASE, BOTH, QUERY
 from graphseam.predict.paths import PathSearch, neighbour_lists, paths, plan_paths, to_targets, wanted_of
-from graphseam.predict.search import Search, count_blocks
+from graphseam.predict.search import Plan, Search, choose_method, plan_search, search_of, search_rows
 from graphseam.predict.search import nearest as nearest_vectors
 from graphseam.runs import Run
 from graphseam.seeds import derive_seed, uniform
-from graphseam.session import cores_of_a_task, empty_list, persisted
+from graphseam.session import empty_list, persisted
 
 TRAINING_NODES = 2000  # number of nodes whose candidates the model trains on
 
@@ -33,6 +35,7 @@ class LinkSearch:
     lists: DataFrame
     sources: DataFrame | None
     targets: DataFrame | None
+    kept: ExitStack
 
     @property
     def num_candidates(self) -> int:
@@ -48,14 +51,47 @@ class LinkSearch:
         """(node_id, vector) of every node in the run."""
         return self.run.tables.read("embeddings").select("node_id", "vector")
 
-    def search(self, top_k: int, method: str | None = None) -> Search:
-        """The search for nearest vectors, by `method` if given, else by the run's own method."""
-        run, chosen = self.run, method or next(name for name in self.methods if name in ("exact", "hnsw"))
-        cores = run.spark.sparkContext.defaultParallelism
-        blocks = count_blocks(chosen, self.num_nodes, run.config.embed.dim, run.task_memory_mb(), cores)
-        return Search(
-            chosen, top_k, blocks, derive_seed(run.config.run.seed, "links"), cores_of_a_task(run.spark, blocks)
+    @property
+    def method(self) -> str:
+        """How nearest vectors are found: by the run's own method, or where it has none, as "auto" does."""
+        return next((name for name in self.methods if name in SEARCHES), choose_method("auto", self.num_nodes))
+
+    @cached_property
+    def search(self) -> Search:
+        return search_of(self.run, self.method, self.num_candidates, "links")
+
+    @cached_property
+    def rows(self) -> DataFrame:
+        """What is searched, see search.nearest: targets as the base, sources as queries."""
+        lists = among(self.lists, self.sources).select("node_id", "known")
+        if self.targets is not None:
+            queries = lists.join(self.vectors, on="node_id").withColumn("learning", F.lit(False))
+            return search_rows(among(self.vectors, self.targets), queries)
+        role = F.when(F.col("known").isNull(), BASE).otherwise(BOTH)
+        return self.vectors.join(lists, on="node_id", how="left").select(
+            "node_id",
+            "vector",
+            F.coalesce("known", empty_list("bigint")).alias("known"),
+            F.lit(False).alias("learning"),
+            role.alias("role"),
         )
+
+    @cached_property
+    def plan(self) -> Plan:
+        """Where the search sends nodes; made once, and used for every search."""
+        return plan_search(self.rows, self.search)
+
+    @cached_property
+    def places(self) -> DataFrame:
+        """(node_id, place DOUBLE in [0, 1)): near for near nodes, by vector where there are cells, else by subgraph."""
+        if self.method == "cells":
+            return self.keep(self.plan.places(self.vectors, self.run.config.embed.dim))
+        subgraphs = self.run.tables.read("assignments", level=1)
+        return subgraphs.select("node_id", uniform(self.search.seed, "subgraph_id").alias("place"))
+
+    def keep(self, rows: DataFrame) -> DataFrame:
+        """Persist rows until the end of `link_search`'s block."""
+        return self.kept.enter_context(persisted(rows))
 
     def path_search(self, top: int) -> PathSearch:
         run, cores = self.run, self.run.spark.sparkContext.defaultParallelism
@@ -67,7 +103,7 @@ class LinkSearch:
 def chosen_methods(candidates: str, num_nodes: int) -> tuple[str, ...]:
     """The methods that predict.links.candidates stands for, such as ("exact", "two_hop")."""
     if candidates == "auto":
-        return choose_index("auto", num_nodes), "two_hop"
+        return choose_method("auto", num_nodes), "two_hop"
     return tuple(dict.fromkeys(candidates.split("+")))
 
 
@@ -77,8 +113,9 @@ def link_search(run: Run) -> Iterator[LinkSearch]:
     ingested = run.ingested
     methods = chosen_methods(run.config.predict.links.candidates, ingested.nodes)
     sources, targets = _ends(run, ingested.bipartite)
-    with persisted(neighbour_lists(run.tables.read("edges"))) as lists:
-        yield LinkSearch(run, methods, ingested.bipartite, lists, sources, targets)
+    with ExitStack() as kept:
+        lists = kept.enter_context(persisted(neighbour_lists(run.tables.read("edges"))))
+        yield LinkSearch(run, methods, ingested.bipartite, lists, sources, targets, kept)
 
 
 def _ends(run: Run, bipartite: bool) -> tuple[DataFrame | None, DataFrame | None]:
@@ -128,19 +165,28 @@ def find_candidates(what: LinkSearch, with_training_nodes: bool) -> DataFrame:
     elif what.methods == ("two_hop",):
         given = None
     else:
-        nothing_known = F.when(F.col("learning"), empty_list("bigint")).otherwise(F.col("known")).alias("known")
-        asked = queries.select("node_id", nothing_known, "learning").join(what.vectors, on="node_id", how="inner")
-        given = _nearest_targets(what, asked, what.search(what.num_candidates))
+        given = _nearest_targets(what, _with_training(what) if with_training_nodes else what.rows)
     top = what.num_candidates if "two_hop" in what.methods else 0
     return features_of(what, _with_wanted(queries, given), top)
 
 
-def _nearest_targets(what: LinkSearch, asked: DataFrame, search: Search) -> DataFrame:
-    """(node_id, learning, wanted BIGINT[]): what the search finds for each query. asked: as in search.nearest."""
-    found = nearest_vectors(among(what.vectors, what.targets), asked, search)
-    return found.groupBy(F.col("src").alias("node_id"), "learning").agg(
-        F.array_sort(F.collect_list("dst")).alias("wanted")
+def _with_training(what: LinkSearch) -> DataFrame:
+    """What is searched, and the training nodes again as queries that exclude nothing."""
+    again = queries_of(what, True).where("learning").select("node_id").join(what.vectors, on="node_id", how="inner")
+    learning = again.select(
+        "node_id",
+        "vector",
+        empty_list("bigint").alias("known"),
+        F.lit(True).alias("learning"),
+        F.lit(QUERY).alias("role"),
     )
+    return what.rows.select(learning.columns).union(learning)
+
+
+def _nearest_targets(what: LinkSearch, rows: DataFrame) -> DataFrame:
+    """(node_id, learning, wanted BIGINT[]): what the search finds for each query. rows: as in search.nearest."""
+    found = nearest_vectors(rows, what.search, what.plan)
+    return found.select(F.col("src").alias("node_id"), "learning", F.array_sort("dst").alias("wanted"))
 
 
 def _with_wanted(queries: DataFrame, given: DataFrame | None) -> DataFrame:
@@ -171,17 +217,23 @@ def unseen_node_features(what: LinkSearch, unseen_nodes: DataFrame) -> DataFrame
             what.targets.select(F.col("node_id").alias("other")), on="other", how="left_semi"
         )
         asked = asked.join(ends.select("node_id").distinct(), on="node_id", how="left_semi")
-    search = what.search(what.num_candidates, choose_index("auto", what.num_nodes))
-    given = _nearest_targets(what, asked, search)
+    given = _nearest_targets(what, search_rows(among(what.vectors, what.targets), asked))
     return features_of(what, _with_wanted(asked.drop("vector"), given), what.num_candidates, asked)
 
 
 def features_of(what: LinkSearch, queries: DataFrame, top: int, unseen_nodes: DataFrame | None = None) -> DataFrame:
     """queries: (node_id, known, wanted, learning). unseen_nodes: (node_id, vector, …), the queries not in the run."""
-    run = what.run
+    run, settings = what.run, what.path_search(top)
     lists = what.lists if what.targets is None or what.three else to_targets(what.lists, what.targets)
-    places = run.tables.read("assignments", level=1).select("node_id", "subgraph_id")
-    found = paths(lists, queries.select("node_id", "known", "wanted", "learning"), what.path_search(top), places)
+    per_node = top + what.num_candidates
+    blocks = count_blocks(what.num_nodes, per_node, run.config.embed.dim, run.task_memory_mb())
+    asked = queries.select("node_id", "known", "wanted", "learning")
+    if blocks == 1 and settings.whole:
+        asked = asked.withColumn("place", F.lit(0.0))
+    else:
+        anywhere = uniform(what.search.seed, "node_id")
+        asked = asked.join(what.places, on="node_id", how="left").withColumn("place", F.coalesce("place", anywhere))
+    found = paths(lists, asked, settings)
     degrees = what.lists.select("node_id", "degree")
     vectors = what.vectors.join(degrees, on="node_id", how="left").select(
         "node_id", "vector", F.coalesce("degree", F.lit(0)).alias("degree")
@@ -190,7 +242,4 @@ def features_of(what: LinkSearch, queries: DataFrame, top: int, unseen_nodes: Da
         vectors = vectors.join(unseen_nodes.select("node_id"), on="node_id", how="left_anti").union(
             unseen_nodes.select("node_id", "vector", F.size("known").alias("degree"))
         )
-    cores = run.spark.sparkContext.defaultParallelism
-    return pair_features(
-        vectors, found, count_blocks("exact", what.num_nodes, run.config.embed.dim, run.task_memory_mb(), cores)
-    )
+    return pair_features(vectors, found if blocks == 1 else what.keep(found), blocks)

@@ -11,100 +11,109 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from graphseam.arrow import vector_matrix
-from graphseam.predict.query_blocks import answered_in_blocks, block_of, every_block, parts_of
+from graphseam.predict.query_blocks import answered_in_blocks, block_at, parts_of
 from graphseam.vectors import unit_rows
 
 FEATURES_SCHEMA = (
     "src BIGINT, dst BIGINT, learning BOOLEAN, known BOOLEAN, cosine FLOAT, num_paths BIGINT, "
     "adamic_adar FLOAT, resource_allocation FLOAT, src_degree BIGINT, dst_degree BIGINT"
 )
+FEATURE_NAMES = [column.split()[0] for column in FEATURES_SCHEMA.split(", ")]
 NUMBERS = ("cosine", "num_paths", "adamic_adar", "resource_allocation", "src_degree", "dst_degree")
 PAIRS_AT_ONCE = 32_768  # their gathered vectors, of 128 numbers each, take 32 MB
 LISTS = ("dst", "known", "num_paths", "adamic_adar", "resource_allocation")
+PAIR_BYTES = 64  # of a pair in a task: as received, and its position among those sorted by dst
+
+
+def count_blocks(num_nodes: int, pairs_per_node: int, dim: int, task_mb: int) -> int:
+    """Blocks of `pair_features`, as many as memory requires: a task holds its nodes' vectors twice and their pairs."""
+    held = num_nodes * (2 * 4 * dim + PAIR_BYTES * pairs_per_node)
+    return max(1, -(-held // (task_mb << 19)))
 
 
 def pair_features(vectors: DataFrame, found: DataFrame, num_blocks: int) -> DataFrame:
     """One row of FEATURES_SCHEMA per pair: `found` with the cosine and the degree of dst added.
 
-    vectors: (node_id, vector, degree INT), of all nodes. found: rows of paths.PATHS_SCHEMA. A block holds a share of
-    the vectors and sees every row of `found`. Cost: `found`, with one vector per row, is shuffled num_blocks times.
-    Memory: a block's vectors, twice.
+    vectors: (node_id, vector, degree INT), of all nodes. found: rows of paths.PATHS_SCHEMA; read twice if there are
+    several blocks. A block has the rows of src nodes with near places; the vectors of their dst nodes are sent to it,
+    each once, and pass by one batch at a time. Cost: a vector is shuffled once per block that has a pair with it, and
+    the few blocks that near nodes belong to need most. Memory: see count_blocks.
     """
-    held = vectors.select(
-        block_of("node_id", num_blocks).alias("block"), "node_id", "vector", F.col("degree").cast("bigint")
+    block = F.lit(0) if num_blocks == 1 else block_at("place", num_blocks)
+    own = vectors.select(F.col("node_id").alias("src"), "vector")
+    held = found.join(own, on="src", how="inner").select(
+        block.alias("block"),
+        F.col("src").alias("node_id"),
+        "vector",
+        F.col("src_degree").alias("degree"),
+        "learning",
+        *LISTS,
     )
-    asked = (
-        found.withColumnRenamed("src", "node_id")
-        .join(vectors.select("node_id", "vector"), on="node_id", how="inner")
-        .select(
-            every_block(num_blocks).alias("block"),
-            "node_id",
-            "vector",
-            F.col("src_degree").alias("degree"),
-            "learning",
-            *LISTS,
-        )
+    passing = vectors.select("node_id", "vector", F.col("degree").cast("bigint"))
+    if num_blocks == 1:
+        passing = passing.withColumn("block", F.lit(0))
+    else:
+        needed = found.select(block.alias("block"), F.explode("dst").alias("node_id")).distinct()
+        passing = needed.join(passing, on="node_id", how="inner")
+    return answered_in_blocks(
+        held, passing.select("block", "node_id", "vector", "degree"), num_blocks, _feature_stream, FEATURES_SCHEMA
     )
-    return answered_in_blocks(held, asked, num_blocks, _feature_stream, FEATURES_SCHEMA)
 
 
 def _feature_stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    held: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    held: list[pa.RecordBatch] = []
+    block: Block | None = None
     for batch in batches:
-        base, queries = parts_of(batch)
-        if base.num_rows:
-            held.append((base["node_id"].to_numpy(), _unit(base), base["degree"].to_numpy()))
-        if queries.num_rows and held:
-            if len(held) > 1:
-                ids, vectors, degrees = (np.concatenate(parts) for parts in zip(*held, strict=True))
-                held = [(ids, vectors, degrees)]
-            yield from _features_of(*held[0], queries)
+        own, passing = parts_of(batch)
+        if own.num_rows:
+            held.append(own)
+        if passing.num_rows and (held or block):
+            if block is None:
+                block = Block(held)
+                held = []
+            yield from block.features_with(passing)
+
+
+class Block:
+    """The pairs of a task, sorted by dst, with the vectors of their src nodes."""
+
+    def __init__(self, held: list[pa.RecordBatch]) -> None:
+        lengths = np.concatenate([batch["dst"].value_lengths().to_numpy() for batch in held])
+        dst = np.concatenate([batch["dst"].flatten().to_numpy() for batch in held])
+        self.order = np.argsort(dst, kind="stable")
+        self.dst = dst[self.order]
+        self.rows = np.repeat(np.arange(len(lengths)), lengths)[self.order]
+        self.vectors = np.concatenate([_unit(batch) for batch in held])
+        self.nodes = pa.Table.from_batches([batch.select(["node_id", "learning", "degree"]) for batch in held])
+        self.lists = [pa.chunked_array([batch[name].flatten() for batch in held]) for name in LISTS]
+
+    def features_with(self, passing: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        """Rows of FEATURES_SCHEMA: the pairs whose dst is among these nodes, which are sorted by id."""
+        ids, vectors, degrees = passing["node_id"].to_numpy(), _unit(passing), passing["degree"].to_numpy()
+        first, last = np.searchsorted(self.dst, ids), np.searchsorted(self.dst, ids, side="right")
+        which = np.repeat(np.arange(len(ids)), last - first)
+        pairs = np.arange(len(which)) + np.repeat(first - (np.cumsum(last - first) - (last - first)), last - first)
+        for start in range(0, len(pairs), PAIRS_AT_ONCE):
+            other, chosen = which[start : start + PAIRS_AT_ONCE], pairs[start : start + PAIRS_AT_ONCE]
+            rows = self.rows[chosen]
+            cosine = np.einsum("ij,ij->i", self.vectors[rows], vectors[other])
+            nodes = self.nodes.take(pa.array(rows)).combine_chunks()
+            dst, *known_and_sums = (part.take(pa.array(self.order[chosen])).combine_chunks() for part in self.lists)
+            columns = [
+                nodes["node_id"],
+                dst,
+                nodes["learning"],
+                known_and_sums[0],
+                pa.array(cosine.astype(np.float32)),
+                *known_and_sums[1:],
+                nodes["degree"],
+                pa.array(degrees[other]),
+            ]
+            yield pa.Table.from_arrays(columns, names=FEATURE_NAMES).combine_chunks().to_batches()[0]
 
 
 def _unit(batch: pa.RecordBatch) -> np.ndarray:
     return unit_rows(vector_matrix(batch["vector"]))
-
-
-def _features_of(
-    ids: np.ndarray, vectors: np.ndarray, degrees: np.ndarray, queries: pa.RecordBatch
-) -> Iterator[pa.RecordBatch]:
-    """Features of the pairs whose dst is in this block."""
-    counts = queries["dst"].value_lengths().to_numpy()
-    rows, dst = np.repeat(np.arange(len(counts)), counts), queries["dst"].flatten().to_numpy()
-    places = np.minimum(np.searchsorted(ids, dst), len(ids) - 1)
-    here = np.flatnonzero(ids[places] == dst)
-    columns = {name: queries[name].flatten() for name in LISTS}
-    own = _unit(queries)
-    for start in range(0, len(here), PAIRS_AT_ONCE):
-        chosen = here[start : start + PAIRS_AT_ONCE]
-        cosine = np.einsum("ij,ij->i", own[rows[chosen]], vectors[places[chosen]])
-        taken = {name: column.take(pa.array(chosen)) for name, column in columns.items()}
-        yield pa.RecordBatch.from_arrays(
-            [
-                pa.array(queries["node_id"].to_numpy()[rows[chosen]]),
-                taken["dst"],
-                queries["learning"].take(pa.array(rows[chosen])),
-                taken["known"],
-                pa.array(cosine.astype(np.float32)),
-                taken["num_paths"],
-                taken["adamic_adar"],
-                taken["resource_allocation"],
-                pa.array(queries["degree"].to_numpy()[rows[chosen]]),
-                pa.array(degrees[places[chosen]]),
-            ],
-            names=[
-                "src",
-                "dst",
-                "learning",
-                "known",
-                "cosine",
-                "num_paths",
-                "adamic_adar",
-                "resource_allocation",
-                "src_degree",
-                "dst_degree",
-            ],
-        )
 
 
 @dataclass(frozen=True)

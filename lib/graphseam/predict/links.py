@@ -10,12 +10,13 @@ from pyspark.sql import functions as F
 
 from graphseam.edges import low_and_high, with_original_ids
 from graphseam.errors import RunError
+from graphseam.methods import SEARCHES
 from graphseam.pairs import draw_negatives, facing, pairs_of, pools_of, sample_edges
 from graphseam.predict.calibration import ALL, Curves, fit_curves, with_probability
-from graphseam.predict.candidates import LinkSearch, among, find_candidates, known_features, link_search, queries_of
+from graphseam.predict.candidates import LinkSearch, find_candidates, known_features, link_search
 from graphseam.predict.features import CANDIDATES, ONE_KIND, PAIRS, TWO_KINDS, Design
 from graphseam.predict.link_model import LinkModel, fit_link_models, with_score
-from graphseam.predict.search import nearest as nearest_vectors
+from graphseam.predict.search import write_recall
 from graphseam.runs import Run
 from graphseam.seeds import derive_seed, uniform
 from graphseam.session import persisted
@@ -23,7 +24,6 @@ from graphseam.steps import ALL_STEPS
 
 LEARNT_PAIRS = 20_000  # edges that the model of pairs trains on, with as many pairs of each other kind
 CALIBRATED = 200_000  # predictions that the curves are fitted on, at most
-RECALL_QUERIES = 1000  # nodes on which the recall of a search is measured
 
 
 def predict_links(run: Run) -> dict[str, Any]:
@@ -36,7 +36,8 @@ def predict_links(run: Run) -> dict[str, Any]:
     or comes from predict.links.model_run.
     """
     for name in ALL_STEPS["predict_links"].writes:
-        run.tables.drop_run(name)
+        if name != "search_recall":  # has rows of two steps
+            run.tables.drop_run(name)
     links = run.config.predict.links
     if links.top_k == 0:
         return {"links": 0}
@@ -47,7 +48,7 @@ def predict_links(run: Run) -> dict[str, Any]:
         models = _models(what, designs, borrowed[0] if borrowed else None)
         if not models:  # too few edges to learn from, so all candidates look alike
             return {"links": 0, "candidates": "+".join(what.methods), "models": "too few edges to learn from"}
-        details = {"candidates": "+".join(what.methods), "bipartite": what.three, **_measure_recall(what)}
+        details = {"candidates": "+".join(what.methods), "bipartite": what.three, **_recall(what)}
     ranker = _pick(models, CANDIDATES)
     with persisted(_best(run, ranker)) as best:
         curves, basis = (borrowed[1], f"run {links.model_run}") if borrowed else _calibrate(run, ranker, best)
@@ -169,36 +170,11 @@ def _drawn_pairs(what: LinkSearch, positives: DataFrame) -> DataFrame:
     )
 
 
-def _measure_recall(what: LinkSearch) -> dict[str, Any]:
-    """Write search_recall: the share of the exact nearest non-neighbours that an approximate search found."""
-    if "hnsw" not in what.methods:
+def _recall(what: LinkSearch) -> dict[str, Any]:
+    """What the search for nearest vectors reports; nothing if only paths were searched."""
+    if not set(what.methods) & set(SEARCHES):
         return {}
-    run, top_k, search = what.run, what.num_candidates, what.search(what.num_candidates)
-    chance = RECALL_QUERIES / max(1, what.num_nodes)
-    sample = queries_of(what, with_training_nodes=False).where(
-        uniform(search.seed, F.lit("recall"), "node_id") < chance
-    )
-    asked = sample.join(what.vectors, on="node_id", how="inner")
-    targets = among(what.vectors, what.targets)
-    exact, found = (
-        nearest_vectors(targets, asked, what.search(top_k, method)).select("src", "dst") for method in ("exact", "hnsw")
-    )
-    hits = exact.join(found.withColumn("hit", F.lit(1)), on=["src", "dst"], how="left")
-    told = hits.agg(F.avg(F.coalesce("hit", F.lit(0))), F.countDistinct("src")).head()
-    recall, queries = (told[0] or 0.0, told[1]) if told is not None else (0.0, 0)
-    run.tables.write_rows(
-        "search_recall",
-        [
-            {
-                "method": search.method,
-                "top_k": top_k,
-                "recall": float(recall),
-                "queries": queries,
-                "indexes": search.num_blocks,
-            }
-        ],
-    )
-    return {"recall": round(float(recall), 4)}
+    return write_recall(what.run, "predict_links", what.search, what.plan)
 
 
 def _best(run: Run, model: LinkModel) -> DataFrame:

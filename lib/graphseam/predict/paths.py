@@ -12,10 +12,10 @@ from pyspark.sql import functions as F
 
 from graphseam.edges import both_ways
 from graphseam.predict.kernels import find_paths, workspace
-from graphseam.predict.query_blocks import answered_in_blocks, block_of, every_block, parts_of
+from graphseam.predict.query_blocks import answered_in_blocks, block_at, block_of, every_block, parts_of
 
 PATHS_SCHEMA = (
-    "src BIGINT, learning BOOLEAN, src_degree BIGINT, dst ARRAY<BIGINT>, known ARRAY<BOOLEAN>, "
+    "src BIGINT, place DOUBLE, learning BOOLEAN, src_degree BIGINT, dst ARRAY<BIGINT>, known ARRAY<BOOLEAN>, "
     "num_paths ARRAY<BIGINT>, adamic_adar ARRAY<FLOAT>, resource_allocation ARRAY<FLOAT>"
 )
 QUERIES_AT_ONCE = 4096
@@ -58,24 +58,20 @@ def neighbour_lists(edges: DataFrame) -> DataFrame:
     )
 
 
-def paths(lists: DataFrame, queries: DataFrame, search: PathSearch, places: DataFrame | None = None) -> DataFrame:
+def paths(lists: DataFrame, queries: DataFrame, search: PathSearch) -> DataFrame:
     """For each query its wanted nodes and the nodes that most short paths lead to; one row per query.
 
     lists: (node_id, known, degree), from `neighbour_lists`. queries: (node_id, known, wanted BIGINT[], learning
-    BOOLEAN); see kernels.find_paths. places: (node_id, subgraph_id), used if no task can hold all lists: the queries of
-    a subgraph then go to one block, because they need the same lists. Returns rows of PATHS_SCHEMA.
+    BOOLEAN, place DOUBLE); see kernels.find_paths. place: in [0, 1), near for nodes that are likely to need the same
+    lists: it decides the block if no task can hold all lists. Returns rows of PATHS_SCHEMA.
     Cost: each block's lists and queries are shuffled once; O(paths) on executors. Memory: search.max_ends ends per
     task.
     """
     between = lists.where(F.col("degree") <= search.hub_cap)
-    if search.whole or places is None:
-        asked = queries.withColumn("block", block_of("node_id", search.num_blocks))
-    else:
-        subgraph = F.coalesce("subgraph_id", F.lit(-1))
-        asked = queries.join(places, on="node_id", how="left").withColumn(
-            "block", block_of(subgraph, search.num_blocks)
-        )
-    asked = asked.select("block", "node_id", "known", F.size("known").alias("degree"), "wanted", "learning")
+    block = block_of("node_id", search.num_blocks) if search.whole else block_at("place", search.num_blocks)
+    asked = queries.select(
+        block.alias("block"), "node_id", "place", "known", F.size("known").alias("degree"), "wanted", "learning"
+    )
     if search.whole:
         held = between.withColumn("block", every_block(search.num_blocks))
     else:
@@ -205,8 +201,8 @@ class Adjacency:
         names = ("dst", "known", "num_paths", "adamic_adar", "resource_allocation")
         lists = [pa.ListArray.from_arrays(offsets, column) for column in columns]
         return pa.RecordBatch.from_arrays(
-            [node_ids, queries["learning"], pa.array(np.diff(known_ptr)), *lists],
-            names=["src", "learning", "src_degree", *names],
+            [node_ids, queries["place"], queries["learning"], pa.array(np.diff(known_ptr)), *lists],
+            names=["src", "place", "learning", "src_degree", *names],
         )
 
 

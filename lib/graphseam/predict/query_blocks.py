@@ -22,6 +22,11 @@ def block_of(column: str | Column, num_blocks: int) -> Column:
     return F.pmod(F.xxhash64(column), F.lit(num_blocks)).cast("int")
 
 
+def block_at(place: str, num_blocks: int) -> Column:
+    """The block of a row, by a column in [0, 1): equal parts of that range."""
+    return F.least(F.floor(F.col(place) * num_blocks), F.lit(num_blocks - 1)).cast("int")
+
+
 def every_block(num_blocks: int) -> Column:
     """Explodes into one row per block."""
     return F.explode(F.sequence(F.lit(0), F.lit(num_blocks - 1)))

@@ -1,147 +1,400 @@
-"""The nearest vectors of each node: vectors in blocks, one index per block, all blocks searched in parallel."""
+"""The nearest vectors of each node: nodes are sent to groups, every group is searched exactly, the best are merged."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from graphseam.arrow import vector_matrix
-from graphseam.methods import INDEXES
-from graphseam.predict.indexes import Index
-from graphseam.predict.query_blocks import answered_in_blocks, block_of, every_block, parts_of
+from graphseam.arrow import slices, vector_column, vector_matrix
+from graphseam.compiled import mix
+from graphseam.methods import SEARCHES
+from graphseam.predict.cells import MOST_CELLS, NODES_PER_CELL, SAMPLE_PER_CELL, Cells, gap_for, train_cells
+from graphseam.predict.group_search import ARROW_FOUND, BASE, FOUND_SCHEMA, QUERY, Members, merge, search_group
+from graphseam.predict.probe import PROBE_SCHEMA, Probe
+from graphseam.runs import Run
+from graphseam.seeds import derive_seed, uniform
+from graphseam.session import cores_of_a_task, empty_list, in_one_task
+from graphseam.spark_line import repartition_by_number
 from graphseam.task import limit_threads, task_device
 
-NEAREST_SCHEMA = "src BIGINT, dst BIGINT, score FLOAT, learning BOOLEAN"
-ARROW_NEAREST = pa.schema([("src", pa.int64()), ("dst", pa.int64()), ("score", pa.float32()), ("learning", pa.bool_())])
-NODES_PER_BLOCK = 20_000  # a smaller block is not worth a task of its own
-HNSW_NODES = 250_000  # nodes per index; the number of shards must not depend on the machine
-TELLABLE = 1 << 20  # cosines closer than 1e-6 are ties: rounding of products differs between blocks
-TIES = 8  # extra nodes requested beyond the last rank, so that the id can break ties of equal cosine
-COPIES = {"exact": 4, "hnsw": 5}  # copies of a block's vectors that a task holds while it builds an index
+EXACT_LIMIT = 50_000  # up to this many nodes, all-pairs products take seconds
+BLOCK_NODES = 20_000  # of an exact search: a smaller block is not worth a task of its own
+PROBE_QUERIES = 1000  # nodes on which the recall is measured
+PROBE_KNOWN = 10_000  # a node with more neighbours is not among them: the driver holds their lists
+PARTITION_BYTES = 96 << 20
+MOST_ROWS = 32_768  # of a group: a cell of vectors that are all alike is divided by a hash
+COPIES = 6  # copies of its rows that a task holds while it searches a group
+ROW_BYTES = 64  # of a row beside its vector
+MEMBER_SCHEMA = "to INT, group INT, node_id BIGINT, unit ARRAY<FLOAT>, known ARRAY<BIGINT>, learning BOOLEAN, role INT"
+KINDS = pa.list_(pa.float32())
 
 
 @dataclass(frozen=True)
 class Search:
-    """How to search for the `top_k` nearest: method (see INDEXES), blocks of vectors, seed, threads per task."""
+    """How to search, and what limits it.
+
+    method: exact or cells. top_k: nodes wanted per query. num_nodes, dim: of the base. task_mb: memory of a task.
+    cores: tasks that run at once. threads: of each task. recall: the share of the exact nearest that cells shall find.
+    """
 
     method: str
     top_k: int
-    num_blocks: int
-    seed: int
+    num_nodes: int
+    dim: int
+    task_mb: int
+    cores: int
     threads: int
+    seed: int
+    recall: float = 0.97
+
+    @property
+    def most_rows(self) -> int:
+        """Rows of a group that a task's memory allows."""
+        return max(1, (self.task_mb << 20) // (COPIES * (4 * self.dim + ROW_BYTES)))
 
 
-def count_blocks(method: str, num_nodes: int, dim: int, task_mb: int, cores: int) -> int:
-    """Blocks of vectors: at least as many as memory requires; hnsw one per 250,000 nodes, exact up to one per core."""
-    vector_bytes = num_nodes * dim * 4 * COPIES[method]
-    for_memory = -(-vector_bytes // (task_mb << 20))
-    others = -(-num_nodes // HNSW_NODES) if method == "hnsw" else min(cores, num_nodes // NODES_PER_BLOCK)
-    return max(1, for_memory, others)
+class Route(Protocol):
+    """Which groups a node is sent to."""
+
+    @property
+    def num_groups(self) -> int: ...
+
+    def __call__(self, ids: np.ndarray, unit: np.ndarray, role: np.ndarray) -> tuple[np.ndarray, ...]:
+        """(row, group, role) of each copy. ids int64[n], unit float32[n, dim], role int32[n]."""
+        ...
 
 
-def nearest(base: DataFrame, queries: DataFrame, search: Search) -> DataFrame:
-    """The `search.top_k` nodes of `base` with the largest cosine for each query, excluding the query itself.
+@dataclass(frozen=True)
+class Blocks:
+    """For an exact search: each block of the base meets each block of the queries."""
 
-    base: (node_id, vector). queries: (node_id, vector, known BIGINT[], learning BOOLEAN). The nodes in `known` are
-    excluded; `learning` is passed through, and a query with it set gets twice as many nodes.
-    Returns (src, dst, score FLOAT, learning), ties in order of the id. Nodes with zero vectors are neither queries nor
-    results.
-    The vectors are split into blocks by a hash; a task indexes one block and answers every query against it.
-    Cost: num_blocks shuffles of the queries, plus that of the index. Memory: one block and one batch per task.
-    """
-    count = search.num_blocks
-    held = base.select(block_of("node_id", count).alias("block"), "node_id", "vector")
-    asked = queries.select(every_block(count).alias("block"), "node_id", "vector", "known", "learning")
-    found = answered_in_blocks(held, asked, count, _search_stream(search), NEAREST_SCHEMA)
-    if count == 1:
-        return found
-    allowed = F.when(F.col("learning"), 2 * search.top_k).otherwise(search.top_k)
-    best = Window.partitionBy("src", "learning").orderBy(F.desc(F.round(F.col("score") * TELLABLE)), "dst")
-    return (
-        found.withColumn("rank", F.row_number().over(best))
-        .where(F.col("rank") <= allowed)
-        .select("src", "dst", "score", "learning")
+    base: int
+    queries: int
+
+    @property
+    def num_groups(self) -> int:
+        return self.base * self.queries
+
+    def __call__(self, ids: np.ndarray, unit: np.ndarray, role: np.ndarray) -> tuple[np.ndarray, ...]:
+        if self.num_groups == 1:
+            return np.arange(len(ids)), np.zeros(len(ids), np.int64), role
+        place = mix(ids.astype(np.uint64))
+        based, asking = np.flatnonzero(role & BASE), np.flatnonzero(role & QUERY)
+        own = (place[based] % np.uint64(self.base)).astype(np.int64) * self.queries
+        own_chunk = (place[asking] % np.uint64(self.queries)).astype(np.int64)
+        groups = [
+            (own[:, None] + np.arange(self.queries)).ravel(),
+            (own_chunk[:, None] + np.arange(self.base) * self.queries).ravel(),
+        ]
+        rows = [np.repeat(based, self.queries), np.repeat(asking, self.base)]
+        roles = [np.full(len(rows[0]), BASE), np.full(len(rows[1]), QUERY)]
+        return np.concatenate(rows), np.concatenate(groups), np.concatenate(roles)
+
+
+@dataclass(frozen=True)
+class ToCells:
+    """To each cell within the gap; of a cell in several parts, to the one that a hash of the id names."""
+
+    cells: Cells
+    parts: np.ndarray
+
+    @property
+    def num_groups(self) -> int:
+        return int(self.parts.sum())
+
+    def __call__(self, ids: np.ndarray, unit: np.ndarray, role: np.ndarray) -> tuple[np.ndarray, ...]:
+        cells, gaps = self.cells.reach(unit)
+        rows, places = np.nonzero(gaps <= self.cells.gap)
+        chosen = cells[rows, places]
+        part = mix(ids[rows].astype(np.uint64)) % self.parts[chosen].astype(np.uint64)
+        return rows, (np.cumsum(self.parts) - self.parts)[chosen] + part.astype(np.int64), role[rows]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where nodes are sent, in how many copies on average, and the recall measured on `queries` nodes."""
+
+    route: Route
+    copies: float
+    recall: float = 1.0
+    queries: int = 0
+
+    def places(self, vectors: DataFrame, dim: int) -> DataFrame:
+        """(node_id, place DOUBLE in [0, 1)): near nodes have near places, those of their nearest cells in order.
+
+        vectors: (node_id, vector). Cost: one pass over them. Nodes with zero vectors are left out.
+        """
+        assert isinstance(self.route, ToCells)
+        cells = self.route.cells
+
+        def place_stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            limit_threads(1)
+            for batch in batches:
+                kept, unit = unit_vectors(batch, dim)
+                home = cells.reach(unit)[0][:, 0] if len(kept) else np.zeros(0)
+                yield pa.RecordBatch.from_arrays(
+                    [batch["node_id"].take(pa.array(kept)), pa.array(home / len(cells.centroids))], ["node_id", "place"]
+                )
+
+        return vectors.mapInArrow(place_stream, "node_id BIGINT, place DOUBLE")
+
+
+def choose_method(method: str, num_nodes: int) -> str:
+    """The search that `method` stands for; "auto" is exact as long as scoring all pairs takes seconds."""
+    if method == "auto":
+        return "exact" if num_nodes <= EXACT_LIMIT else "cells"
+    return method
+
+
+def search_rows(base: DataFrame, queries: DataFrame) -> DataFrame:
+    """What `nearest` searches, from a base (node_id, vector) and queries (node_id, vector, known, learning)."""
+    columns = ("node_id", "vector", "known", "learning")
+    held = base.withColumn("known", empty_list("bigint")).withColumn("learning", F.lit(False))
+    return held.select(*columns, F.lit(BASE).alias("role")).union(queries.select(*columns, F.lit(QUERY).alias("role")))
+
+
+def search_of(run: Run, method: str, top_k: int, purpose: str) -> Search:
+    """A search over all nodes of the run. purpose: what it is for, from which its seed derives."""
+    cores = run.spark.sparkContext.defaultParallelism
+    return Search(
+        method,
+        top_k,
+        run.ingested.nodes,
+        run.config.embed.dim,
+        run.task_memory_mb(),
+        cores,
+        cores_of_a_task(run.spark, cores),
+        derive_seed(run.config.run.seed, purpose),
+        run.config.predict.recall,
     )
+
+
+def nearest(rows: DataFrame, search: Search, plan: Plan | None = None) -> DataFrame:
+    """Rows of FOUND_SCHEMA: the `top_k` nodes of the base with the largest cosine for each query.
+
+    rows: (node_id, vector, known BIGINT[], learning BOOLEAN, role INT), see group_search.BASE, QUERY and BOTH. Excluded
+    are the query itself and the nodes in `known`; a query with `learning` gets twice as many. Ties are in order of the
+    id. Nodes with zero vectors are neither queries nor results.
+    exact: O(nodes² · dim). cells: O(dim) per node and other node of its cells, which hold 2,000 each and at most 4
+    copies of a node on average; as many shuffles of the vectors, and two passes over them before. Memory: a group in a
+    task; the driver holds a centroid per 2,000 nodes. plan: of `plan_search` over the same base.
+    """
+    plan = plan or plan_search(rows, search)
+    route, copies = plan.route, plan.copies
+    num_partitions = route.num_groups
+    if search.method != "exact":
+        moved = search.num_nodes * copies * (4 * search.dim + ROW_BYTES)
+        num_partitions = max(1, min(route.num_groups, max(2 * search.cores, int(moved // PARTITION_BYTES))))
+    members = rows.mapInArrow(_route_stream(route, search.dim, num_partitions), MEMBER_SCHEMA)
+    placed = repartition_by_number(members, num_partitions, "to").drop("to")
+    found = placed.mapInArrow(_search_stream(search), FOUND_SCHEMA)
+    if route.num_groups > 1:
+        found_bytes = int(search.num_nodes * copies * 12 * search.top_k)
+        merged_in = max(2 * search.cores, found_bytes // PARTITION_BYTES)
+        found = found.repartition(merged_in, "src").mapInArrow(_merge_stream(search.top_k), FOUND_SCHEMA)
+    return found
+
+
+def write_recall(run: Run, step: str, search: Search, plan: Plan) -> dict[str, Any]:
+    """Write what an approximate search of the step was measured to find to search_recall; returns what to report."""
+    told: dict[str, Any] = {"method": search.method}
+    run.tables.drop_run("search_recall", part=f"step = '{step}'")
+    if search.method == "exact":
+        return told
+    measured = {"recall": float(plan.recall), "copies": float(plan.copies)}
+    row = {
+        "step": step,
+        "method": search.method,
+        "top_k": search.top_k,
+        "queries": plan.queries,
+        "indexes": plan.route.num_groups,
+        **measured,
+    }
+    run.tables.append_rows("search_recall", [row])
+    return told | {name: round(value, 4) for name, value in measured.items()}
+
+
+def plan_search(rows: DataFrame, search: Search) -> Plan:
+    """Where nodes are sent, by search.method. rows: as in `nearest`."""
+    plan: Plan = SEARCHES[search.method](rows, search)
+    return plan
+
+
+def plan_blocks(rows: DataFrame, search: Search) -> Plan:
+    """Blocks for an exact search: at least one per core if that is worth it, and as many as memory requires."""
+    size = max(1, -(-search.num_nodes // search.most_rows))
+    blocks = Blocks(max(size, min(search.cores, search.num_nodes // BLOCK_NODES)), size)
+    return Plan(blocks, float(max(blocks.base, blocks.queries)))
+
+
+def plan_cells(rows: DataFrame, search: Search) -> Plan:
+    """Cells trained on a sample, and the gap that the wished recall needs.
+
+    Runs two Spark jobs, one pass over the vectors each. The recall is measured on about 1,000 nodes, of which the exact
+    nearest are known: the share of them that has a cell in common with the node.
+    """
+    vectors = rows.where(F.col("role").bitwiseAND(BASE) > 0).select("node_id", "vector")
+    wanted = min(MOST_CELLS, -(-search.num_nodes // NODES_PER_CELL))
+    size = min(search.num_nodes, SAMPLE_PER_CELL * wanted, search.most_rows)
+    sample = vectors.where(uniform(search.seed, F.lit("cells"), "node_id") < size / max(1, search.num_nodes))
+    trained = in_one_task(sample, _train(search, wanted), "centroid BINARY, share DOUBLE").collect()  # one per cell
+    centroids = np.stack([np.frombuffer(row["centroid"], np.float32) for row in trained])
+    cells = Cells(centroids)
+    asked = _probe_queries(rows, search)
+    gap, recall, copies = 0.0, 1.0, 1.0
+    if len(asked.ids) and len(centroids) > 1:
+        probe = Probe(asked, cells, search.top_k)
+        found = vectors.mapInArrow(_probe_stream(probe, search), PROBE_SCHEMA)
+        row = in_one_task(found, _answer(probe, search), "needed BINARY, gaps BINARY").head()
+        assert row is not None
+        needed = np.frombuffer(row["needed"], np.float32)
+        gaps = np.frombuffer(row["gaps"], np.float32).reshape(len(asked.ids), -1)
+        gap, recall, copies = gap_for(search.recall, needed, gaps)
+    rows_of = np.array([row["share"] for row in trained]) * search.num_nodes * copies
+    parts = np.maximum(1, np.ceil(rows_of / min(MOST_ROWS, search.most_rows))).astype(np.int64)
+    return Plan(ToCells(Cells(centroids, gap), parts), copies, recall, len(asked.ids))
+
+
+def _probe_queries(rows: DataFrame, search: Search) -> Members:
+    """About 1,000 of the queries, on the driver."""
+    asking = (F.col("role").bitwiseAND(QUERY) > 0) & ~F.col("learning") & (F.size("known") <= PROBE_KNOWN)
+    chance = PROBE_QUERIES / max(1, search.num_nodes)
+    chosen = rows.where(asking & (uniform(search.seed, F.lit("recall"), "node_id") < chance))
+    found = chosen.select("node_id", "vector", "known").sort("node_id").limit(2 * PROBE_QUERIES).collect()
+    unit = np.array([row["vector"] for row in found], np.float32).reshape(len(found), -1)
+    length = np.linalg.norm(unit, axis=1)
+    found = [row for row, live in zip(found, length > 0, strict=True) if live]
+    unit = unit[length > 0] / length[length > 0, None]
+    known = [np.array(row["known"], np.int64) for row in found]
+    return Members(
+        np.array([row["node_id"] for row in found], np.int64),
+        unit,
+        np.full(len(found), QUERY, np.int32),
+        np.zeros(len(found), bool),
+        np.concatenate([[0], np.cumsum([len(part) for part in known])]).astype(np.int64),
+        np.concatenate([*known, np.zeros(0, np.int64)]),
+    )
+
+
+def _train(search: Search, wanted: int) -> Callable[[pa.Table], pa.Table]:
+    def train(sample: pa.Table) -> pa.Table:
+        limit_threads(search.threads)
+        sample = sample.sort_by("node_id")
+        _, unit = unit_vectors(sample, search.dim)
+        if not len(unit):
+            centroids, share = np.eye(1, search.dim, dtype=np.float32), np.ones(1)
+        else:
+            centroids = train_cells(unit, wanted, search.seed)
+            home = Cells(centroids).reach(unit)[0][:, 0]
+            share = np.bincount(home, minlength=len(centroids)) / len(unit)
+        return pa.table({"centroid": [row.tobytes() for row in centroids], "share": share})
+
+    return train
+
+
+def _probe_stream(probe: Probe, search: Search) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        limit_threads(search.threads)
+        yield from probe.stream(
+            (batch["node_id"].to_numpy()[kept], unit)
+            for batch in batches
+            for kept, unit in [unit_vectors(batch, search.dim)]
+        )
+
+    return stream
+
+
+def _answer(probe: Probe, search: Search) -> Callable[[pa.Table], pa.Table]:
+    def answer(found: pa.Table) -> pa.Table:
+        limit_threads(search.threads)
+        needed, gaps = probe.answer(found)
+        return pa.table({"needed": [needed.tobytes()], "gaps": [gaps.tobytes()]})
+
+    return answer
+
+
+def unit_vectors(rows: pa.RecordBatch | pa.Table, dim: int) -> tuple[np.ndarray, np.ndarray]:
+    """(positions of the rows whose vector is not zero, their vectors made length 1)."""
+    vectors = vector_matrix(rows["vector"], dim)
+    lengths = np.linalg.norm(vectors, axis=1)
+    kept = np.flatnonzero(lengths > 0)
+    return kept, vectors[kept] / lengths[kept, None]
+
+
+def _route_stream(
+    route: Route, dim: int, num_partitions: int
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def route_stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        limit_threads(1)
+        for whole in batches:
+            for part in slices(whole.num_rows, 16 * dim, 32 << 20):
+                batch = whole.slice(part.start, part.stop - part.start)
+                kept, unit = unit_vectors(batch, dim)
+                if not len(kept):
+                    continue
+                batch = batch.take(pa.array(kept))
+                rows, group, role = route(batch["node_id"].to_numpy(), unit, batch["role"].to_numpy())
+                for cut in slices(len(rows), 4 * dim + ROW_BYTES, 32 << 20):
+                    chosen = pa.array(rows[cut])
+                    yield pa.RecordBatch.from_arrays(
+                        [
+                            pa.array((group[cut] % num_partitions).astype(np.int32)),
+                            pa.array(group[cut].astype(np.int32)),
+                            batch["node_id"].take(chosen),
+                            vector_column(unit[rows[cut]], KINDS),
+                            batch["known"].take(chosen),
+                            batch["learning"].take(chosen),
+                            pa.array(role[cut].astype(np.int32)),
+                        ],
+                        names=["to", "group", "node_id", "unit", "known", "learning", "role"],
+                    )
+
+    return route_stream
 
 
 def _search_stream(search: Search) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def search_stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         limit_threads(search.threads)
-        index = INDEXES[search.method](device=task_device())
-        ids, vectors, built = [], [], False
-        for batch in batches:
-            base, queries = parts_of(batch)
-            if base.num_rows:
-                node_ids, unit = _unit_vectors(base)
-                ids.append(node_ids)
-                vectors.append(unit)
-            if queries.num_rows and sum(map(len, ids)):
-                if not built:
-                    base_ids, built = np.concatenate(ids), True
-                    index.build(np.concatenate(vectors), search.seed)
-                    vectors.clear()
-                yield from _answer(index, base_ids, queries, search.top_k)
+        device = task_device()
+        table = pa.Table.from_batches(list(batches) or [_no_members()])
+        group = table["group"].to_numpy()
+        role = table["role"].to_numpy()
+        order = np.lexsort((role, table["node_id"].to_numpy(), group))
+        cuts = np.flatnonzero(np.diff(group[order])) + 1
+        for rows in np.split(order, cuts) if len(order) else []:
+            yield from search_group(_members_of(table.take(pa.array(rows)), search.dim), search.top_k, device)
 
     return search_stream
 
 
-def _unit_vectors(batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray]:
-    """(node ids, vectors of length 1) of the rows whose vector is not zero."""
-    vectors = vector_matrix(batch["vector"])
-    lengths = np.linalg.norm(vectors, axis=1)
-    kept = lengths > 0
-    return batch["node_id"].to_numpy()[kept], vectors[kept] / lengths[kept, None]
+def _no_members() -> pa.RecordBatch:
+    kinds = (pa.int32(), pa.int64(), KINDS, pa.list_(pa.int64()), pa.bool_(), pa.int32())
+    names = ("group", "node_id", "unit", "known", "learning", "role")
+    return pa.RecordBatch.from_arrays([pa.array([], kind) for kind in kinds], names=list(names))
 
 
-def _answer(index: Index, base_ids: np.ndarray, queries: pa.RecordBatch, top_k: int) -> Iterator[pa.RecordBatch]:
-    """Search for all queries; more neighbours mean more nodes requested, since they and the query itself are dropped.
-
-    Queries are grouped by their number of neighbours, in powers of two, so that one hub does not slow down the others.
-    """
-    degrees = queries["known"].value_lengths().to_numpy()
-    classes = np.ceil(np.log2(degrees + 1)).astype(int)
-    for size in np.unique(classes):
-        chosen = queries.filter(pa.array(classes == size))
-        node_ids, vectors = _unit_vectors(chosen)
-        if not len(node_ids):
-            continue
-        if len(node_ids) < chosen.num_rows:
-            chosen = chosen.filter(pa.array(np.isin(chosen["node_id"].to_numpy(), node_ids)))
-        learning = bool(chosen["learning"].true_count)
-        scores, places = index.search(vectors, top_k * (1 + learning) + 1 + (1 << int(size)) + TIES)
-        yield _best(chosen, base_ids, scores, places, top_k)
-
-
-def _best(
-    queries: pa.RecordBatch, base_ids: np.ndarray, scores: np.ndarray, places: np.ndarray, top_k: int
-) -> pa.RecordBatch:
-    """The first `top_k` nodes found for each query (twice as many for learning), without itself and its neighbours."""
-    node_ids, neighbours = queries["node_id"].to_numpy(), queries["known"]
-    rows = np.repeat(np.arange(len(node_ids)), places.shape[1])
-    found, score = base_ids[np.maximum(places, 0)].ravel(), scores.ravel()
-    owners = np.repeat(np.arange(len(node_ids)), neighbours.value_lengths().to_numpy())
-    all_known = neighbours.flatten().to_numpy()
-    ids = np.unique(np.concatenate([base_ids, all_known]))
-    pairs = rows * len(ids) + np.searchsorted(ids, found)
-    barred = np.unique(owners * len(ids) + np.searchsorted(ids, all_known))
-    keep = (places.ravel() >= 0) & (found != node_ids[rows]) & ~np.isin(pairs, barred)
-    rows, found, score = rows[keep], found[keep], score[keep]
-    order = np.lexsort((found, -np.round(score * TELLABLE), rows))
-    rows, found, score = rows[order], found[order], score[order]
-    first = np.searchsorted(rows, np.arange(len(node_ids)))
-    allowed = top_k * (1 + queries["learning"].to_numpy(zero_copy_only=False).astype(int))
-    best = np.arange(len(rows)) - first[rows] < allowed[rows]
-    return pa.RecordBatch.from_arrays(
-        [
-            pa.array(node_ids[rows[best]]),
-            pa.array(found[best]),
-            pa.array(score[best].astype(np.float32)),
-            queries["learning"].take(pa.array(rows[best])),
-        ],
-        schema=ARROW_NEAREST,
+def _members_of(rows: pa.Table, dim: int) -> Members:
+    known = rows["known"].combine_chunks()
+    return Members(
+        rows["node_id"].to_numpy(),
+        vector_matrix(rows["unit"], dim),
+        rows["role"].to_numpy(),
+        rows["learning"].to_numpy(),
+        np.concatenate([[0], np.cumsum(known.value_lengths().to_numpy())]).astype(np.int64),
+        known.flatten().to_numpy(),
     )
+
+
+def _merge_stream(top_k: int) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def merge_stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        found = pa.Table.from_batches(list(batches), ARROW_FOUND)
+        if found.num_rows:
+            yield merge(found, top_k)
+
+    return merge_stream

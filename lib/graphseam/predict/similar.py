@@ -8,17 +8,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pyspark.sql import Column, DataFrame, Row, Window
+from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
 from graphseam.arrow import slices, vector_matrix
 from graphseam.edges import with_original_ids
 from graphseam.errors import RunError
-from graphseam.predict.indexes import choose_index
-from graphseam.predict.search import TELLABLE, Search, count_blocks, nearest
+from graphseam.predict.group_search import BOTH
+from graphseam.predict.search import choose_method, nearest, plan_search, search_of, write_recall
 from graphseam.runs import Run
-from graphseam.seeds import derive_seed
-from graphseam.session import cores_of_a_task, empty_list
+from graphseam.session import empty_list
 from graphseam.tables import Tables
 
 FOUND_SCHEMA = "node_id BIGINT, id STRING, cosine DOUBLE"
@@ -40,23 +39,19 @@ def nearest_nodes(run: Run) -> tuple[DataFrame, dict[str, Any]]:
 
     Exact or approximate, according to predict.similar.method. Nodes with zero vectors are neither queries nor results.
     """
-    settings, num_nodes = run.config.predict.similar, run.ingested.nodes
-    vectors = run.tables.read("embeddings").select("node_id", "vector")
-    queries = vectors.withColumn("known", empty_list("bigint")).withColumn("learning", F.lit(False))
-    method, cores = choose_index(settings.method, num_nodes), run.spark.sparkContext.defaultParallelism
-    num_blocks = count_blocks(method, num_nodes, run.config.embed.dim, run.task_memory_mb(), cores)
-    search = Search(
-        method,
-        settings.top_k,
-        num_blocks,
-        derive_seed(run.config.run.seed, "similar"),
-        cores_of_a_task(run.spark, num_blocks),
+    settings = run.config.predict.similar
+    search = search_of(run, choose_method(settings.method, run.ingested.nodes), settings.top_k, "similar")
+    rows = (
+        run.tables.read("embeddings")
+        .select("node_id", "vector")
+        .withColumns({"known": empty_list("bigint"), "learning": F.lit(False), "role": F.lit(BOTH)})
     )
-    order = Window.partitionBy("src").orderBy(F.desc(F.round(F.col("score") * TELLABLE)), "dst")
-    return nearest(vectors, queries, search).withColumn("rank", F.row_number().over(order)), {
-        "method": method,
-        "blocks": num_blocks,
-    }
+    plan = plan_search(rows, search)
+    each = F.posexplode(F.arrays_zip("dst", "score")).alias("place", "found")
+    found = nearest(rows, search, plan).select("src", each)
+    return found.select("src", "found.dst", "found.score", (F.col("place") + 1).alias("rank")), write_recall(
+        run, "predict_similar", search, plan
+    )
 
 
 @dataclass(frozen=True)

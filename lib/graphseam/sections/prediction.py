@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 
 from graphseam.errors import ConfigError
-from graphseam.methods import CANDIDATES, CLASS_WEIGHTS, INDEXES
+from graphseam.methods import CANDIDATES, CLASS_WEIGHTS, SEARCHES
 from graphseam.sections.checks import check_run_id, require, require_name
+
+
+def renamed(key: str, value: str) -> str:
+    """`value` with names of earlier versions replaced: `hnsw`, until 0.1.0, is now `cells`, and costs less."""
+    parts = value.split("+")
+    if "hnsw" not in parts:
+        return value
+    print(f'graphseam: {key}: "hnsw" is now called "cells", and is read as that', file=sys.stderr)
+    return "+".join("cells" if part == "hnsw" else part for part in parts)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LinksConfig:
     top_k: int = 10  # predicted links per node; 0 skips link prediction
-    candidates: str = "auto"  # where to look: exact, hnsw, two_hop, or two joined by "+"; pairs: those of input.pairs
+    candidates: str = "auto"  # where to look: exact, cells, two_hop, or two joined by "+"; pairs: those of input.pairs
     num_candidates: int = 0  # scored per node and kind; 0: twice top_k, at least 20
     hub_cap: int = 1000  # two_hop: paths through nodes with more edges are left out
     src_type: str = ""  # links for nodes of this type only (input.node_type); "": all, or one side if bipartite
     dst_type: str = ""  # links to nodes of this type only
     model_run: str = ""  # score and calibrate with the model of this earlier run, one that held out edges
 
-    # candidates "auto": exact up to 50,000 nodes, else hnsw, and two_hop with either. A graph in which no id
+    # candidates "auto": exact up to 50,000 nodes, else cells, and two_hop with either. A graph in which no id
     # occurs in both columns is bipartite: the nodes of the first column get links to those of the second.
 
     def __post_init__(self) -> None:
         require(0 <= self.top_k <= 1000, "predict.links.top_k", self.top_k, "give a number from 0 to 1000")
+        object.__setattr__(self, "candidates", renamed("predict.links.candidates", self.candidates))
         parts = self.candidates.split("+")
         for part in parts:
             require_name(part, "predict.links.candidates", ("auto", "pairs", *CANDIDATES))
@@ -34,10 +45,10 @@ class LinksConfig:
             "give auto or pairs alone",
         )
         require(
-            len({"exact", "hnsw"} & set(parts)) < 2,
+            len(set(SEARCHES) & set(parts)) < 2,
             "predict.links.candidates",
             self.candidates,
-            "give exact or hnsw, not both",
+            "give exact or cells, not both",
         )
         require(
             self.num_candidates == 0 or self.top_k <= self.num_candidates <= 5000,
@@ -65,18 +76,23 @@ class NodesConfig:
 @dataclass(frozen=True, kw_only=True)
 class SimilarConfig:
     top_k: int = 10  # similar nodes per node; 0 skips them
-    method: str = "auto"  # exact or hnsw, as for links; auto is exact up to 50,000 nodes
+    method: str = "auto"  # exact or cells, as for links; auto is exact up to 50,000 nodes
 
     def __post_init__(self) -> None:
         require(0 <= self.top_k <= 1000, "predict.similar.top_k", self.top_k, "give a number from 0 to 1000")
-        require_name(self.method, "predict.similar.method", ("auto", *INDEXES))
+        object.__setattr__(self, "method", renamed("predict.similar.method", self.method))
+        require_name(self.method, "predict.similar.method", ("auto", *SEARCHES))
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictConfig:
+    recall: float = 0.97  # share of the exact nearest vectors that a search by cells shall find
     links: LinksConfig = field(default_factory=LinksConfig)
     nodes: NodesConfig = field(default_factory=NodesConfig)
     similar: SimilarConfig = field(default_factory=SimilarConfig)
+
+    def __post_init__(self) -> None:
+        require(0 < self.recall <= 1, "predict.recall", self.recall, "give a share above 0, at most 1")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,182 @@
+"""The nearest vectors within a group, exactly, and the best of what several groups have found; both in one task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from graphseam.compiled import compiled
+from graphseam.predict.cells import largest
+
+BASE, QUERY, BOTH = 1, 2, 3  # the role of a row; BOTH = BASE | QUERY
+TELLABLE = 1 << 20  # cosines closer than 1e-6 are ties: rounding of products differs between groups
+TIES = 8  # extra nodes beyond the last rank, so that the id can break ties of equal cosine
+SCORES_AT_ONCE = 16 << 20  # in one block of products, 64 MB
+ROWS_AT_ONCE = 2048
+EXCLUDED = -2.0  # below any cosine
+FOUND_SCHEMA = "src BIGINT, learning BOOLEAN, dst ARRAY<BIGINT>, score ARRAY<FLOAT>"
+ARROW_FOUND = pa.schema(
+    [("src", pa.int64()), ("learning", pa.bool_()), ("dst", pa.list_(pa.int64())), ("score", pa.list_(pa.float32()))]
+)
+
+
+@dataclass(frozen=True)
+class Members:
+    """A group's rows, sorted by id: ids int64[n], unit vectors float32[n, dim], role int8[n], learning bool[n], and
+    the nodes that each row excludes (list offsets int64[n + 1], ids)."""
+
+    ids: np.ndarray
+    unit: np.ndarray
+    role: np.ndarray
+    learning: np.ndarray
+    known_ptr: np.ndarray
+    known: np.ndarray
+
+
+def search_group(members: Members, top_k: int, device: str) -> Iterator[pa.RecordBatch]:
+    """Rows of FOUND_SCHEMA: for each query of the group the `top_k` of its base with the largest cosine, best first.
+
+    Excludes the query itself and what it knows; twice as many for learning. Cost: O(queries · base · dim).
+    Memory: the vectors and 64 MB of scores.
+    """
+    import torch
+
+    based = np.flatnonzero(members.role & BASE)
+    if not len(based):
+        return
+    base_ids, base_unit = members.ids[based], members.unit[based]
+    base = torch.from_numpy(base_unit).to(device)
+    step = max(1, min(ROWS_AT_ONCE, SCORES_AT_ONCE // len(based)))
+    for learning in (False, True):
+        asked = np.flatnonzero((members.role & QUERY > 0) & (members.learning == learning))
+        wanted = top_k * (1 + learning)
+        for start in range(0, len(asked), step):
+            rows = asked[start : start + step]
+            scores = torch.from_numpy(members.unit[rows]).to(device) @ base.T
+            for at, columns in excluded(members, rows, base_ids):
+                scores[torch.from_numpy(at).to(device), torch.from_numpy(columns).to(device)] = EXCLUDED
+            values, places = (part.cpu().numpy() for part in largest(scores, min(wanted + TIES, len(based))))
+            yield _best(members, rows, learning, wanted, base_ids, base_unit, values, places)
+
+
+def excluded(members: Members, rows: np.ndarray, base_ids: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(row, column) positions of scores that do not count: a query with itself, and with the nodes it knows."""
+    lengths = members.known_ptr[rows + 1] - members.known_ptr[rows]
+    owners = np.repeat(np.arange(len(rows)), lengths)
+    within = np.arange(len(owners)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    known = members.known[np.repeat(members.known_ptr[rows], lengths) + within]
+    for at, ids in ((np.arange(len(rows)), members.ids[rows]), (owners, known)):
+        columns = np.minimum(np.searchsorted(base_ids, ids), len(base_ids) - 1)
+        here = base_ids[columns] == ids
+        yield at[here], columns[here]
+
+
+def _best(
+    members: Members,
+    rows: np.ndarray,
+    learning: bool,
+    wanted: int,
+    base_ids: np.ndarray,
+    base_unit: np.ndarray,
+    values: np.ndarray,
+    places: np.ndarray,
+) -> pa.RecordBatch:
+    """The leaders of `places`, scored again row by row, so that a score does not depend on the rows beside it."""
+    cosine = (members.unit[rows][:, None, :] * base_unit[places]).sum(axis=2)
+    found = base_ids[places]
+    order = np.lexsort((found, np.where(values > EXCLUDED, -np.round(cosine * TELLABLE), TELLABLE + 1)), axis=-1)
+    order = order[:, :wanted]
+    kept = np.take_along_axis(values, order, 1) > EXCLUDED
+    found, cosine = np.take_along_axis(found, order, 1), np.take_along_axis(cosine, order, 1)
+    offsets = np.concatenate([[0], np.cumsum(kept.sum(axis=1))])
+    return found_batch(members.ids[rows], np.full(len(rows), learning), offsets, found[kept], cosine[kept])
+
+
+def found_batch(
+    src: np.ndarray, learning: np.ndarray, offsets: np.ndarray, dst: np.ndarray, score: np.ndarray
+) -> pa.RecordBatch:
+    """A batch of FOUND_SCHEMA from flat arrays and the offsets of each row's part."""
+    ends = pa.array(offsets.astype(np.int32))
+    return pa.RecordBatch.from_arrays(
+        [
+            pa.array(src),
+            pa.array(learning),
+            pa.ListArray.from_arrays(ends, pa.array(dst)),
+            pa.ListArray.from_arrays(ends, pa.array(score.astype(np.float32))),
+        ],
+        schema=ARROW_FOUND,
+    )
+
+
+def merge(found: pa.Table, top_k: int) -> pa.RecordBatch:
+    """One row per query: the best of its rows of FOUND_SCHEMA, each node once, ties in order of the id."""
+    src, learning = found["src"].to_numpy(), found["learning"].to_numpy(zero_copy_only=False)
+    dst, score = (found[name].combine_chunks() for name in ("dst", "score"))
+    lengths = dst.value_lengths().to_numpy()
+    ends = np.cumsum(lengths)
+    order = np.lexsort((learning, src))
+    new = np.r_[True, (np.diff(src[order]) != 0) | (np.diff(learning[order].astype(int)) != 0)]
+    starts = np.flatnonzero(new)
+    allowed = top_k * (1 + learning[order[starts]].astype(np.int64))
+    values = score.flatten().to_numpy()
+    kept, nodes, scores = merge_lists(
+        np.append(starts, len(order)),
+        order,
+        ends - lengths,
+        ends,
+        dst.flatten().to_numpy(),
+        values,
+        np.round(values * np.float32(TELLABLE)).astype(np.int64),
+        allowed,
+    )
+    return found_batch(src[order[starts]], learning[order[starts]], np.r_[0, np.cumsum(kept)], nodes, scores)
+
+
+@compiled
+def insert(at: Any, best: Any, size: int, most: int, dst: Any, rank: Any) -> int:
+    """Put the entry into best[:size], sorted by falling rank, then node, unless its node is there or `most` are better;
+    returns the new size."""
+    place = size
+    while place > 0 and (
+        rank[best[place - 1]] < rank[at] or (rank[best[place - 1]] == rank[at] and dst[best[place - 1]] > dst[at])
+    ):
+        place -= 1
+    if place >= most:
+        return size
+    for other in range(size):
+        if dst[best[other]] == dst[at]:
+            return size
+    size = min(size + 1, most)
+    for other in range(size - 1, place, -1):
+        best[other] = best[other - 1]
+    best[place] = at
+    return size
+
+
+@compiled
+def merge_lists(
+    starts: Any, order: Any, begin: Any, end: Any, dst: Any, score: Any, rank: Any, allowed: Any
+) -> tuple[Any, Any, Any]:
+    """(how many each query keeps, nodes, scores): by insertion into a short sorted list.
+
+    The rows of query q are order[starts[q] : starts[q + 1]], the nodes of a row dst[begin[row] : end[row]].
+    """
+    queries = len(starts) - 1
+    kept = np.zeros(queries, np.int64)
+    nodes, scores = np.empty(allowed.sum(), np.int64), np.empty(allowed.sum(), np.float32)
+    best = np.empty(allowed.max() + 1, np.int64)  # positions, best first
+    total = 0
+    for q in range(queries):
+        size = 0
+        for row in order[starts[q] : starts[q + 1]]:
+            for at in range(begin[row], end[row]):
+                size = insert(at, best, size, allowed[q], dst, rank)
+        for other in range(size):
+            nodes[total + other], scores[total + other] = dst[best[other]], score[best[other]]
+        kept[q] = size
+        total += size
+    return kept, nodes[:total], scores[:total]
