@@ -240,7 +240,7 @@ def test_given_pairs_and_no_others(spark, tmp_path):
     ("sections", "message"),
     [
         ({"predict": {"links": {"candidates": "pairs"}}}, "belong together"),
-        ({"predict": {"links": {"candidates": "exact+hnsw"}}}, "give exact or hnsw, not both"),
+        ({"predict": {"links": {"candidates": "exact+cells"}}}, "give exact or cells, not both"),
         ({"predict": {"links": {"candidates": "two_hops"}}}, "Did you mean 'two_hop'"),
         ({"predict": {"links": {"candidates": "auto+two_hop"}}}, "give auto or pairs alone"),
         ({"predict": {"links": {"top_k": 10, "num_candidates": 5}}}, "predict.links.num_candidates is 5"),
@@ -259,7 +259,7 @@ def test_every_kind_of_candidates_predicts_links(spark, held, tmp_path):
     section, root, _ = held
     shutil.copytree(root, tmp_path / "tables")
     found = {}
-    for candidates in ("exact", "hnsw", "two_hop", "hnsw+two_hop"):
+    for candidates in ("exact", "cells", "two_hop", "hnsw+two_hop"):
         predict = {"links": {"top_k": 5, "candidates": candidates}, "similar": {"top_k": 0}}
         config = make_config(section, tmp_path / "tables", evaluate={"holdout": 0.2}, **{**SMALL, "predict": predict})
         run = open_run(spark, config, "measured")
@@ -267,9 +267,9 @@ def test_every_kind_of_candidates_predicts_links(spark, held, tmp_path):
         found[candidates] = {(row["src"], row["dst"]) for row in links_of(run)}
         assert len(found[candidates]) > 2000
         recall = run.tables.read("search_recall").collect()
-        assert [row["method"] for row in recall] == (["hnsw"] if "hnsw" in candidates else [])
+        assert [row["method"] for row in recall] == (["cells"] if candidates.startswith(("cells", "hnsw")) else [])
         assert all(row["recall"] > 0.9 and row["queries"] > 100 for row in recall)
-    assert len(found["exact"] & found["hnsw"]) / len(found["exact"]) > 0.95
+    assert len(found["exact"] & found["cells"]) / len(found["exact"]) > 0.95
     assert found["two_hop"] != found["exact"]
     paths = run.tables.read("link_candidates").where((F.col("num_paths") == 0) & ~F.col("learning")).count()
     assert paths > 0  # nearest vectors add pairs that no path joins

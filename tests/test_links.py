@@ -8,14 +8,25 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import scipy.sparse as sp
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from graphseam.predict.calibration import curve, fit_curves, with_probability
-from graphseam.predict.features import CANDIDATES, ONE_KIND, PAIRS, TWO_KINDS, pair_features, without_the_edge
+from graphseam.predict.cells import NEVER, gap_for, largest
+from graphseam.predict.features import (
+    CANDIDATES,
+    ONE_KIND,
+    PAIRS,
+    TWO_KINDS,
+    count_blocks,
+    pair_features,
+    without_the_edge,
+)
+from graphseam.predict.group_search import BOTH
 from graphseam.predict.kernels import find_paths, workspace
 from graphseam.predict.link_model import LinkModel, fit_link_models, with_score
 from graphseam.predict.paths import PathSearch, neighbour_lists, paths, plan_paths, wanted_of
-from graphseam.predict.search import Search, count_blocks, nearest
+from graphseam.predict.search import Blocks, Plan, Search, nearest, plan_search, search_rows
 
 
 def random_edges(num_nodes: int, num_edges: int, seed: int, bipartite: bool = False) -> list[tuple[int, int]]:
@@ -61,7 +72,8 @@ def test_paths_are_those_of_matrix_products(spark, three, hub_cap):
     frame = spark.createDataFrame(edges, "src BIGINT, dst BIGINT")
     lists = neighbour_lists(frame)
     every = spark.createDataFrame(
-        [(a, list(range(n)), False) for a in range(n)], "node_id BIGINT, wanted ARRAY<BIGINT>, learning BOOLEAN"
+        [(a, list(range(n)), False, 0.0) for a in range(n)],
+        "node_id BIGINT, wanted ARRAY<BIGINT>, learning BOOLEAN, place DOUBLE",
     )
     queries = lists.join(every, on="node_id")
     found = paths(lists, queries, PathSearch(three, 0, hub_cap, 3, 10_000, True)).collect()
@@ -126,13 +138,13 @@ def test_blocks_and_halos_do_not_show(spark, three):
     edges = random_edges(60, 200, seed=3, bipartite=three)
     lists = neighbour_lists(spark.createDataFrame(edges, "src BIGINT, dst BIGINT"))
     wanted = F.array(F.lit(7), F.lit(50)).cast("array<bigint>").alias("wanted")
-    queries = lists.select("node_id", "known", wanted, F.lit(False).alias("learning"))
-    places = lists.select("node_id", (F.col("node_id") % 4).cast("int").alias("subgraph_id"))
+    place = ((F.col("node_id") % 4) / 4).alias("place")
+    queries = lists.select("node_id", "known", wanted, F.lit(False).alias("learning"), place)
     searches = [
         PathSearch(three, 5, 1000, blocks, 100_000, whole)
         for blocks, whole in ((1, True), (5, True), (5, False), (2, False))
     ]
-    found = [sorted(map(str, paths(lists, queries, search, places).collect())) for search in searches]
+    found = [sorted(map(str, paths(lists, queries, search).collect())) for search in searches]
     assert found[0] == found[1] == found[2] == found[3]
     assert len(found[0]) == lists.count()
 
@@ -141,9 +153,8 @@ def test_a_task_holds_no_more_ends_than_its_budget(spark):
     """The longest lists are left out first: their paths are missing, and no false ones appear."""
     edges = [(0, leaf) for leaf in range(1, 30)] + [(1, 30), (2, 30), (1, 31), (2, 31)]
     lists = neighbour_lists(spark.createDataFrame(edges, "src BIGINT, dst BIGINT"))
-    queries = lists.select(
-        "node_id", "known", F.array(F.lit(2).cast("bigint")).alias("wanted"), F.lit(False).alias("learning")
-    )
+    wanted = F.array(F.lit(2).cast("bigint")).alias("wanted")
+    queries = lists.select("node_id", "known", wanted, F.lit(False).alias("learning"), F.lit(0.0).alias("place"))
 
     def paths_from_1(max_ends: int) -> int:
         rows = paths(lists, queries, PathSearch(False, 0, 1000, 1, max_ends, False)).collect()
@@ -159,17 +170,17 @@ def test_plans_follow_memory():
     assert (small.whole, small.num_blocks) == (True, 2)
     assert not large.whole
     assert large.num_blocks > 100
-    assert count_blocks("hnsw", 1_000_000, 128, 4096, 2) == count_blocks("hnsw", 1_000_000, 128, 4096, 64) == 4
-    assert count_blocks("exact", 10_000_000, 128, 1024, 2) == 20
+    assert count_blocks(100_000, 40, 128, 4096) == 1
+    assert count_blocks(10_000_000, 40, 128, 1024) == 67
 
 
 @pytest.fixture(scope="module")
 def some_vectors(spark):
-    """(frame, ids, unit vectors): a mixture of clusters, a zero vector, and pairs of equal vectors."""
+    """(frame, ids, unit vectors): a mixture of clusters, a zero vector, and 40 equal vectors."""
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(20, 8))[rng.integers(0, 20, 400)] + 0.3 * rng.normal(size=(400, 8))
     vectors[7] = 0
-    vectors[100:110] = vectors[100]
+    vectors[100:140] = vectors[100]
     ids = rng.permutation(10_000)[:400]
     frame = spark.createDataFrame(
         list(zip(ids.tolist(), vectors.astype(np.float32).tolist(), strict=True)), "node_id BIGINT, vector ARRAY<FLOAT>"
@@ -178,8 +189,17 @@ def some_vectors(spark):
     return frame, ids, unit
 
 
-@pytest.mark.parametrize("blocks", [1, 3])
-def test_exact_search_is_brute_force(some_vectors, blocks):
+def a_search(method: str, top_k: int, task_mb: int = 64, **changed) -> Search:
+    settings = {"num_nodes": 400, "dim": 8, "cores": 2, "threads": 1, "seed": 1}
+    return Search(method=method, top_k=top_k, task_mb=task_mb, **{**settings, **changed})
+
+
+def found_by(rows, search: Search, plan: Plan | None = None) -> dict[tuple[int, bool], list[int]]:
+    return {(row["src"], row["learning"]): row["dst"] for row in nearest(rows, search, plan).collect()}
+
+
+@pytest.mark.parametrize(("blocks", "chunks"), [(1, 1), (3, 1), (3, 2)])
+def test_exact_search_is_brute_force(some_vectors, blocks, chunks):
     """Without neighbours and the node itself, ties in id order, twice as many for a training query."""
     frame, ids, unit = some_vectors
     known = {int(ids[3]): [int(ids[4]), int(ids[5])], int(ids[100]): [int(ids[101])]}
@@ -191,48 +211,101 @@ def test_exact_search_is_brute_force(some_vectors, blocks):
         F.array().cast("array<bigint>"),
     )
     queries = frame.withColumn("known", barred).withColumn("learning", F.col("node_id") == int(ids[9]))
-    found: dict[int, list[int]] = {}
-    for row in nearest(frame, queries, Search("exact", 5, blocks, 1, 1)).sort(F.desc("score"), "dst").collect():
-        found.setdefault(row["src"], []).append((round(row["score"], 5), row["dst"]))
+    plan = Plan(Blocks(blocks, chunks), float(blocks))
+    found = found_by(search_rows(frame, queries), a_search("exact", 5), plan)
     scores = unit @ unit.T
     for at, node in enumerate(ids.tolist()):
         if at == 7:
-            assert node not in found
+            assert (node, False) not in found
             continue
         others = [o for o in range(400) if o not in (at, 7) and int(ids[o]) not in known.get(node, [])]
         best = sorted(others, key=lambda o, at=at: (-round(scores[at, o] * (1 << 20)), ids[o]))[: 10 if at == 9 else 5]
-        assert sorted(dst for _, dst in found[node]) == sorted(int(ids[o]) for o in best)
+        assert sorted(found[node, at == 9]) == sorted(int(ids[o]) for o in best)
 
 
-def test_hnsw_finds_nearly_all_and_the_same_each_time(some_vectors):
+def in_cells(frame, num_partitions: int) -> DataFrame:
+    return (
+        frame.repartition(num_partitions)
+        .withColumns({"known": F.array().cast("array<bigint>"), "learning": F.lit(False), "role": F.lit(BOTH)})
+        .select("node_id", "vector", "known", "learning", "role")
+    )
+
+
+def test_cells_find_the_share_they_measure_whatever_the_layout(some_vectors, monkeypatch):
+    """The measured recall is that of the search, against brute force; few nodes go to every cell."""
+    monkeypatch.setattr("graphseam.predict.search.NODES_PER_CELL", 20)
     frame, _, _ = some_vectors
-    queries = frame.withColumn("known", F.array().cast("array<bigint>")).withColumn("learning", F.lit(False))
+    exact = found_by(in_cells(frame, 3), a_search("exact", 10))
+    shares, gaps = [], []
+    for recall in (0.5, 0.99):
+        search = a_search("cells", 10, recall=recall)
+        plan = plan_search(in_cells(frame, 3), search)
+        found = found_by(in_cells(frame, 3), search, plan)
+        assert found == found_by(in_cells(frame, 7), search)
+        assert set(found) == set(exact)
+        pairs = [(set(found[key]), set(nodes)) for key, nodes in exact.items() if len(set(exact[key])) == 10]
+        shares.append(sum(len(one & other) for one, other in pairs) / (10 * len(pairs)))
+        assert plan.queries == 399
+        assert plan.recall >= recall
+        assert shares[-1] >= plan.recall - 0.06  # ties between equal vectors may be broken otherwise
+        assert 1 <= plan.copies < plan.route.num_groups / 2
+        gaps.append(plan.route.cells.gap)
+    assert gaps[0] < gaps[1]
+    assert shares[0] <= shares[1]
 
-    def pairs(method: str) -> set[tuple[int, int]]:
-        rows = nearest(frame, queries, Search(method, 10, 2, 1, 1)).collect()
-        return {(row["src"], row["dst"]) for row in rows}
 
-    exact, found, again = pairs("exact"), pairs("hnsw"), pairs("hnsw")
-    assert found == again
-    assert len(exact & found) / len(exact) >= 0.95
+def test_vectors_that_are_all_alike_are_divided(spark, monkeypatch):
+    """A cell too large for a task goes into parts, by a hash: its nodes still find as many others."""
+    monkeypatch.setattr("graphseam.predict.search.NODES_PER_CELL", 100)
+    monkeypatch.setattr("graphseam.predict.search.MOST_ROWS", 120)
+    rows = [(node, [1.0, 0.0] if node < 900 else [0.0, 1.0]) for node in range(1000)]
+    frame = spark.createDataFrame(rows, "node_id BIGINT, vector ARRAY<FLOAT>")
+    search = a_search("cells", 5, num_nodes=1000, dim=2)
+    plan = plan_search(in_cells(frame, 2), search)
+    found = found_by(in_cells(frame, 2), search, plan)
+    assert plan.route.num_groups > 2
+    assert plan.copies == 1
+    assert all(len(nodes) == 5 and max(nodes) < 900 for (src, _), nodes in found.items() if src < 900)
+    assert all(len(nodes) == 5 and min(nodes) >= 900 for (src, _), nodes in found.items() if src >= 900)
+    assert len(found) == 1000
 
 
-def test_features_are_the_vectors_cosine_and_the_degree(spark, some_vectors):
+def test_the_gap_follows_the_wished_recall_within_the_budget():
+    needed = np.array([0.0, 0.1, 0.2, 0.3], np.float32)
+    gaps = np.tile(np.arange(8, dtype=np.float32) / 10, (50, 1))
+    assert gap_for(0.75, needed, gaps) == pytest.approx((0.2, 0.75, 3.0))
+    assert gap_for(1.0, needed, gaps) == pytest.approx((0.3, 1.0, 4.0))
+    assert gap_for(1.0, np.full(4, NEVER), gaps) == pytest.approx((0.3, 0.0, 4.0))  # no more copies than MOST_COPIES
+
+
+def test_the_largest_numbers_of_a_row_are_those_of_topk():
+    import torch
+
+    scores = torch.rand(50, 5000, generator=torch.Generator().manual_seed(1))
+    for one, other in zip(largest(scores, 20), torch.topk(scores, 20), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_features_are_the_vectors_cosine_and_the_degree(spark, some_vectors, blocks):
+    """Of pairs in several blocks, some of which need the same vectors."""
     frame, ids, unit = some_vectors
     vectors = frame.withColumn("degree", (F.col("node_id") % 50).cast("int"))
     listed = [int(ids[0]), int(ids[7]), int(ids[50])]
+    sums = (listed, [False, False, True], [1, 0, 2], [0.5, 0.0, 1.5], [0.1, 0.0, 0.2])
     found = spark.createDataFrame(
-        [(int(ids[1]), True, 4, listed, [False, False, True], [1, 0, 2], [0.5, 0.0, 1.5], [0.1, 0.0, 0.2])],
-        "src BIGINT, learning BOOLEAN, src_degree BIGINT, dst ARRAY<BIGINT>, known ARRAY<BOOLEAN>, "
+        [(int(ids[1]), 0.1, True, 4, *sums), (int(ids[2]), 0.9, False, 5, *sums)],
+        "src BIGINT, place DOUBLE, learning BOOLEAN, src_degree BIGINT, dst ARRAY<BIGINT>, known ARRAY<BOOLEAN>, "
         "num_paths ARRAY<BIGINT>, adamic_adar ARRAY<FLOAT>, resource_allocation ARRAY<FLOAT>",
     )
-    rows = {row["dst"]: row for row in pair_features(vectors, found, 3).collect()}
-    assert set(rows) == set(listed)
-    for place, at in ((0, 0), (1, 7), (2, 50)):
-        row = rows[listed[place]]
-        assert row["cosine"] == pytest.approx(unit[1] @ unit[at], abs=1e-6)
-        assert (row["src_degree"], row["dst_degree"], row["learning"]) == (4, listed[place] % 50, True)
-        assert (row["num_paths"], row["known"]) == ([1, 0, 2][place], place == 2)
+    rows = {(row["src"], row["dst"]): row for row in pair_features(vectors, found, blocks).collect()}
+    assert len(rows) == 6
+    for src, degree in ((1, 4), (2, 5)):
+        for place, at in ((0, 0), (1, 7), (2, 50)):
+            row = rows[int(ids[src]), listed[place]]
+            assert row["cosine"] == pytest.approx(unit[src] @ unit[at], abs=1e-6)
+            assert (row["src_degree"], row["dst_degree"]) == (degree, listed[place] % 50)
+            assert (row["num_paths"], row["known"], row["learning"]) == ([1, 0, 2][place], place == 2, src == 1)
 
 
 def examples(num_rows: int, seed: int) -> pa.Table:

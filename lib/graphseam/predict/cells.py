@@ -7,6 +7,7 @@ SPANN, NeurIPS 2021 (overlapping cells, hierarchical clustering); Jayaram Subram
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -90,7 +91,9 @@ def train_cells(sample: np.ndarray, num_cells: int, seed: int) -> np.ndarray:
         parts = [rows]
         if count > 1:
             start = sample[rows[rng.choice(len(rows), count, replace=False)]]
-            _, labels = kmeans2(sample[rows], start, iter=ROUNDS, minit="matrix", missing="warn", check_finite=False)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # clusters may be empty, which does no harm
+                _, labels = kmeans2(sample[rows], start, iter=ROUNDS, minit="matrix", check_finite=False)
             parts = [rows[labels == label] for label in range(count)]
             parts = [part for part in parts if len(part)]
         if len(parts) == 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,9 +12,14 @@ import pyarrow as pa
 from graphseam.compiled import compiled
 from graphseam.predict.cells import largest
 
+if TYPE_CHECKING:
+    import torch
+
 BASE, QUERY, BOTH = 1, 2, 3  # the role of a row; BOTH = BASE | QUERY
 TELLABLE = 1 << 20  # cosines closer than 1e-6 are ties: rounding of products differs between groups
+TELLING = 2.0 / TELLABLE
 TIES = 8  # extra nodes beyond the last rank, so that the id can break ties of equal cosine
+TIED = 4  # where these are all alike, as a hub's leaves are, the first of all ties, up to so many times as are wanted
 SCORES_AT_ONCE = 16 << 20  # in one block of products, 64 MB
 ROWS_AT_ONCE = 2048
 EXCLUDED = -2.0  # below any cosine
@@ -59,8 +64,26 @@ def search_group(members: Members, top_k: int, device: str) -> Iterator[pa.Recor
             scores = torch.from_numpy(members.unit[rows]).to(device) @ base.T
             for at, columns in excluded(members, rows, base_ids):
                 scores[torch.from_numpy(at).to(device), torch.from_numpy(columns).to(device)] = EXCLUDED
-            values, places = (part.cpu().numpy() for part in largest(scores, min(wanted + TIES, len(based))))
-            yield _best(members, rows, learning, wanted, base_ids, base_unit, values, places)
+            for chosen, values, places in _leaders(scores, wanted):
+                yield _best(members, rows[chosen], learning, wanted, base_ids, base_unit, values, places)
+
+
+def _leaders(scores: torch.Tensor, wanted: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """(rows, values, columns) of the largest scores of each row, some more than wanted, so that ties can be broken."""
+    import torch
+
+    columns = scores.shape[1]
+    count = min(wanted + TIES, columns)
+    values, places = (part.cpu().numpy() for part in largest(scores, count))
+    alike = values[:, min(wanted, count) - 1] - values[:, -1] <= TELLING
+    alike &= (values[:, -1] > EXCLUDED) & (count < columns)
+    plain, tied = np.flatnonzero(~alike), np.flatnonzero(alike)
+    if len(plain):
+        yield plain, values[plain], places[plain]
+    if len(tied):
+        of_these = scores[torch.from_numpy(tied).to(scores.device)].cpu().numpy()
+        places, values = with_ties(of_these, values[tied, -1], min(TIED * wanted + TIES, columns))
+        yield tied, values, places
 
 
 def excluded(members: Members, rows: np.ndarray, base_ids: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -134,6 +157,25 @@ def merge(found: pa.Table, top_k: int) -> pa.RecordBatch:
         allowed,
     )
     return found_batch(src[order[starts]], learning[order[starts]], np.r_[0, np.cumsum(kept)], nodes, scores)
+
+
+@compiled
+def with_ties(scores: Any, edge: Any, width: int) -> tuple[Any, Any]:
+    """(columns, values) of each row's scores above its edge, then of those equal to it in order of the column.
+
+    scores: float32[n, columns], edge: float32[n]; fewer than `width` scores are above it. Filled up with EXCLUDED.
+    """
+    places = np.zeros((len(scores), width), np.int64)
+    values = np.full((len(scores), width), np.float32(EXCLUDED))
+    for row in range(len(scores)):
+        size = 0
+        for tied in (False, True):
+            for column in range(scores.shape[1]):
+                above = scores[row, column] - edge[row]
+                if size < width and (abs(above) <= TELLING if tied else above > TELLING):
+                    places[row, size], values[row, size] = column, scores[row, column]
+                    size += 1
+    return places, values
 
 
 @compiled

@@ -36,8 +36,8 @@ def predict_links(run: Run) -> dict[str, Any]:
     or comes from predict.links.model_run.
     """
     for name in ALL_STEPS["predict_links"].writes:
-        if name != "search_recall":  # has rows of two steps
-            run.tables.drop_run(name)
+        both = name == "search_recall"  # has rows of two steps
+        run.tables.drop_run(name, part="(step IS NULL OR step = 'predict_links')" if both else "")
     links = run.config.predict.links
     if links.top_k == 0:
         return {"links": 0}

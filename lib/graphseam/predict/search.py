@@ -202,9 +202,11 @@ def nearest(rows: DataFrame, search: Search, plan: Plan | None = None) -> DataFr
 
 
 def write_recall(run: Run, step: str, search: Search, plan: Plan) -> dict[str, Any]:
-    """Write what an approximate search of the step was measured to find to search_recall; returns what to report."""
+    """Add what an approximate search of the step was measured to find to search_recall; returns what to report.
+
+    The step has dropped its earlier row.
+    """
     told: dict[str, Any] = {"method": search.method}
-    run.tables.drop_run("search_recall", part=f"step = '{step}'")
     if search.method == "exact":
         return told
     measured = {"recall": float(plan.recall), "copies": float(plan.copies)}

@@ -27,6 +27,7 @@ ARROW_FOUND = pa.schema([("node_id", pa.int64()), ("id", pa.string()), ("cosine"
 def predict_similar(run: Run) -> dict[str, Any]:
     """The top_k most similar nodes of every node that has an edge, including its neighbours."""
     run.tables.drop_run("similar_nodes")
+    run.tables.drop_run("search_recall", part="step = 'predict_similar'")
     if run.config.predict.similar.top_k == 0:
         return {"similar": 0}
     found, details = nearest_nodes(run)
