@@ -190,7 +190,7 @@ def _note(
 def versions(spark: SparkSession) -> dict[str, str]:
     """The versions of graphseam and of everything that a result can depend on."""
     found = {"graphseam": __version__, "python": platform.python_version(), "spark": spark.version}
-    for package in ("delta-spark", "torch", "numpy", "scipy", "pymetis", "scikit-learn", "usearch", "pyarrow"):
+    for package in ("delta-spark", "torch", "numpy", "scipy", "pymetis", "scikit-learn", "pyarrow"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

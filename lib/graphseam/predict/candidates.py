@@ -79,7 +79,7 @@ class LinkSearch:
     @cached_property
     def plan(self) -> Plan:
         """Where the search sends nodes; made once, and used for every search."""
-        return plan_search(self.rows, self.search)
+        return plan_search(self.rows, self.search, among(self.vectors, self.targets))
 
     @cached_property
     def places(self) -> DataFrame:

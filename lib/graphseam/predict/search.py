@@ -27,6 +27,8 @@ EXACT_LIMIT = 50_000  # up to this many nodes, all-pairs products take seconds
 BLOCK_NODES = 20_000  # of an exact search: a smaller block is not worth a task of its own
 PROBE_QUERIES = 1000  # nodes on which the recall is measured
 PROBE_KNOWN = 10_000  # a node with more neighbours is not among them: the driver holds their lists
+NEARLY = 0.01  # a recall so much below the wished one is good enough not to begin again
+LARGER = 4  # cells may hold so many times NODES_PER_CELL
 PARTITION_BYTES = 96 << 20
 MOST_ROWS = 32_768  # of a group: a cell of vectors that are all alike is divided by a hash
 COPIES = 6  # copies of its rows that a task holds while it searches a group
@@ -40,7 +42,8 @@ class Search:
     """How to search, and what limits it.
 
     method: exact or cells. top_k: nodes wanted per query. num_nodes, dim: of the base. task_mb: memory of a task.
-    cores: tasks that run at once. threads: of each task. recall: the share of the exact nearest that cells shall find.
+    cores: tasks that run at once. threads: of each task; alone: of one that runs alone. recall: the share of the exact
+    nearest that cells shall find.
     """
 
     method: str
@@ -51,6 +54,7 @@ class Search:
     cores: int
     threads: int
     seed: int
+    alone: int = 1
     recall: float = 0.97
 
     @property
@@ -171,6 +175,7 @@ def search_of(run: Run, method: str, top_k: int, purpose: str) -> Search:
         cores,
         cores_of_a_task(run.spark, cores),
         derive_seed(run.config.run.seed, purpose),
+        cores_of_a_task(run.spark, 1),
         run.config.predict.recall,
     )
 
@@ -222,37 +227,48 @@ def write_recall(run: Run, step: str, search: Search, plan: Plan) -> dict[str, A
     return told | {name: round(value, 4) for name, value in measured.items()}
 
 
-def plan_search(rows: DataFrame, search: Search) -> Plan:
-    """Where nodes are sent, by search.method. rows: as in `nearest`."""
-    plan: Plan = SEARCHES[search.method](rows, search)
+def plan_search(rows: DataFrame, search: Search, base: DataFrame | None = None) -> Plan:
+    """Where nodes are sent, by search.method. rows: as in `nearest`. base: (node_id, vector) of the base, if that is
+    cheaper to compute than rows."""
+    base = rows.where(F.col("role").bitwiseAND(BASE) > 0) if base is None else base
+    plan: Plan = SEARCHES[search.method](rows, search, base.select("node_id", "vector"))
     return plan
 
 
-def plan_blocks(rows: DataFrame, search: Search) -> Plan:
+def plan_blocks(rows: DataFrame, search: Search, base: DataFrame) -> Plan:
     """Blocks for an exact search: at least one per core if that is worth it, and as many as memory requires."""
     size = max(1, -(-search.num_nodes // search.most_rows))
     blocks = Blocks(max(size, min(search.cores, search.num_nodes // BLOCK_NODES)), size)
     return Plan(blocks, float(max(blocks.base, blocks.queries)))
 
 
-def plan_cells(rows: DataFrame, search: Search) -> Plan:
+def plan_cells(rows: DataFrame, search: Search, base: DataFrame) -> Plan:
     """Cells trained on a sample, and the gap that the wished recall needs.
 
     Runs two Spark jobs, one pass over the vectors each. The recall is measured on about 1,000 nodes, of which the exact
-    nearest are known: the share of them that has a cell in common with the node.
+    nearest are known: the share of them that has a cell in common with the node. If 4 copies of a node are too few for
+    it, cells are made twice as large, twice at most: more work, but no more bytes.
     """
-    vectors = rows.where(F.col("role").bitwiseAND(BASE) > 0).select("node_id", "vector")
-    wanted = min(MOST_CELLS, -(-search.num_nodes // NODES_PER_CELL))
+    asked = _probe_queries(rows, search)
+    per_cell = NODES_PER_CELL
+    while True:
+        plan = _plan_of_size(base, search, asked, per_cell)
+        enough = plan.recall >= search.recall - NEARLY or plan.route.num_groups == 1
+        if enough or per_cell >= LARGER * NODES_PER_CELL:
+            return plan
+        per_cell *= 2
+
+
+def _plan_of_size(base: DataFrame, search: Search, asked: Members, per_cell: int) -> Plan:
+    wanted = min(MOST_CELLS, -(-search.num_nodes // per_cell))
     size = min(search.num_nodes, SAMPLE_PER_CELL * wanted, search.most_rows)
-    sample = vectors.where(uniform(search.seed, F.lit("cells"), "node_id") < size / max(1, search.num_nodes))
+    sample = base.where(uniform(search.seed, F.lit("cells"), "node_id") < size / max(1, search.num_nodes))
     trained = in_one_task(sample, _train(search, wanted), "centroid BINARY, share DOUBLE").collect()  # one per cell
     centroids = np.stack([np.frombuffer(row["centroid"], np.float32) for row in trained])
-    cells = Cells(centroids)
-    asked = _probe_queries(rows, search)
     gap, recall, copies = 0.0, 1.0, 1.0
     if len(asked.ids) and len(centroids) > 1:
-        probe = Probe(asked, cells, search.top_k)
-        found = vectors.mapInArrow(_probe_stream(probe, search), PROBE_SCHEMA)
+        probe = Probe(asked, Cells(centroids), search.top_k)
+        found = base.mapInArrow(_probe_stream(probe, search), PROBE_SCHEMA)
         row = in_one_task(found, _answer(probe, search), "needed BINARY, gaps BINARY").head()
         assert row is not None
         needed = np.frombuffer(row["needed"], np.float32)
@@ -286,7 +302,7 @@ def _probe_queries(rows: DataFrame, search: Search) -> Members:
 
 def _train(search: Search, wanted: int) -> Callable[[pa.Table], pa.Table]:
     def train(sample: pa.Table) -> pa.Table:
-        limit_threads(search.threads)
+        limit_threads(search.alone)
         sample = sample.sort_by("node_id")
         _, unit = unit_vectors(sample, search.dim)
         if not len(unit):
