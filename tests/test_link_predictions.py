@@ -15,6 +15,7 @@ from conftest import make_config, run_steps
 from graphs import communities
 from graphseam.errors import ConfigError, InputError, RunError
 from graphseam.pipeline import run_step
+from graphseam.predict.paths import PathSearch
 from graphseam.progress import StepProgress
 from graphseam.runs import Run, open_run
 
@@ -254,12 +255,21 @@ def test_settings_that_cannot_work_are_told(tmp_path, sections, message):
         make_config({"edges": "edges.csv"}, tmp_path, **sections)
 
 
-def test_every_kind_of_candidates_predicts_links(spark, held, tmp_path):
-    """From the same vectors: the run is resumed with other settings."""
+def test_every_kind_of_candidates_predicts_links(spark, held, tmp_path, monkeypatch):
+    """From the same vectors: the run is resumed with other settings. Blocks that know only what their nodes need find
+    the same as one that knows all."""
+    monkeypatch.setattr("graphseam.predict.search.NODES_PER_CELL", 40)
     section, root, _ = held
     shutil.copytree(root, tmp_path / "tables")
     found = {}
-    for candidates in ("exact", "cells", "two_hop", "hnsw+two_hop"):
+
+    def three_blocks(edges: int, task_mb: int, cores: int, shape: tuple[bool, int, int]) -> PathSearch:
+        return PathSearch(*shape, 3, 1 << 30, whole=False)
+
+    for candidates in ("exact", "cells", "two_hop", "hnsw+two_hop", "cells+two_hop"):
+        if candidates == "cells+two_hop":
+            monkeypatch.setattr("graphseam.predict.candidates.count_blocks", lambda *_: 3)
+            monkeypatch.setattr("graphseam.predict.candidates.plan_paths", three_blocks)
         predict = {"links": {"top_k": 5, "candidates": candidates}, "similar": {"top_k": 0}}
         config = make_config(section, tmp_path / "tables", evaluate={"holdout": 0.2}, **{**SMALL, "predict": predict})
         run = open_run(spark, config, "measured")
@@ -268,8 +278,9 @@ def test_every_kind_of_candidates_predicts_links(spark, held, tmp_path):
         assert len(found[candidates]) > 2000
         recall = run.tables.read("search_recall").collect()
         assert [row["method"] for row in recall] == (["cells"] if candidates.startswith(("cells", "hnsw")) else [])
-        assert all(row["recall"] > 0.9 and row["queries"] > 100 for row in recall)
-    assert len(found["exact"] & found["cells"]) / len(found["exact"]) > 0.95
+        assert all(row["recall"] > 0.9 and row["queries"] > 100 and row["indexes"] > 3 for row in recall)
+    assert len(found["exact"] & found["cells"]) / len(found["exact"]) > 0.9
+    assert found["cells+two_hop"] == found["hnsw+two_hop"]
     assert found["two_hop"] != found["exact"]
     paths = run.tables.read("link_candidates").where((F.col("num_paths") == 0) & ~F.col("learning")).count()
     assert paths > 0  # nearest vectors add pairs that no path joins

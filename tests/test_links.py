@@ -22,11 +22,12 @@ from graphseam.predict.features import (
     pair_features,
     without_the_edge,
 )
-from graphseam.predict.group_search import BOTH
+from graphseam.predict.group_search import BASE, BOTH
 from graphseam.predict.kernels import find_paths, workspace
 from graphseam.predict.link_model import LinkModel, fit_link_models, with_score
 from graphseam.predict.paths import PathSearch, neighbour_lists, paths, plan_paths, wanted_of
-from graphseam.predict.search import Blocks, Plan, Search, nearest, plan_search, search_rows
+from graphseam.predict.search import Blocks, Plan, Search, for_few, nearest, plan_search, search_rows
+from graphseam.vectors import unit_rows
 
 
 def random_edges(num_nodes: int, num_edges: int, seed: int, bipartite: bool = False) -> list[tuple[int, int]]:
@@ -252,6 +253,22 @@ def test_cells_find_the_share_they_measure_whatever_the_layout(some_vectors, mon
         gaps.append(plan.route.cells.gap)
     assert gaps[0] < gaps[1]
     assert shares[0] <= shares[1]
+
+
+def test_few_queries_need_only_their_own_cells(some_vectors, monkeypatch):
+    """The same answers as with all cells, from fewer rows."""
+    monkeypatch.setattr("graphseam.predict.search.NODES_PER_CELL", 20)
+    frame, ids, _ = some_vectors
+    search = a_search("cells", 10)
+    plan = plan_search(in_cells(frame, 3), search)
+    few = frame.where(F.col("node_id").isin(*[int(node) for node in ids[:5]]))
+    asked = few.withColumns({"known": F.array().cast("array<bigint>"), "learning": F.lit(False)})
+    less = for_few(plan, asked, 8)
+    assert found_by(search_rows(frame, asked), search, less) == found_by(search_rows(frame, asked), search, plan)
+    assert 0 < less.route.asked.sum() < len(less.route.asked)
+    unit = unit_rows(np.array([row["vector"] for row in frame.collect()], np.float32))
+    copies = [len(route(ids, unit, np.full(400, BASE, np.int32))[0]) for route in (less.route, plan.route)]
+    assert copies[0] < copies[1] / 2
 
 
 def test_vectors_that_are_all_alike_are_divided(spark, monkeypatch):

@@ -7,7 +7,7 @@
 `model`: the referee of ../shared/evalkit holds out 20 % of the edges and draws the negatives; the pipeline embeds the
 rest, its link model and its cosine score the referee's pairs, the referee's functions count. The error of calibration
 and the share of held-out edges that the ten best hold come from a run that holds out 20 % itself. `recommend`: gowalla
-with its own split, all items ranked for each user. `search`: exact and hnsw over dblp_2010, ten nearest of each node,
+with its own split, all items ranked for each user. `search`: exact and cells over dblp_2010, ten nearest of each node,
 in one session, side by side.
 """
 
@@ -154,9 +154,10 @@ def recommend() -> None:
 
 
 def search() -> None:
-    """Ten nearest of each node of dblp_2010 by both indexes."""
-    from graphseam.predict.search import Search, count_blocks, nearest
-    from graphseam.session import cores_of_a_task, empty_list
+    """Ten nearest of each node of dblp_2010, exactly and by cells."""
+    from graphseam.predict.group_search import BOTH
+    from graphseam.predict.search import nearest, plan_search, search_of
+    from graphseam.session import empty_list
 
     with tempfile.TemporaryDirectory(prefix="graphseam-bench-") as folder:
         ran = run(
@@ -166,16 +167,18 @@ def search() -> None:
             predict={"links": {"top_k": 0}, **OFF},
         )
         vectors = ran.tables.read("embeddings").select("node_id", "vector")
-        asked = vectors.select("node_id", "vector", empty_list("bigint").alias("known"), F.lit(False).alias("learning"))
-        num_nodes, cores = vectors.count(), ran.spark.sparkContext.defaultParallelism
-        seconds = {}
-        for method in ("hnsw", "exact"):
-            blocks = count_blocks(method, num_nodes, 128, ran.task_memory_mb(), cores)
-            how = Search(method, 10, blocks, 1, cores_of_a_task(ran.spark, blocks))
+        rows = vectors.withColumns({"known": empty_list("bigint"), "learning": F.lit(False), "role": F.lit(BOTH)})
+        num_nodes, seconds, plans = vectors.count(), {}, {}
+        for method in ("cells", "exact"):
+            how = search_of(ran, method, 10, "bench")
             started = time.monotonic()
-            nearest(vectors, asked, how).write.mode("overwrite").parquet(f"{folder}/{method}")
+            plans[method] = plan_search(rows, how)
+            nearest(rows, how, plans[method]).write.mode("overwrite").parquet(f"{folder}/{method}")
             seconds[method] = time.monotonic() - started
-        exact, found = (ran.spark.read.parquet(f"{folder}/{method}") for method in ("exact", "hnsw"))
+        pairs = F.inline(F.arrays_zip("dst", "score"))
+        exact, found = (
+            ran.spark.read.parquet(f"{folder}/{method}").select("src", pairs) for method in ("exact", "cells")
+        )
         last = exact.groupBy("src").agg(F.min("score").alias("least"), F.count("*").alias("wanted"))
         hits = found.join(last, on="src").where("score >= least - 1e-6").groupBy("src").agg(F.count("*").alias("hits"))
         told = (
@@ -185,9 +188,10 @@ def search() -> None:
             .head()
         )
         Console().print(
-            f"dblp_2010, {num_nodes:,} nodes, 10 nearest: exact {seconds['exact']:.0f} s, hnsw "
-            f"{seconds['hnsw']:.0f} s ({seconds['hnsw'] / seconds['exact']:.2f} of it), recall "
-            f"{told[0]:.4f} over {told[1]:,} nodes"
+            f"dblp_2010, {num_nodes:,} nodes, 10 nearest: exact {seconds['exact']:.0f} s, cells "
+            f"{seconds['cells']:.0f} s ({seconds['cells'] / seconds['exact']:.2f} of it), recall "
+            f"{told[0]:.4f} over {told[1]:,} nodes, foretold {plans['cells'].recall:.4f} by "
+            f"{plans['cells'].queries:,} of them; {plans['cells'].copies:.2f} copies of a node"
         )
 
 

@@ -15,7 +15,7 @@ from graphseam.methods import SEARCHES
 from graphseam.predict.features import count_blocks, pair_features
 from graphseam.predict.group_search import BASE, BOTH, QUERY
 from graphseam.predict.paths import PathSearch, neighbour_lists, paths, plan_paths, to_targets, wanted_of
-from graphseam.predict.search import Plan, Search, choose_method, plan_search, search_of, search_rows
+from graphseam.predict.search import Plan, Search, choose_method, for_few, plan_search, search_of, search_rows
 from graphseam.predict.search import nearest as nearest_vectors
 from graphseam.runs import Run
 from graphseam.seeds import derive_seed, uniform
@@ -26,7 +26,7 @@ TRAINING_NODES = 2000  # number of nodes whose candidates the model trains on
 
 @dataclass(frozen=True)
 class LinkSearch:
-    """What a run searches for. methods: exact or hnsw, two_hop, or pairs. three: paths have three edges because the
+    """What a run searches for. methods: exact or cells, two_hop, or pairs. three: paths have three edges because the
     graph is bipartite. lists: from paths.neighbour_lists. sources, targets: (node_id); None means all nodes."""
 
     run: Run
@@ -165,7 +165,7 @@ def find_candidates(what: LinkSearch, with_training_nodes: bool) -> DataFrame:
     elif what.methods == ("two_hop",):
         given = None
     else:
-        given = _nearest_targets(what, _with_training(what) if with_training_nodes else what.rows)
+        given = _nearest_targets(what, _with_training(what) if with_training_nodes else what.rows, what.plan)
     top = what.num_candidates if "two_hop" in what.methods else 0
     return features_of(what, _with_wanted(queries, given), top)
 
@@ -183,9 +183,9 @@ def _with_training(what: LinkSearch) -> DataFrame:
     return what.rows.select(learning.columns).union(learning)
 
 
-def _nearest_targets(what: LinkSearch, rows: DataFrame) -> DataFrame:
+def _nearest_targets(what: LinkSearch, rows: DataFrame, plan: Plan) -> DataFrame:
     """(node_id, learning, wanted BIGINT[]): what the search finds for each query. rows: as in search.nearest."""
-    found = nearest_vectors(rows, what.search, what.plan)
+    found = nearest_vectors(rows, what.search, plan)
     return found.select(F.col("src").alias("node_id"), "learning", F.array_sort("dst").alias("wanted"))
 
 
@@ -217,7 +217,8 @@ def unseen_node_features(what: LinkSearch, unseen_nodes: DataFrame) -> DataFrame
             what.targets.select(F.col("node_id").alias("other")), on="other", how="left_semi"
         )
         asked = asked.join(ends.select("node_id").distinct(), on="node_id", how="left_semi")
-    given = _nearest_targets(what, search_rows(among(what.vectors, what.targets), asked))
+    plan = for_few(what.plan, asked, what.run.config.embed.dim)
+    given = _nearest_targets(what, search_rows(among(what.vectors, what.targets), asked), plan)
     return features_of(what, _with_wanted(asked.drop("vector"), given), what.num_candidates, asked)
 
 

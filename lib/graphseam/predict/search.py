@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,12 +26,12 @@ from graphseam.task import limit_threads, task_device
 EXACT_LIMIT = 50_000  # up to this many nodes, all-pairs products take seconds
 BLOCK_NODES = 20_000  # of an exact search: a smaller block is not worth a task of its own
 PROBE_QUERIES = 1000  # nodes on which the recall is measured
-PROBE_KNOWN = 10_000  # a node with more neighbours is not among them: the driver holds their lists
+PROBE_KNOWN = 3_000  # a node with more neighbours is not among them: the driver holds their lists
 NEARLY = 0.01  # a recall so much below the wished one is good enough not to begin again
 LARGER = 4  # cells may hold so many times NODES_PER_CELL
 PARTITION_BYTES = 96 << 20
 MOST_ROWS = 32_768  # of a group: a cell of vectors that are all alike is divided by a hash
-COPIES = 6  # copies of its rows that a task holds while it searches a group
+COPIES = 8  # copies of its rows that a task holds while it searches a group
 ROW_BYTES = 64  # of a row beside its vector
 MEMBER_SCHEMA = "to INT, group INT, node_id BIGINT, unit ARRAY<FLOAT>, known ARRAY<BIGINT>, learning BOOLEAN, role INT"
 KINDS = pa.list_(pa.float32())
@@ -56,6 +56,11 @@ class Search:
     seed: int
     alone: int = 1
     recall: float = 0.97
+
+    @property
+    def partition_bytes(self) -> int:
+        """Of what a task receives at once, if it may be so little."""
+        return min(PARTITION_BYTES, (self.task_mb << 20) // COPIES)
 
     @property
     def most_rows(self) -> int:
@@ -103,10 +108,14 @@ class Blocks:
 
 @dataclass(frozen=True)
 class ToCells:
-    """To each cell within the gap; of a cell in several parts, to the one that a hash of the id names."""
+    """To each cell within the gap; of a cell in several parts, to the one that a hash of the id names.
+
+    parts: int64[cells]. asked: bool[cells], those that any query goes to, if queries are so few that it matters.
+    """
 
     cells: Cells
     parts: np.ndarray
+    asked: np.ndarray | None = None
 
     @property
     def num_groups(self) -> int:
@@ -116,6 +125,8 @@ class ToCells:
         cells, gaps = self.cells.reach(unit)
         rows, places = np.nonzero(gaps <= self.cells.gap)
         chosen = cells[rows, places]
+        if self.asked is not None:
+            rows, chosen = rows[self.asked[chosen]], chosen[self.asked[chosen]]
         part = mix(ids[rows].astype(np.uint64)) % self.parts[chosen].astype(np.uint64)
         return rows, (np.cumsum(self.parts) - self.parts)[chosen] + part.astype(np.int64), role[rows]
 
@@ -147,6 +158,27 @@ class Plan:
                 )
 
         return vectors.mapInArrow(place_stream, "node_id BIGINT, place DOUBLE")
+
+
+def for_few(plan: Plan, queries: DataFrame, dim: int) -> Plan:
+    """The plan for a few queries (node_id, vector) over a large base: only cells that they go to are searched.
+
+    Cost: one pass over the queries; the driver holds the numbers of their cells.
+    """
+    if not isinstance(plan.route, ToCells):
+        return plan
+    cells = plan.route.cells
+
+    def cell_stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        limit_threads(1)
+        for batch in batches:
+            _, unit = unit_vectors(batch, dim)
+            near, gaps = cells.reach(unit)
+            yield pa.RecordBatch.from_arrays([pa.array(np.unique(near[gaps <= cells.gap]))], ["cell"])
+
+    asked = np.zeros(len(cells.centroids), bool)
+    asked[[row["cell"] for row in queries.mapInArrow(cell_stream, "cell BIGINT").distinct().collect()]] = True
+    return replace(plan, route=replace(plan.route, asked=asked))
 
 
 def choose_method(method: str, num_nodes: int) -> str:
@@ -195,13 +227,13 @@ def nearest(rows: DataFrame, search: Search, plan: Plan | None = None) -> DataFr
     num_partitions = route.num_groups
     if search.method != "exact":
         moved = search.num_nodes * copies * (4 * search.dim + ROW_BYTES)
-        num_partitions = max(1, min(route.num_groups, max(2 * search.cores, int(moved // PARTITION_BYTES))))
+        num_partitions = max(1, min(route.num_groups, max(2 * search.cores, int(moved // search.partition_bytes))))
     members = rows.mapInArrow(_route_stream(route, search.dim, num_partitions), MEMBER_SCHEMA)
     placed = repartition_by_number(members, num_partitions, "to").drop("to")
     found = placed.mapInArrow(_search_stream(search), FOUND_SCHEMA)
     if route.num_groups > 1:
         found_bytes = int(search.num_nodes * copies * 12 * search.top_k)
-        merged_in = max(2 * search.cores, found_bytes // PARTITION_BYTES)
+        merged_in = max(2 * search.cores, found_bytes // search.partition_bytes)
         found = found.repartition(merged_in, "src").mapInArrow(_merge_stream(search.top_k), FOUND_SCHEMA)
     return found
 
