@@ -26,7 +26,7 @@ from graphseam.predict.group_search import BASE, BOTH
 from graphseam.predict.kernels import find_paths, workspace
 from graphseam.predict.link_model import LinkModel, fit_link_models, with_score
 from graphseam.predict.paths import PathSearch, neighbour_lists, paths, plan_paths, wanted_of
-from graphseam.predict.search import Blocks, Plan, Search, for_few, nearest, plan_search, search_rows
+from graphseam.predict.search import Blocks, Plan, Search, excluding_none, for_few, nearest, plan_search, search_rows
 from graphseam.vectors import unit_rows
 
 
@@ -225,11 +225,7 @@ def test_exact_search_is_brute_force(some_vectors, blocks, chunks):
 
 
 def in_cells(frame, num_partitions: int) -> DataFrame:
-    return (
-        frame.repartition(num_partitions)
-        .withColumns({"known": F.array().cast("array<bigint>"), "learning": F.lit(False), "role": F.lit(BOTH)})
-        .select("node_id", "vector", "known", "learning", "role")
-    )
+    return excluding_none(frame.repartition(num_partitions), BOTH)
 
 
 def test_cells_find_the_share_they_measure_whatever_the_layout(some_vectors, monkeypatch):

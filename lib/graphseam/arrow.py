@@ -31,6 +31,12 @@ def vector_column(vectors: np.ndarray, kind: pa.ListType) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(offsets), values, type=kind)
 
 
+def positions(first: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """int64[sum of lengths]: first[i], first[i] + 1, … for each part i of a flat list, one part after the other."""
+    before = np.cumsum(lengths) - lengths
+    return np.arange(lengths.sum()) + np.repeat(first - before, lengths)
+
+
 def slices(num_rows: int, row_bytes: int, limit_bytes: int = 64 << 20) -> Iterator[slice]:
     """Slice rows so that each batch stays below `limit_bytes`: list offsets have 32 bits, and Spark copies batches."""
     step = max(1, limit_bytes // max(1, row_bytes))

@@ -214,7 +214,8 @@ class Tables:
     def drop_run(self, name: str, part: str = "") -> None:
         """Remove this run's rows from the table, if it exists; of them those that match the SQL predicate `part`."""
         if not self.is_new_run and self.exists(name):
-            self.ensure(name)  # the predicate may name a column that an earlier version's table lacks
+            if part:  # it may name a column that an earlier version's table lacks
+                self.ensure(name)
             mine = f"run_id = '{self.run_id}'" + (f" AND {part}" if part else "")
             self.spark.sql(f"DELETE FROM {self.identifier(name)} WHERE {mine}")
 

@@ -156,8 +156,7 @@ def recommend() -> None:
 def search() -> None:
     """Ten nearest of each node of dblp_2010, exactly and by cells."""
     from graphseam.predict.group_search import BOTH
-    from graphseam.predict.search import nearest, plan_search, search_of
-    from graphseam.session import empty_list
+    from graphseam.predict.search import excluding_none, nearest, plan_search, search_of
 
     with tempfile.TemporaryDirectory(prefix="graphseam-bench-") as folder:
         ran = run(
@@ -167,7 +166,7 @@ def search() -> None:
             predict={"links": {"top_k": 0}, **OFF},
         )
         vectors = ran.tables.read("embeddings").select("node_id", "vector")
-        rows = vectors.withColumns({"known": empty_list("bigint"), "learning": F.lit(False), "role": F.lit(BOTH)})
+        rows = excluding_none(vectors, BOTH)
         num_nodes, seconds, plans = vectors.count(), {}, {}
         for method in ("cells", "exact"):
             how = search_of(ran, method, 10, "bench")

@@ -15,7 +15,16 @@ from graphseam.methods import SEARCHES
 from graphseam.predict.features import count_blocks, pair_features
 from graphseam.predict.group_search import BASE, BOTH, QUERY
 from graphseam.predict.paths import PathSearch, neighbour_lists, paths, plan_paths, to_targets, wanted_of
-from graphseam.predict.search import Plan, Search, choose_method, for_few, plan_search, search_of, search_rows
+from graphseam.predict.search import (
+    Plan,
+    Search,
+    choose_method,
+    excluding_none,
+    for_few,
+    plan_search,
+    search_of,
+    search_rows,
+)
 from graphseam.predict.search import nearest as nearest_vectors
 from graphseam.runs import Run
 from graphseam.seeds import derive_seed, uniform
@@ -27,7 +36,8 @@ TRAINING_NODES = 2000  # number of nodes whose candidates the model trains on
 @dataclass(frozen=True)
 class LinkSearch:
     """What a run searches for. methods: exact or cells, two_hop, or pairs. three: paths have three edges because the
-    graph is bipartite. lists: from paths.neighbour_lists. sources, targets: (node_id); None means all nodes."""
+    graph is bipartite. lists: from paths.neighbour_lists. sources, targets: (node_id); None means all nodes. kept:
+    what stays persisted until the end of `link_search`'s block."""
 
     run: Run
     methods: tuple[str, ...]
@@ -52,6 +62,11 @@ class LinkSearch:
         return self.run.tables.read("embeddings").select("node_id", "vector")
 
     @property
+    def base(self) -> DataFrame:
+        """(node_id, vector) of every target."""
+        return among(self.vectors, self.targets)
+
+    @property
     def method(self) -> str:
         """How nearest vectors are found: by the run's own method, or where it has none, as "auto" does."""
         return next((name for name in self.methods if name in SEARCHES), choose_method("auto", self.num_nodes))
@@ -66,7 +81,7 @@ class LinkSearch:
         lists = among(self.lists, self.sources).select("node_id", "known")
         if self.targets is not None:
             queries = lists.join(self.vectors, on="node_id").withColumn("learning", F.lit(False))
-            return search_rows(among(self.vectors, self.targets), queries)
+            return search_rows(self.base, queries)
         role = F.when(F.col("known").isNull(), BASE).otherwise(BOTH)
         return self.vectors.join(lists, on="node_id", how="left").select(
             "node_id",
@@ -79,7 +94,7 @@ class LinkSearch:
     @cached_property
     def plan(self) -> Plan:
         """Where the search sends nodes; made once, and used for every search."""
-        return plan_search(self.rows, self.search, among(self.vectors, self.targets))
+        return plan_search(self.rows, self.search, self.base)
 
     @cached_property
     def places(self) -> DataFrame:
@@ -147,10 +162,14 @@ def queries_of(what: LinkSearch, with_training_nodes: bool) -> DataFrame:
     rows = among(what.lists, what.sources).withColumn("learning", F.lit(False))
     if not with_training_nodes:
         return rows
+    return rows.union(_training_nodes(what).withColumn("learning", F.lit(True)))
+
+
+def _training_nodes(what: LinkSearch) -> DataFrame:
+    """The rows of `lists` of about TRAINING_NODES sources."""
     seed = derive_seed(what.run.config.run.seed, "learners")
     share = F.lit(TRAINING_NODES / max(1, what.num_nodes))
-    chosen = among(what.lists, what.sources).where(uniform(seed, "node_id") < share)
-    return rows.union(chosen.withColumn("learning", F.lit(True)))
+    return among(what.lists, what.sources).where(uniform(seed, "node_id") < share)
 
 
 def find_candidates(what: LinkSearch, with_training_nodes: bool) -> DataFrame:
@@ -172,15 +191,8 @@ def find_candidates(what: LinkSearch, with_training_nodes: bool) -> DataFrame:
 
 def _with_training(what: LinkSearch) -> DataFrame:
     """What is searched, and the training nodes again as queries that exclude nothing."""
-    again = queries_of(what, True).where("learning").select("node_id").join(what.vectors, on="node_id", how="inner")
-    learning = again.select(
-        "node_id",
-        "vector",
-        empty_list("bigint").alias("known"),
-        F.lit(True).alias("learning"),
-        F.lit(QUERY).alias("role"),
-    )
-    return what.rows.select(learning.columns).union(learning)
+    again = _training_nodes(what).select("node_id").join(what.vectors, on="node_id", how="inner")
+    return what.rows.unionByName(excluding_none(again, QUERY, learning=True))
 
 
 def _nearest_targets(what: LinkSearch, rows: DataFrame, plan: Plan) -> DataFrame:
@@ -218,7 +230,7 @@ def unseen_node_features(what: LinkSearch, unseen_nodes: DataFrame) -> DataFrame
         )
         asked = asked.join(ends.select("node_id").distinct(), on="node_id", how="left_semi")
     plan = for_few(what.plan, asked, what.run.config.embed.dim)
-    given = _nearest_targets(what, search_rows(among(what.vectors, what.targets), asked), plan)
+    given = _nearest_targets(what, search_rows(what.base, asked), plan)
     return features_of(what, _with_wanted(asked.drop("vector"), given), what.num_candidates, asked)
 
 

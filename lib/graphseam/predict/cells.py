@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from graphseam.vectors import unit_rows
+
 if TYPE_CHECKING:
     import torch
 
@@ -109,17 +111,13 @@ def train_cells(sample: np.ndarray, num_cells: int, seed: int) -> np.ndarray:
             found.append(sample[rows].astype(np.float64).mean(axis=0))
         else:
             pending += parts[::-1]
-    centroids = _of_length_one(np.stack(found))
+    centroids = unit_rows(np.stack(found)).astype(np.float32)
     for _ in range(LAST_ROUNDS if len(centroids) > 1 else 0):
         home = Cells(centroids).home(sample)
         order = np.argsort(home, kind="stable")
         _, starts = np.unique(home[order], return_index=True)
-        centroids = _of_length_one(np.add.reduceat(sample[order].astype(np.float64), starts))
+        centroids = unit_rows(np.add.reduceat(sample[order].astype(np.float64), starts)).astype(np.float32)
     return centroids
-
-
-def _of_length_one(rows: np.ndarray) -> np.ndarray:
-    return (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-30)).astype(np.float32)
 
 
 def gap_needed(cells: np.ndarray, gaps: np.ndarray, other_cells: np.ndarray, other_gaps: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from graphseam.arrow import vector_matrix
+from graphseam.arrow import positions, vector_matrix
 from graphseam.predict.query_blocks import answered_in_blocks, block_at, parts_of
 from graphseam.vectors import unit_rows
 
@@ -92,7 +92,7 @@ class Block:
         ids, vectors, degrees = passing["node_id"].to_numpy(), _unit(passing), passing["degree"].to_numpy()
         first, last = np.searchsorted(self.dst, ids), np.searchsorted(self.dst, ids, side="right")
         which = np.repeat(np.arange(len(ids)), last - first)
-        pairs = np.arange(len(which)) + np.repeat(first - (np.cumsum(last - first) - (last - first)), last - first)
+        pairs = positions(first, last - first)
         for start in range(0, len(pairs), PAIRS_AT_ONCE):
             other, chosen = which[start : start + PAIRS_AT_ONCE], pairs[start : start + PAIRS_AT_ONCE]
             rows = self.rows[chosen]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from graphseam.arrow import positions
 from graphseam.compiled import compiled
 from graphseam.predict.cells import largest
 
@@ -90,8 +91,7 @@ def excluded(members: Members, rows: np.ndarray, base_ids: np.ndarray) -> Iterat
     """(row, column) positions of scores that do not count: a query with itself, and with the nodes it knows."""
     lengths = members.known_ptr[rows + 1] - members.known_ptr[rows]
     owners = np.repeat(np.arange(len(rows)), lengths)
-    within = np.arange(len(owners)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    known = members.known[np.repeat(members.known_ptr[rows], lengths) + within]
+    known = members.known[positions(members.known_ptr[rows], lengths)]
     for at, ids in ((np.arange(len(rows)), members.ids[rows]), (owners, known)):
         columns = np.minimum(np.searchsorted(base_ids, ids), len(base_ids) - 1)
         here = base_ids[columns] == ids

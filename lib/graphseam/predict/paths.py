@@ -10,6 +10,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from graphseam.arrow import positions
 from graphseam.edges import both_ways
 from graphseam.predict.kernels import find_paths, workspace
 from graphseam.predict.query_blocks import answered_in_blocks, block_at, block_of, every_block, parts_of
@@ -186,7 +187,7 @@ class Adjacency:
         counts = np.bincount(rows, minlength=len(node_ids))
         given = np.diff(wanted_ptr)
         start = np.concatenate([[0], np.cumsum(counts)])[:-1]
-        at = np.repeat(start - wanted_ptr[:-1], given) + np.arange(len(wanted))
+        at = positions(start, given)
         dst[at] = queries["wanted"].flatten().to_numpy()  # absent nodes have lost their id,
         lost = wanted == len(self.ids)
         flags[at[lost]] = _listed(dst[at[lost]], rows[at[lost]], queries["known"])  # and their neighbour flag

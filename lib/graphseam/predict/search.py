@@ -22,6 +22,7 @@ from graphseam.seeds import derive_seed, uniform
 from graphseam.session import cores_of_a_task, empty_list, in_one_task
 from graphseam.spark_line import repartition_by_number
 from graphseam.task import limit_threads, task_device
+from graphseam.vectors import unit_rows
 
 EXACT_LIMIT = 50_000  # up to this many nodes, all-pairs products take seconds
 BLOCK_NODES = 20_000  # of an exact search: a smaller block is not worth a task of its own
@@ -188,11 +189,21 @@ def choose_method(method: str, num_nodes: int) -> str:
     return method
 
 
+def excluding_none(vectors: DataFrame, role: int, learning: bool = False) -> DataFrame:
+    """Rows of `nearest` from (node_id, vector), all of one role, which know no node."""
+    return vectors.select(
+        "node_id",
+        "vector",
+        empty_list("bigint").alias("known"),
+        F.lit(learning).alias("learning"),
+        F.lit(role).alias("role"),
+    )
+
+
 def search_rows(base: DataFrame, queries: DataFrame) -> DataFrame:
-    """What `nearest` searches, from a base (node_id, vector) and queries (node_id, vector, known, learning)."""
-    columns = ("node_id", "vector", "known", "learning")
-    held = base.withColumn("known", empty_list("bigint")).withColumn("learning", F.lit(False))
-    return held.select(*columns, F.lit(BASE).alias("role")).union(queries.select(*columns, F.lit(QUERY).alias("role")))
+    """Rows of `nearest` from a base (node_id, vector) and queries (node_id, vector, known, learning)."""
+    asked = queries.select("node_id", "vector", "known", "learning", F.lit(QUERY).alias("role"))
+    return excluding_none(base, BASE).union(asked)
 
 
 def search_of(run: Run, method: str, top_k: int, purpose: str) -> Search:
@@ -317,10 +328,9 @@ def _probe_queries(rows: DataFrame, search: Search) -> Members:
     chance = PROBE_QUERIES / max(1, search.num_nodes)
     chosen = rows.where(asking & (uniform(search.seed, F.lit("recall"), "node_id") < chance))
     found = chosen.select("node_id", "vector", "known").sort("node_id").limit(2 * PROBE_QUERIES).collect()
-    unit = np.array([row["vector"] for row in found], np.float32).reshape(len(found), -1)
-    length = np.linalg.norm(unit, axis=1)
-    found = [row for row, live in zip(found, length > 0, strict=True) if live]
-    unit = unit[length > 0] / length[length > 0, None]
+    unit = np.array([row["vector"] for row in found], np.float32).reshape(len(found), search.dim)
+    live = np.flatnonzero(np.linalg.norm(unit, axis=1) > 0)
+    found, unit = [found[at] for at in live], unit_rows(unit[live])
     known = [np.array(row["known"], np.int64) for row in found]
     return Members(
         np.array([row["node_id"] for row in found], np.int64),
@@ -412,7 +422,10 @@ def _search_stream(search: Search) -> Callable[[Iterator[pa.RecordBatch]], Itera
     def search_stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         limit_threads(search.threads)
         device = task_device()
-        table = pa.Table.from_batches(list(batches) or [_no_members()])
+        received = list(batches)
+        if not received:
+            return
+        table = pa.Table.from_batches(received)
         group = table["group"].to_numpy()
         role = table["role"].to_numpy()
         order = np.lexsort((role, table["node_id"].to_numpy(), group))
@@ -421,12 +434,6 @@ def _search_stream(search: Search) -> Callable[[Iterator[pa.RecordBatch]], Itera
             yield from search_group(_members_of(table.take(pa.array(rows)), search.dim), search.top_k, device)
 
     return search_stream
-
-
-def _no_members() -> pa.RecordBatch:
-    kinds = (pa.int32(), pa.int64(), KINDS, pa.list_(pa.int64()), pa.bool_(), pa.int32())
-    names = ("group", "node_id", "unit", "known", "learning", "role")
-    return pa.RecordBatch.from_arrays([pa.array([], kind) for kind in kinds], names=list(names))
 
 
 def _members_of(rows: pa.Table, dim: int) -> Members:

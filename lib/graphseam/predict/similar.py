@@ -15,9 +15,8 @@ from graphseam.arrow import slices, vector_matrix
 from graphseam.edges import with_original_ids
 from graphseam.errors import RunError
 from graphseam.predict.group_search import BOTH
-from graphseam.predict.search import choose_method, nearest, plan_search, search_of, write_recall
+from graphseam.predict.search import choose_method, excluding_none, nearest, plan_search, search_of, write_recall
 from graphseam.runs import Run
-from graphseam.session import empty_list
 from graphseam.tables import Tables
 
 FOUND_SCHEMA = "node_id BIGINT, id STRING, cosine DOUBLE"
@@ -42,11 +41,7 @@ def nearest_nodes(run: Run) -> tuple[DataFrame, dict[str, Any]]:
     """
     settings = run.config.predict.similar
     search = search_of(run, choose_method(settings.method, run.ingested.nodes), settings.top_k, "similar")
-    rows = (
-        run.tables.read("embeddings")
-        .select("node_id", "vector")
-        .withColumns({"known": empty_list("bigint"), "learning": F.lit(False), "role": F.lit(BOTH)})
-    )
+    rows = excluding_none(run.tables.read("embeddings"), BOTH)
     plan = plan_search(rows, search)
     each = F.posexplode(F.arrays_zip("dst", "score")).alias("place", "found")
     found = nearest(rows, search, plan).select("src", each)
