@@ -258,7 +258,7 @@ def test_settings_that_cannot_work_are_told(tmp_path, sections, message):
 def test_every_kind_of_candidates_predicts_links(spark, held, tmp_path, monkeypatch):
     """From the same vectors: the run is resumed with other settings. Blocks that know only what their nodes need find
     the same as one that knows all."""
-    monkeypatch.setattr("graphseam.predict.search.NODES_PER_CELL", 40)
+    monkeypatch.setattr("graphseam.predict.search_plan.NODES_PER_CELL", 40)
     section, root, _ = held
     shutil.copytree(root, tmp_path / "tables")
     found = {}

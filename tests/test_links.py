@@ -26,7 +26,8 @@ from graphseam.predict.group_search import BASE, BOTH
 from graphseam.predict.kernels import find_paths, workspace
 from graphseam.predict.link_model import LinkModel, fit_link_models, with_score
 from graphseam.predict.paths import PathSearch, neighbour_lists, paths, plan_paths, wanted_of
-from graphseam.predict.search import Blocks, Plan, Search, excluding_none, for_few, nearest, plan_search, search_rows
+from graphseam.predict.search import excluding_none, nearest, search_rows
+from graphseam.predict.search_plan import Blocks, Plan, Search, for_few, plan_search
 from graphseam.vectors import unit_rows
 
 
@@ -230,7 +231,7 @@ def in_cells(frame, num_partitions: int) -> DataFrame:
 
 def test_cells_find_the_share_they_measure_whatever_the_layout(some_vectors, monkeypatch):
     """The measured recall is that of the search, against brute force; few nodes go to every cell."""
-    monkeypatch.setattr("graphseam.predict.search.NODES_PER_CELL", 20)
+    monkeypatch.setattr("graphseam.predict.search_plan.NODES_PER_CELL", 20)
     frame, _, _ = some_vectors
     exact = found_by(in_cells(frame, 3), a_search("exact", 10))
     shares, gaps = [], []
@@ -253,7 +254,7 @@ def test_cells_find_the_share_they_measure_whatever_the_layout(some_vectors, mon
 
 def test_few_queries_need_only_their_own_cells(some_vectors, monkeypatch):
     """The same answers as with all cells, from fewer rows."""
-    monkeypatch.setattr("graphseam.predict.search.NODES_PER_CELL", 20)
+    monkeypatch.setattr("graphseam.predict.search_plan.NODES_PER_CELL", 20)
     frame, ids, _ = some_vectors
     search = a_search("cells", 10)
     plan = plan_search(in_cells(frame, 3), search)
@@ -269,8 +270,8 @@ def test_few_queries_need_only_their_own_cells(some_vectors, monkeypatch):
 
 def test_vectors_that_are_all_alike_are_divided(spark, monkeypatch):
     """A cell too large for a task goes into parts, by a hash: its nodes still find as many others."""
-    monkeypatch.setattr("graphseam.predict.search.NODES_PER_CELL", 100)
-    monkeypatch.setattr("graphseam.predict.search.MOST_ROWS", 120)
+    monkeypatch.setattr("graphseam.predict.search_plan.NODES_PER_CELL", 100)
+    monkeypatch.setattr("graphseam.predict.search_plan.MOST_ROWS", 120)
     rows = [(node, [1.0, 0.0] if node < 900 else [0.0, 1.0]) for node in range(1000)]
     frame = spark.createDataFrame(rows, "node_id BIGINT, vector ARRAY<FLOAT>")
     search = a_search("cells", 5, num_nodes=1000, dim=2)

@@ -124,8 +124,8 @@ FILTERS = {  # refine.filter
 }
 
 SEARCHES = {  # predict.links.candidates and predict.similar.method: how nearest vectors are found
-    "exact": Method("graphseam.predict.search:plan_blocks"),
-    "cells": Method("graphseam.predict.search:plan_cells"),
+    "exact": Method("graphseam.predict.search_plan:plan_blocks"),
+    "cells": Method("graphseam.predict.search_plan:plan_cells"),
 }
 CANDIDATES = (*SEARCHES, "two_hop")  # predict.links.candidates: a search, or short paths
 CLASS_WEIGHTS = ("none", "balanced")  # predict.nodes.class_weight

@@ -156,7 +156,8 @@ def recommend() -> None:
 def search() -> None:
     """Ten nearest of each node of dblp_2010, exactly and by cells."""
     from graphseam.predict.group_search import BOTH
-    from graphseam.predict.search import excluding_none, nearest, plan_search, search_of
+    from graphseam.predict.search import excluding_none, nearest, search_of
+    from graphseam.predict.search_plan import plan_search
 
     with tempfile.TemporaryDirectory(prefix="graphseam-bench-") as folder:
         ran = run(

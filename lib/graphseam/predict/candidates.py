@@ -15,17 +15,9 @@ from graphseam.methods import SEARCHES
 from graphseam.predict.features import count_blocks, pair_features
 from graphseam.predict.group_search import BASE, BOTH, QUERY
 from graphseam.predict.paths import PathSearch, neighbour_lists, paths, plan_paths, to_targets, wanted_of
-from graphseam.predict.search import (
-    Plan,
-    Search,
-    choose_method,
-    excluding_none,
-    for_few,
-    plan_search,
-    search_of,
-    search_rows,
-)
+from graphseam.predict.search import choose_method, excluding_none, search_of, search_rows
 from graphseam.predict.search import nearest as nearest_vectors
+from graphseam.predict.search_plan import Plan, Search, for_few, plan_search
 from graphseam.runs import Run
 from graphseam.seeds import derive_seed, uniform
 from graphseam.session import empty_list, persisted

@@ -15,7 +15,8 @@ from graphseam.arrow import slices, vector_matrix
 from graphseam.edges import with_original_ids
 from graphseam.errors import RunError
 from graphseam.predict.group_search import BOTH
-from graphseam.predict.search import choose_method, excluding_none, nearest, plan_search, search_of, write_recall
+from graphseam.predict.search import choose_method, excluding_none, nearest, search_of, write_recall
+from graphseam.predict.search_plan import plan_search
 from graphseam.runs import Run
 from graphseam.tables import Tables
 

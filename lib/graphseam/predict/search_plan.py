@@ -1,0 +1,294 @@
+"""Where a search for nearest vectors sends nodes: to blocks, or to cells that are trained and measured first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from graphseam.arrow import vector_matrix
+from graphseam.compiled import mix
+from graphseam.methods import SEARCHES
+from graphseam.predict.cells import MOST_CELLS, NODES_PER_CELL, SAMPLE_PER_CELL, Cells, gap_for, train_cells
+from graphseam.predict.group_search import BASE, QUERY, Members
+from graphseam.predict.probe import PROBE_SCHEMA, Probe
+from graphseam.seeds import uniform
+from graphseam.session import in_one_task
+from graphseam.task import limit_threads
+from graphseam.vectors import unit_rows
+
+BLOCK_NODES = 20_000  # of an exact search: a smaller block is not worth a task of its own
+PROBE_QUERIES = 1000  # nodes on which the recall is measured
+PROBE_KNOWN = 3_000  # a node with more neighbours is not among them: the driver holds their lists
+NEARLY = 0.01  # a recall so much below the wished one is good enough not to begin again
+LARGER = 4  # cells may hold so many times NODES_PER_CELL
+PARTITION_BYTES = 96 << 20
+MOST_ROWS = 32_768  # of a group: a cell of vectors that are all alike is divided by a hash
+COPIES = 8  # copies of its rows that a task holds while it searches a group
+ROW_BYTES = 64  # of a row beside its vector
+
+
+@dataclass(frozen=True)
+class Search:
+    """How to search, and what limits it.
+
+    method: exact or cells. top_k: nodes wanted per query. num_nodes, dim: of the base. task_mb: memory of a task.
+    cores: tasks that run at once. threads: of each task; alone: of one that runs alone. recall: the share of the exact
+    nearest that cells shall find.
+    """
+
+    method: str
+    top_k: int
+    num_nodes: int
+    dim: int
+    task_mb: int
+    cores: int
+    threads: int
+    seed: int
+    alone: int = 1
+    recall: float = 0.97
+
+    @property
+    def partition_bytes(self) -> int:
+        """Of what a task receives at once, if it may be so little."""
+        return min(PARTITION_BYTES, (self.task_mb << 20) // COPIES)
+
+    @property
+    def most_rows(self) -> int:
+        """Rows of a group that a task's memory allows."""
+        return max(1, (self.task_mb << 20) // (COPIES * (4 * self.dim + ROW_BYTES)))
+
+
+class Route(Protocol):
+    """Which groups a node is sent to."""
+
+    @property
+    def num_groups(self) -> int: ...
+
+    def __call__(self, ids: np.ndarray, unit: np.ndarray, role: np.ndarray) -> tuple[np.ndarray, ...]:
+        """(row, group, role) of each copy. ids int64[n], unit float32[n, dim], role int32[n]."""
+        ...
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """For an exact search: each block of the base meets each block of the queries."""
+
+    base: int
+    queries: int
+
+    @property
+    def num_groups(self) -> int:
+        return self.base * self.queries
+
+    def __call__(self, ids: np.ndarray, unit: np.ndarray, role: np.ndarray) -> tuple[np.ndarray, ...]:
+        if self.num_groups == 1:
+            return np.arange(len(ids)), np.zeros(len(ids), np.int64), role
+        place = mix(ids.astype(np.uint64))
+        based, asking = np.flatnonzero(role & BASE), np.flatnonzero(role & QUERY)
+        own = (place[based] % np.uint64(self.base)).astype(np.int64) * self.queries
+        own_chunk = (place[asking] % np.uint64(self.queries)).astype(np.int64)
+        groups = [
+            (own[:, None] + np.arange(self.queries)).ravel(),
+            (own_chunk[:, None] + np.arange(self.base) * self.queries).ravel(),
+        ]
+        rows = [np.repeat(based, self.queries), np.repeat(asking, self.base)]
+        roles = [np.full(len(rows[0]), BASE), np.full(len(rows[1]), QUERY)]
+        return np.concatenate(rows), np.concatenate(groups), np.concatenate(roles)
+
+
+@dataclass(frozen=True)
+class ToCells:
+    """To each cell within the gap; of a cell in several parts, to the one that a hash of the id names.
+
+    parts: int64[cells]. asked: bool[cells], those that any query goes to, if queries are so few that it matters.
+    """
+
+    cells: Cells
+    parts: np.ndarray
+    asked: np.ndarray | None = None
+
+    @property
+    def num_groups(self) -> int:
+        return int(self.parts.sum())
+
+    def __call__(self, ids: np.ndarray, unit: np.ndarray, role: np.ndarray) -> tuple[np.ndarray, ...]:
+        cells, gaps = self.cells.reach(unit)
+        rows, places = np.nonzero(gaps <= self.cells.gap)
+        chosen = cells[rows, places]
+        if self.asked is not None:
+            rows, chosen = rows[self.asked[chosen]], chosen[self.asked[chosen]]
+        part = mix(ids[rows].astype(np.uint64)) % self.parts[chosen].astype(np.uint64)
+        return rows, (np.cumsum(self.parts) - self.parts)[chosen] + part.astype(np.int64), role[rows]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where nodes are sent, in how many copies on average, and the recall measured on `queries` nodes."""
+
+    route: Route
+    copies: float
+    recall: float = 1.0
+    queries: int = 0
+
+    def places(self, vectors: DataFrame, dim: int) -> DataFrame:
+        """(node_id, place DOUBLE in [0, 1)): near nodes have near places, those of their nearest cells in order.
+
+        vectors: (node_id, vector). Cost: one pass over them. Nodes with zero vectors are left out.
+        """
+        assert isinstance(self.route, ToCells)
+        cells = self.route.cells
+
+        def place_stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            limit_threads(1)
+            for batch in batches:
+                kept, unit = unit_vectors(batch, dim)
+                home = cells.reach(unit)[0][:, 0] if len(kept) else np.zeros(0)
+                yield pa.RecordBatch.from_arrays(
+                    [batch["node_id"].take(pa.array(kept)), pa.array(home / len(cells.centroids))], ["node_id", "place"]
+                )
+
+        return vectors.mapInArrow(place_stream, "node_id BIGINT, place DOUBLE")
+
+
+def for_few(plan: Plan, queries: DataFrame, dim: int) -> Plan:
+    """The plan for a few queries (node_id, vector) over a large base: only cells that they go to are searched.
+
+    Cost: one pass over the queries; the driver holds the numbers of their cells.
+    """
+    if not isinstance(plan.route, ToCells):
+        return plan
+    cells = plan.route.cells
+
+    def cell_stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        limit_threads(1)
+        for batch in batches:
+            _, unit = unit_vectors(batch, dim)
+            near, gaps = cells.reach(unit)
+            yield pa.RecordBatch.from_arrays([pa.array(np.unique(near[gaps <= cells.gap]))], ["cell"])
+
+    asked = np.zeros(len(cells.centroids), bool)
+    asked[[row["cell"] for row in queries.mapInArrow(cell_stream, "cell BIGINT").distinct().collect()]] = True
+    return replace(plan, route=replace(plan.route, asked=asked))
+
+
+def plan_search(rows: DataFrame, search: Search, base: DataFrame | None = None) -> Plan:
+    """Where nodes are sent, by search.method. rows: as in `nearest`. base: (node_id, vector) of the base, if that is
+    cheaper to compute than rows."""
+    base = rows.where(F.col("role").bitwiseAND(BASE) > 0) if base is None else base
+    plan: Plan = SEARCHES[search.method](rows, search, base.select("node_id", "vector"))
+    return plan
+
+
+def plan_blocks(rows: DataFrame, search: Search, base: DataFrame) -> Plan:
+    """Blocks for an exact search: at least one per core if that is worth it, and as many as memory requires."""
+    size = max(1, -(-search.num_nodes // search.most_rows))
+    blocks = Blocks(max(size, min(search.cores, search.num_nodes // BLOCK_NODES)), size)
+    return Plan(blocks, float(max(blocks.base, blocks.queries)))
+
+
+def plan_cells(rows: DataFrame, search: Search, base: DataFrame) -> Plan:
+    """Cells trained on a sample, and the gap that the wished recall needs.
+
+    Runs two Spark jobs, one pass over the vectors each. The recall is measured on about 1,000 nodes, of which the exact
+    nearest are known: the share of them that has a cell in common with the node. If 4 copies of a node are too few for
+    it, cells are made twice as large, twice at most: more work, but no more bytes.
+    """
+    asked = _probe_queries(rows, search)
+    per_cell = NODES_PER_CELL
+    while True:
+        plan = _plan_of_size(base, search, asked, per_cell)
+        enough = plan.recall >= search.recall - NEARLY or plan.route.num_groups == 1
+        if enough or per_cell >= LARGER * NODES_PER_CELL:
+            return plan
+        per_cell *= 2
+
+
+def _plan_of_size(base: DataFrame, search: Search, asked: Members, per_cell: int) -> Plan:
+    wanted = min(MOST_CELLS, -(-search.num_nodes // per_cell))
+    size = min(search.num_nodes, SAMPLE_PER_CELL * wanted, search.most_rows)
+    sample = base.where(uniform(search.seed, F.lit("cells"), "node_id") < size / max(1, search.num_nodes))
+    trained = in_one_task(sample, _train(search, wanted), "centroid BINARY, share DOUBLE").collect()  # one per cell
+    centroids = np.stack([np.frombuffer(row["centroid"], np.float32) for row in trained])
+    gap, recall, copies = 0.0, 1.0, 1.0
+    if len(asked.ids) and len(centroids) > 1:
+        probe = Probe(asked, Cells(centroids), search.top_k)
+        found = base.mapInArrow(_probe_stream(probe, search), PROBE_SCHEMA)
+        row = in_one_task(found, _answer(probe, search), "needed BINARY, gaps BINARY").head()
+        assert row is not None
+        needed = np.frombuffer(row["needed"], np.float32)
+        gaps = np.frombuffer(row["gaps"], np.float32).reshape(len(asked.ids), -1)
+        gap, recall, copies = gap_for(search.recall, needed, gaps)
+    rows_of = np.array([row["share"] for row in trained]) * search.num_nodes * copies
+    parts = np.maximum(1, np.ceil(rows_of / min(MOST_ROWS, search.most_rows))).astype(np.int64)
+    return Plan(ToCells(Cells(centroids, gap), parts), copies, recall, len(asked.ids))
+
+
+def _probe_queries(rows: DataFrame, search: Search) -> Members:
+    """About 1,000 of the queries, on the driver."""
+    asking = (F.col("role").bitwiseAND(QUERY) > 0) & ~F.col("learning") & (F.size("known") <= PROBE_KNOWN)
+    chance = PROBE_QUERIES / max(1, search.num_nodes)
+    chosen = rows.where(asking & (uniform(search.seed, F.lit("recall"), "node_id") < chance))
+    found = chosen.select("node_id", "vector", "known").sort("node_id").limit(2 * PROBE_QUERIES).collect()
+    unit = np.array([row["vector"] for row in found], np.float32).reshape(len(found), search.dim)
+    live = np.flatnonzero(np.linalg.norm(unit, axis=1) > 0)
+    found, unit = [found[at] for at in live], unit_rows(unit[live])
+    known = [np.array(row["known"], np.int64) for row in found]
+    return Members(
+        np.array([row["node_id"] for row in found], np.int64),
+        unit,
+        np.full(len(found), QUERY, np.int32),
+        np.zeros(len(found), bool),
+        np.concatenate([[0], np.cumsum([len(part) for part in known])]).astype(np.int64),
+        np.concatenate([*known, np.zeros(0, np.int64)]),
+    )
+
+
+def _train(search: Search, wanted: int) -> Callable[[pa.Table], pa.Table]:
+    def train(sample: pa.Table) -> pa.Table:
+        limit_threads(search.alone)
+        sample = sample.sort_by("node_id")
+        _, unit = unit_vectors(sample, search.dim)
+        if not len(unit):
+            centroids, share = np.eye(1, search.dim, dtype=np.float32), np.ones(1)
+        else:
+            centroids = train_cells(unit, wanted, search.seed)
+            home = Cells(centroids).reach(unit)[0][:, 0]
+            share = np.bincount(home, minlength=len(centroids)) / len(unit)
+        return pa.table({"centroid": [row.tobytes() for row in centroids], "share": share})
+
+    return train
+
+
+def _probe_stream(probe: Probe, search: Search) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        limit_threads(search.threads)
+        yield from probe.stream(
+            (batch["node_id"].to_numpy()[kept], unit)
+            for batch in batches
+            for kept, unit in [unit_vectors(batch, search.dim)]
+        )
+
+    return stream
+
+
+def _answer(probe: Probe, search: Search) -> Callable[[pa.Table], pa.Table]:
+    def answer(found: pa.Table) -> pa.Table:
+        limit_threads(search.threads)
+        needed, gaps = probe.answer(found)
+        return pa.table({"needed": [needed.tobytes()], "gaps": [gaps.tobytes()]})
+
+    return answer
+
+
+def unit_vectors(rows: pa.RecordBatch | pa.Table, dim: int) -> tuple[np.ndarray, np.ndarray]:
+    """(positions of the rows whose vector is not zero, their vectors made length 1)."""
+    vectors = vector_matrix(rows["vector"], dim)
+    lengths = np.linalg.norm(vectors, axis=1)
+    kept = np.flatnonzero(lengths > 0)
+    return kept, vectors[kept] / lengths[kept, None]
