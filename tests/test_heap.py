@@ -116,6 +116,38 @@ def test_sizes_are_read_as_java_writes_them():
     ]
 
 
+BROKEN_CONNECTION = """
+import socket, struct, threading
+from py4j.java_gateway import GatewayParameters, JavaGateway
+from graphseam.entry import one_clear_line
+from graphseam.errors import HeapError
+
+def reset_each(server):
+    while True:
+        connection = server.accept()[0]
+        connection.recv(1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+
+server = socket.create_server(("127.0.0.1", 0))
+threading.Thread(target=reset_each, args=[server], daemon=True).start()
+with one_clear_line():
+    gateway = JavaGateway(gateway_parameters=GatewayParameters(port=server.getsockname()[1]))
+    for _ in range(2):
+        try:
+            gateway.jvm.System.nanoTime()
+        except Exception as error:
+            broken = error
+    raise HeapError("full") from broken
+"""
+
+
+def test_a_broken_connection_is_not_logged_beside_the_one_line():
+    """What py4j does when the JVM dies while it waits for an answer, whenever that happens in a real run."""
+    done = subprocess.run([sys.executable, "-c", BROKEN_CONNECTION], text=True, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "graphseam: full\n")
+
+
 @pytest.mark.slow
 def test_the_command_ends_in_one_line_when_a_task_fills_its_heap(tmp_path):
     """The error ends the local session's JVM, so the command sees only a broken connection."""

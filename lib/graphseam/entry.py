@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from graphseam.errors import GraphseamError, HeapError
-from graphseam.heap import end_local_jvm, heap_errors_told
+from graphseam.heap import end_local_jvm, heap_errors_told, silence_py4j
 
 
 def job_arguments(description: str, config_help: str) -> argparse.ArgumentParser:
@@ -22,6 +22,7 @@ def job_arguments(description: str, config_help: str) -> argparse.ArgumentParser
 @contextmanager
 def one_clear_line() -> Iterator[None]:
     """Turn a GraphseamError or a full Java heap inside the block into one line on standard error and exit status 1."""
+    silence_py4j()
     try:
         with heap_errors_told():
             yield

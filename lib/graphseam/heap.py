@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import subprocess
@@ -98,6 +99,19 @@ def end_local_jvm() -> None:
     if process is not None and UNDER_SUBMIT not in os.environ:
         process.kill()
         process.wait()
+
+
+def silence_py4j() -> None:
+    """Keep py4j from logging a broken connection with its traceback: it raises the error as well, and that is told.
+
+    It logs most of this by its own loggers and some by the root logger, which then gets a handler for the others too.
+    """
+    logging.getLogger("py4j").propagate = False
+    logging.getLogger().addFilter(_not_of_py4j)
+
+
+def _not_of_py4j(record: logging.LogRecord) -> bool:
+    return "py4j" not in record.pathname
 
 
 def _text_of(error: BaseException | None) -> str:
