@@ -20,7 +20,8 @@ from graphseam.errors import ConfigError
 class Store(Protocol):
     """Arrays by block and name. A stored array is never changed; a repeated `put` stores the same values.
 
-    `put` costs a write of the array, `get` a read of the rows from start to stop.
+    `put` costs a write of the array, `get` a read of the rows from start to stop. `drop` also drops what lies beneath a
+    name, as "walks/ends" does beneath "walks".
     """
 
     def put(self, block: int, name: str, values: np.ndarray) -> None: ...
@@ -45,7 +46,8 @@ class MemoryStore:
         return self.arrays[block, name][start:stop]
 
     def drop(self, *names: str) -> None:
-        for key in [key for key in self.arrays if key[1] in names]:
+        beneath = tuple(f"{name}/" for name in names)
+        for key in [key for key in self.arrays if key[1] in names or key[1].startswith(beneath)]:
             del self.arrays[key]
 
     def remove(self) -> None:

@@ -17,6 +17,7 @@ from graphseam.refine.iteration import NOTHING, ROUNDS_PER_SPAN, BasisUpdate, It
 from graphseam.refine.rounds import Span, Task
 
 GRAM_GRID = 2.0**-32  # finer than the precision of float32 vectors, coarser than the effect of the summation order
+NEGLIGIBLE = 1e-12  # of the largest Ritz value
 
 
 @dataclass
@@ -56,9 +57,13 @@ class IterationDriver:
             self._product()
             self._note()
 
-    def span(self) -> tuple[Span, list[int]]:
-        """(the Ritz vectors, scaled by their values; columns of each view)."""
-        coefficients = [beside([of_view[place] for of_view, _ in self._ritz]) for place in range(self._products + 1)]
+    def span(self, power: float = 1.0) -> tuple[Span, list[int]]:
+        """(the Ritz vectors, scaled by that power of their values; columns of each view)."""
+        scaled = [
+            ([part if part is None else part * _positive(values) ** (power - 1) for part in parts], values)
+            for parts, values in self._ritz
+        ]
+        coefficients = [beside([parts[place] for parts, _ in scaled]) for place in range(self._products + 1)]
         return Span(self._start, side_by_side(self._updates), coefficients), [len(values) for _, values in self._ritz]
 
     def drop(self, span: Span) -> None:
@@ -98,7 +103,7 @@ class IterationDriver:
             for iteration, cross, square in zip(self._iterations, crossed, squared, strict=True)
         ]
         self._products += 1
-        self.task.store.drop(f"raw.{number - 1}", f"sent.raw.{number - 1}")
+        self.task.store.drop(f"raw.{number - 1}", f"sent.raw.{number - 1}", f"halo.{number - 2}")
         if not self._kind.keeps_bases:
             self.task.store.drop(f"basis.{number - 1}", f"halo.{number - 1}")
 
@@ -120,6 +125,10 @@ def _change(now: np.ndarray, before: np.ndarray) -> float:
     return float(
         np.abs(now - np.pad(before, (0, max(0, len(now) - len(before))))[: len(now)]).sum() / max(now.sum(), NOTHING)
     )
+
+
+def _positive(values: np.ndarray) -> np.ndarray:
+    return np.maximum(values, NEGLIGIBLE * max(float(values.max(initial=0)), NOTHING))
 
 
 def to_grid(sums: np.ndarray, grid: float = GRAM_GRID) -> np.ndarray:

@@ -16,7 +16,7 @@ from graphseam.blocks.store import Store
 from graphseam.compiled import mix
 from graphseam.refine.iteration import BasisUpdate
 from graphseam.refine.product import product
-from graphseam.refine.rows import Rows
+from graphseam.refine.rows import ADJACENCY, Rows
 from graphseam.refine.tall_matrices import chunks, combined, gram, make_unit_views, unit_views
 from graphseam.task import limit_threads, task_device
 from graphseam.vectors import unit_rows
@@ -38,7 +38,8 @@ class View:
 
 @dataclass(frozen=True)
 class Task:
-    """The parameters of every round. device: None for the one that Spark assigned to the task."""
+    """The parameters of every round. device: None for the one that Spark assigned to the task. matrix: the one whose
+    leading vectors are sought; if it is not the adjacency, it is used as it is."""
 
     store: Store
     views: tuple[View, ...]
@@ -46,14 +47,19 @@ class Task:
     device: str | None = None
     mean_degree: float = 0.0
     mean_weight: float = 0.0
+    matrix: str = ADJACENCY
 
     def place(self) -> str:
         """The device; also limits this process's threads to the task's share."""
         limit_threads(self.threads)
         return task_device() if self.device is None else self.device
 
-    def view_scales(self, degrees: np.ndarray) -> np.ndarray:
-        """D_t^-1/2 of each view, float32[n, views]; 0 for a node without edges."""
+    def scales(self, block: int, rows: Rows) -> np.ndarray:
+        """Of the rows and columns of the matrix in each view, float32[m + h, views]: D_t^-1/2 for the adjacency, 0 for a
+        node without edges."""
+        if self.matrix != ADJACENCY:
+            return np.ones((rows.num_rows + rows.num_halo, 1), np.float32)
+        degrees = self.store.get(block, "degrees")
         live = degrees > 0
         return np.stack(
             [
@@ -65,14 +71,16 @@ class Task:
 
 
 def begin(block: int, task: Task) -> np.ndarray:
-    """Send degrees. Sums: nodes with an edge, their degrees, entries, entry weights; the start's Gram matrix."""
+    """Send degrees. Sums: nodes with an edge, their degrees, entries, entry weights, whether any is not 1; the start's
+    Gram matrix."""
     task.place()
     rows, store = Rows.kept(block, task.store), task.store
     rows.send(block, store, "degrees", rows.degrees)
     rooted = store.get(block, "start") * np.sqrt(rows.degrees)[:, None].astype(np.float32)
     store.put(block, "rooted", rooted)
     weights = float(rows.weights.sum(dtype=np.float64)) if len(rows.weights) else float(len(rows.neighbours))
-    counts = np.array([(rows.degrees > 0).sum(), rows.degrees.sum(), len(rows.neighbours), weights], np.float64)
+    live, entries, weighted = (rows.degrees > 0).sum(), len(rows.neighbours), len(rows.weights) > 0
+    counts = np.array([live, rows.degrees.sum(), entries, weights, weighted], np.float64)
     return np.concatenate([counts, gram(rooted, rooted).ravel()])
 
 
@@ -95,10 +103,10 @@ def advance(block: int, task: Task, step: int, update: BasisUpdate, widths: list
     round needs only one exchange and no barrier in between.
     """
     device = task.place()
-    rows, store = Rows.kept(block, task.store), task.store
+    rows, store = Rows.kept(block, task.store, task.matrix), task.store
     basis = _next_basis(block, store, step, update, store.get(block, f"raw.{step}"), "basis")
     halo = _next_basis(block, store, step, update, rows.receive(block, store, f"raw.{step}"), "halo")
-    raw = product(rows, basis, halo, task.view_scales(store.get(block, "degrees")), widths, 0.0, device, task.threads)
+    raw = product(rows, basis, halo, task.scales(block, rows), widths, 0.0, device, task.threads)
     store.put(block, f"basis.{step}", basis)
     store.put(block, f"halo.{step}", halo)
     rows.keep_and_send(block, store, f"raw.{step + 1}", raw)
@@ -137,7 +145,7 @@ class Span:
 def restart(block: int, task: Task, span: Span) -> np.ndarray:
     """The Ritz vectors as the first block of a new iteration. Sums: their Gram matrix."""
     task.place()
-    rows, store, name = Rows.kept(block, task.store), task.store, f"raw.{span.newest + 1}"
+    rows, store, name = Rows.kept(block, task.store, task.matrix), task.store, f"raw.{span.newest + 1}"
     raw = span.vectors(block, store)
     rows.keep_and_send(block, store, name, raw)
     return gram(raw, raw).ravel()
@@ -175,22 +183,42 @@ def filtered(block: int, task: Task, weights: list[float]) -> np.ndarray:
     return gram(total, total).ravel()
 
 
-def finished(
-    rows: Rows,
-    total: np.ndarray,
-    transform: np.ndarray,
-    widths: list[int],
-    weights: list[float],
-    dim: int,
-    length: float,
-) -> Iterator[tuple[slice, np.ndarray]]:
-    """The vectors, float32[m, dim], by chunk: transformed, each view's rows with its weight, whole rows of `length`."""
-    for part in chunks(rows.num_rows, dim):
-        views = unit_views(total[part].astype(np.float64) @ transform, widths)
-        columns = np.concatenate([weight * view for weight, view in zip(weights, views, strict=True)], axis=1)
-        vectors = np.zeros((part.stop - part.start, dim), np.float32)
-        vectors[:, : sum(widths)] = length * (rows.degrees[part] > 0)[:, None] * unit_rows(columns)
-        yield part, vectors
+@dataclass(frozen=True)
+class Ending:
+    """How filtered columns become a view's vectors. transform: [columns, columns]; widths, weights: of its parts."""
+
+    transform: np.ndarray
+    widths: list[int]
+    weights: list[float]
+    length: float
+
+    def vectors(self, rows: Rows, total: np.ndarray, dim: int) -> Iterator[tuple[slice, np.ndarray]]:
+        """float32[m, dim] by chunk: transformed, each part's rows with its weight, whole rows of `length`."""
+        for part in chunks(rows.num_rows, dim):
+            views = unit_views(total[part].astype(np.float64) @ self.transform, self.widths)
+            columns = np.concatenate([weight * view for weight, view in zip(self.weights, views, strict=True)], axis=1)
+            vectors = np.zeros((part.stop - part.start, dim), np.float32)
+            vectors[:, : sum(self.widths)] = self.length * (rows.degrees[part] > 0)[:, None] * unit_rows(columns)
+            yield part, vectors
+
+
+def end_view(block: int, task: Task, ending: Ending, dim: int, number: int) -> np.ndarray:
+    """Keep a view's vectors as "view.<number>". Sums: the Gram matrix of all views so far, side by side."""
+    task.place()
+    rows, store = Rows.kept(block, task.store), task.store
+    vectors = np.zeros((rows.num_rows, dim), np.float32)
+    for part, values in ending.vectors(rows, store.get(block, "filtered"), dim):
+        vectors[part] = values
+    store.put(block, f"view.{number}", vectors)
+    views = [store.get(block, f"view.{earlier}") for earlier in range(number)] + [vectors]
+    return np.block([[gram(one, other) for other in views] for one in views]).ravel()
+
+
+def joined(views: list[np.ndarray], transform: np.ndarray, length: float) -> Iterator[tuple[slice, np.ndarray]]:
+    """The vectors, float32[m, dim] by chunk: the views side by side in their leading directions, rows of `length`."""
+    for part in chunks(len(views[0]), len(transform)):
+        columns = np.concatenate([view[part] for view in views], axis=1).astype(np.float64) @ transform
+        yield part, (length * unit_rows(columns)).astype(np.float32)
 
 
 def _next_basis(block: int, store: Store, step: int, update: BasisUpdate, raw: np.ndarray, kind: str) -> np.ndarray:

@@ -11,6 +11,9 @@ from graphseam.blocks.layout import rows_to_send
 from graphseam.blocks.store import Store
 
 
+ADJACENCY = "rows"
+
+
 @dataclass(frozen=True)
 class Rows:
     """The rows of one block's nodes.
@@ -18,7 +21,7 @@ class Rows:
     node_ids: int64[m], ascending. indptr: int64[m + 1]; neighbours: int32, below m a row of this block, else m + a
     position in the halo; weights: float32, or empty if all are 1. degrees: float64[m], weighted. peers: int64, the
     blocks that own the halo, ascending; the halo is ordered by (peer, node id). peers[i] is sent the rows
-    send_rows[send_starts[i]:send_starts[i + 1]], in the order of that peer's halo.
+    send_rows[send_starts[i]:send_starts[i + 1]], in the order of that peer's halo. matrix: under which name they are kept.
     """
 
     node_ids: np.ndarray
@@ -30,6 +33,7 @@ class Rows:
     peers: np.ndarray
     send_rows: np.ndarray
     send_starts: np.ndarray
+    matrix: str = ADJACENCY
 
     @property
     def num_rows(self) -> int:
@@ -72,12 +76,12 @@ class Rows:
         )
 
     def keep(self, block: int, store: Store) -> None:
-        for field in fields(self):
-            store.put(block, f"rows.{field.name}", getattr(self, field.name))
+        for name in ARRAYS:
+            store.put(block, f"{self.matrix}.{name}", getattr(self, name))
 
     @staticmethod
-    def kept(block: int, store: Store) -> Rows:
-        return Rows(**{field.name: store.get(block, f"rows.{field.name}") for field in fields(Rows)})
+    def kept(block: int, store: Store, matrix: str = ADJACENCY) -> Rows:
+        return Rows(**{name: store.get(block, f"{matrix}.{name}") for name in ARRAYS}, matrix=matrix)
 
     def keep_and_send(self, block: int, store: Store, name: str, values: np.ndarray) -> None:
         """Store the block's values, and `send` them."""
@@ -92,10 +96,13 @@ class Rows:
         """The halo's rows of the arrays that peers sent under that name, in halo order."""
         parts = []
         for peer in self.peers.tolist():
-            peers, starts = store.get(peer, "rows.peers"), store.get(peer, "rows.send_starts")
+            peers, starts = store.get(peer, f"{self.matrix}.peers"), store.get(peer, f"{self.matrix}.send_starts")
             at = int(np.searchsorted(peers, block))
             parts.append(store.get(peer, f"sent.{name}", int(starts[at]), int(starts[at + 1])))
         return np.concatenate(parts) if parts else store.get(block, f"sent.{name}", 0, 0)
+
+
+ARRAYS = tuple(field.name for field in fields(Rows) if field.name != "matrix")
 
 
 def _distinct_pairs(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

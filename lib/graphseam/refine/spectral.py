@@ -14,14 +14,17 @@ from graphseam.blocks.stages import LocalStages
 from graphseam.blocks.store import MemoryStore
 from graphseam.graph import Graph
 from graphseam.methods import FILTERS
-from graphseam.refine import rounds
+from graphseam.refine import rounds, window
 from graphseam.refine.driver import IterationDriver, diagonal, to_grid
 from graphseam.refine.iteration import NOTHING, fixed_signs
-from graphseam.refine.rounds import Task, View
-from graphseam.refine.rows import Rows
+from graphseam.refine.rounds import Ending, Task, View
+from graphseam.refine.rows import ARRAYS, Rows
+from graphseam.refine.walks import Sampling
+from graphseam.seeds import derive_seed
 
 WEAK_START = 1e-4  # relative to the start's size: a shorter direction is replaced by noise
 MEANS_GRID = 2.0**-40
+NUM_COUNTS = 5  # sums of `rounds.begin` before the Gram matrix
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class SpectralRefiner:
     filter: str = "hops"
     hops: int = 3
     views: tuple[View, ...] = (View(1.5, 0.875, 1.0), View(0.1, 0.125, 0.5))
+    window_weight: float | None = None  # of the window view; None: by the graph's size and density; 0: no such view
+    window_rounds: int = 2
     whiten: float = 0.5  # after propagation, singular values s become s^(1 - whiten)
     length: float = 2.0  # of every row: works best for a logistic regression with C = 1; cosine similarity ignores it
 
@@ -77,62 +82,109 @@ class SpectralRefiner:
         task = replace(task, views=tuple(view for view, _ in parts))
         widths = [width for _, width in parts]
         sums = stages.run(partial(rounds.begin, task=task))
-        live, degrees, entries, weights = (float(to_grid(sums[at : at + 1], MEANS_GRID)[0]) for at in range(4))
+        live, degrees, entries, weights, weighted = (
+            float(to_grid(sums[at : at + 1], MEANS_GRID)[0]) for at in range(NUM_COUNTS)
+        )
         if not live:
             return Projection(dim=dim)
         task = replace(task, mean_degree=degrees / live, mean_weight=weights / entries)
-        transform, noise = _start(to_grid(sums[4:]).reshape(dim, dim), widths)
+        transform, noise = _start(to_grid(sums[NUM_COUNTS:]).reshape(dim, dim), widths)
         gram = stages.run(partial(rounds.first, task=task, transform=transform, noise=noise, seed=seed))
         task.store.drop("start", "rooted")
         driver = IterationDriver(stages, task, widths, self.iteration)
         driver.run(gram, self.rounds, self.tolerance)
-        return self._filter(driver, dim)
+        ending = self._filtered(driver, [view.weight for view in task.views], self.length)
+        weight = window.weight_of(live, entries / live) if self.window_weight is None else self.window_weight
+        told = Projection(dim, window_weight=weight, length=self.length, changes=driver.changes)
+        if not weight:
+            return replace(told, ending=ending)
+        stages.run(partial(rounds.end_view, task=task, ending=ending, dim=dim, number=0))
+        sampling = Sampling(
+            per_entry=window.walks_wanted(live, entries / 2) / entries,
+            steps=window.STEPS,
+            seed=derive_seed(seed, "window"),
+            num_blocks=stages.num_blocks,
+            weighted=bool(weighted),
+        )
+        window.build(stages, task, sampling, volume=degrees)
+        gram = self._window_view(stages, task, dim, weight)
+        return replace(told, joining=_leading(gram, dim), walks=sampling.per_entry * entries)
 
-    def _filter(self, driver: IterationDriver, dim: int) -> Projection:
-        """Propagation from the Ritz vectors, and the softening of the result."""
+    def _window_view(self, stages: Any, task: Task, dim: int, weight: float) -> np.ndarray:
+        """Keeps "view.1", the window matrix's leading vectors from the start of "view.0"; both views' Gram matrix."""
+        on_window = replace(task, matrix=window.WINDOW)
+        gram = stages.run(partial(window.start, task=on_window))
+        driver = IterationDriver(stages, on_window, [dim], self.iteration)
+        driver.run(gram, self.window_rounds, 0.0)
+        ending = self._filtered(driver, [1.0], weight * self.length, power=0.5)
+        task.store.drop(*[f"{window.WINDOW}.{name}" for name in ARRAYS])
+        return to_grid(stages.run(partial(rounds.end_view, task=task, ending=ending, dim=dim, number=1)))
+
+    def _filtered(
+        self, driver: IterationDriver, part_weights: list[float], length: float, power: float = 1.0
+    ) -> Ending:
+        """Propagation from the Ritz vectors, and the softening of the result: the store's "filtered", and its ending.
+
+        power: of the values that scale the Ritz vectors.
+        """
         stages, task = driver.stages, driver.task
-        span, widths = driver.span()
+        span, widths = driver.span(power)
         stages.run(partial(rounds.combine, task=task, span=span, widths=widths))
         driver.drop(span)
         weights = FILTERS[self.filter](self.hops)
         for step in range(len(weights) - 1):
             stages.run(partial(rounds.hop, task=task, step=step))
         gram = to_grid(stages.run(partial(rounds.filtered, task=task, weights=weights)))
+        task.store.drop(*[f"{kind}.{step}" for kind in ("hop", "sent.hop") for step in range(len(weights))])
         transforms = [_softening(part, self.whiten) for part in diagonal(gram, widths)]
-        return Projection(
-            dim, block_diag(*transforms), widths, [view.weight for view in task.views], self.length, driver.changes
-        )
+        return Ending(block_diag(*transforms), widths, part_weights, length)
 
 
 @dataclass(frozen=True)
 class Projection:
-    """The last step, per block: the array "filtered" from the store, transformed.
+    """The last step, per block: from the arrays in the store to vectors.
 
-    transform: None if no node has an edge. changes: of the leading Ritz values in each round.
+    ending: of the array "filtered", if the spectral views are all there is. joining: [2 · dim, dim], of "view.0" and
+    "view.1" side by side, if there is a window view. Neither if no node has an edge. changes: of the leading Ritz values
+    in each round. walks: sampled for the window view.
     """
 
     dim: int
-    transform: np.ndarray | None = None
-    widths: list[int] = field(default_factory=list)
-    weights: list[float] = field(default_factory=list)
+    ending: Ending | None = None
+    joining: np.ndarray | None = None
     length: float = 0.0
+    window_weight: float = 0.0
+    walks: float = 0.0
     changes: list[float] = field(default_factory=list)
 
     @property
     def details(self) -> dict[str, Any]:
         """What the run records about the refinement."""
-        return {"rounds": max(0, len(self.changes) - 1), "ritz_changes": [round(change, 6) for change in self.changes]}
+        return {
+            "rounds": max(0, len(self.changes) - 1),
+            "ritz_changes": [round(change, 6) for change in self.changes],
+            "window_weight": round(self.window_weight, 4),
+            "walks": round(self.walks),
+            "view_widths": self.ending.widths if self.ending else [self.dim],
+        }
 
     def vectors(self, block: int, task: Task) -> Iterator[tuple[slice, np.ndarray]]:
         """(rows, float32[rows, dim]) of the block, in the order of its node ids; zeros for a node without edges."""
         rows = Rows.kept(block, task.store)
-        if self.transform is None:
+        if self.ending is not None:
+            yield from self.ending.vectors(rows, task.store.get(block, "filtered"), self.dim)
+        elif self.joining is not None:
+            views = [task.store.get(block, f"view.{number}") for number in range(2)]
+            yield from rounds.joined(views, self.joining, self.length)
+        else:
             for part in rounds.chunks(rows.num_rows, self.dim):
                 yield part, np.zeros((part.stop - part.start, self.dim), np.float32)
-            return
-        yield from rounds.finished(
-            rows, task.store.get(block, "filtered"), self.transform, self.widths, self.weights, self.dim, self.length
-        )
+
+
+def _leading(gram: np.ndarray, dim: int) -> np.ndarray:
+    """float64[2 · dim, dim]: the leading directions of two views side by side, as principal components without a mean."""
+    gram = gram.reshape(2 * dim, 2 * dim)
+    return fixed_signs(np.linalg.eigh((gram + gram.T) / 2)[1][:, ::-1])[:, :dim]
 
 
 def _start(gram: np.ndarray, widths: list[int]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,159 @@
+"""The window matrix as a view: which pairs short walks join more often than chance would, factorised and propagated.
+
+Source: NetMF (Qiu et al., WSDM 2018), its sampling NetSMF (Qiu et al., WWW 2019) and LightNE (Qiu et al., SIGMOD 2021).
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from graphseam.blocks.layout import rows_to_send
+from graphseam.refine import walks
+from graphseam.refine.rounds import Task
+from graphseam.refine.rows import Rows
+from graphseam.refine.tall_matrices import gram
+from graphseam.refine.walks import MASS_UNIT, Sampling
+
+WINDOW = "window"  # the matrix's name in the store
+STEPS = 10  # the most of a walk: NetMF's window
+FULL_WEIGHT, MOST_WEIGHT, LEAST_WEIGHT = 1200.0, 1.5, 0.25
+FEW_WALKS, WALKS_PER_EDGE = 2_000_000, 20.0
+ID_BITS = 40  # of a node id beside the number of its block
+LOG_GRID = 64.0  # logarithms are rounded to 1/64: products with float32 are then summed exactly, in any order
+
+
+def weight_of(num_nodes: float, mean_degree: float) -> float:
+    """How long the window view's rows are relative to the spectral views', by size and density; 0: too dense for it.
+
+    A walk of ten steps tells what is near only where it has not reached everything by then: in a small or dense graph
+    the ends of walks are nearly those of random edges, and their sampled logarithms are noise. docs/quality.md has the
+    measurements behind the constants: full weight at 1,200 nodes per neighbour of a node.
+    """
+    weight = min(MOST_WEIGHT, (num_nodes / (FULL_WEIGHT * mean_degree)) ** 1.5)
+    return weight if weight >= LEAST_WEIGHT else 0.0
+
+
+def walks_wanted(num_nodes: float, num_edges: float) -> float:
+    """Of a graph: n log2(n) / 2, as LightNE shows that O(n log n) are enough, and two million, which cost a second."""
+    return min(WALKS_PER_EDGE * num_edges, FEW_WALKS + num_nodes * math.log2(max(2.0, num_nodes)) / 2)
+
+
+def build(stages: Any, task: Task, sampling: Sampling, volume: float) -> None:
+    """The window matrix of all blocks in the store, and the base vectors "view.0" as the start of its iteration.
+
+    Cost: the walks' steps in their blocks, one superstep for each time that the walk that leaves most often leaves its
+    block, and one exchange of the pairs.
+    """
+    stages.run(partial(_send_homes, task=task))
+    away = float(stages.run(partial(walks.begin, task=task, sampling=sampling))[0])
+    step = 0
+    while away:
+        step += 1
+        away = float(stages.run(partial(walks.go_on, task=task, step=step, sampling=sampling))[0])
+        task.store.drop(walks.walkers_of(step - 1))
+    stages.run(partial(_rows, task=task, steps=step + 1, sampling=sampling))
+    task.store.drop(walks.FOLDER, "sent.ids", "sent.home")
+    stages.run(partial(_logarithms, task=task, sampling=sampling, volume=volume))
+    task.store.drop("window.counts", "sent.window_degrees")
+
+
+def start(block: int, task: Task) -> np.ndarray:
+    """The base vectors as the first block of the iteration. Sums: their Gram matrix."""
+    task.place()
+    rows, vectors = Rows.kept(block, task.store, WINDOW), task.store.get(block, "view.0")
+    rows.keep_and_send(block, task.store, "raw.0", vectors)
+    return gram(vectors, vectors).ravel()
+
+
+def _send_homes(block: int, task: Task) -> np.ndarray:
+    walks.send_homes(block, task)
+    return np.zeros(0)
+
+
+def _rows(block: int, task: Task, steps: int, sampling: Sampling) -> np.ndarray:
+    """Count the block's pairs, and send its degrees to the blocks that it has pairs with."""
+    task.place()
+    store, own = task.store, Rows.kept(block, task.store)
+    parts = [
+        part for step in range(steps) for part in walks.received(block, task, walks.pairs_of(step), sampling.num_blocks)
+    ]
+    halo = _halo(block, parts)
+    width = own.num_rows + len(halo)
+    pairs = np.concatenate([np.zeros(0, np.int64), *[_places(block, part, own.node_ids, halo) for part in parts]])
+    masses = None
+    if any((part["mass"] != 1).any() for part in parts):
+        masses = np.concatenate([part["mass"].astype(np.int64) for part in parts])
+    del parts
+    pairs, counts = _counted(pairs, masses)
+    indptr = np.searchsorted(pairs, np.arange(own.num_rows + 1) * np.int64(width))
+    matrix = sp.csr_matrix((np.ones(len(pairs), np.int8), pairs % width, indptr), shape=(own.num_rows, width))
+    peers, peer_of_halo = np.unique(halo >> ID_BITS, return_inverse=True)
+    send_rows, send_starts = rows_to_send(matrix, own.num_rows, peer_of_halo, len(peers))
+    rows = Rows(
+        node_ids=own.node_ids,
+        indptr=indptr.astype(np.int64),
+        neighbours=matrix.indices.astype(np.int32),
+        weights=np.zeros(0, np.float32),
+        degrees=own.degrees,
+        halo_size=np.array([len(halo)]),
+        peers=peers,
+        send_rows=send_rows,
+        send_starts=send_starts,
+        matrix=WINDOW,
+    )
+    rows.keep(block, store)
+    store.put(block, "window.counts", counts)
+    rows.send(block, store, "window_degrees", rows.degrees)
+    return np.zeros(0)
+
+
+def _halo(block: int, parts: list[np.ndarray]) -> np.ndarray:
+    """int64, ascending: (block << 40) | id of the nodes of other blocks that a pair ends in."""
+    found = [np.zeros(0, np.int64)]
+    for part in parts:
+        away = part[part["column_block"] != block]
+        found.append(np.unique((away["column_block"].astype(np.int64) << ID_BITS) | away["column"]))
+    return np.unique(np.concatenate(found))
+
+
+def _places(block: int, part: np.ndarray, node_ids: np.ndarray, halo: np.ndarray) -> np.ndarray:
+    """int64: row · width + column of each pair in the block's matrix."""
+    columns, own = np.empty(len(part), np.int64), part["column_block"] == block
+    columns[own] = np.searchsorted(node_ids, part["column"][own])
+    away = part[~own]
+    codes = (away["column_block"].astype(np.int64) << ID_BITS) | away["column"]
+    columns[~own] = len(node_ids) + np.searchsorted(halo, codes)
+    return np.searchsorted(node_ids, part["row"]) * np.int64(len(node_ids) + len(halo)) + columns
+
+
+def _counted(pairs: np.ndarray, masses: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """(the distinct pairs, ascending; float64: the masses of each, summed). masses: None if all are 1."""
+    if masses is None:
+        pairs = np.sort(pairs)
+    else:
+        order = np.argsort(pairs, kind="stable")
+        pairs, masses = pairs[order], masses[order]
+    first = np.flatnonzero(np.diff(pairs, prepend=-1))
+    if masses is None:
+        return pairs[first], np.diff(np.append(first, len(pairs))).astype(np.float64)
+    sums = np.add.reduceat(masses, first) if len(first) else np.zeros(0, np.int64)
+    return pairs[first], sums.astype(np.float64)
+
+
+def _logarithms(block: int, task: Task, sampling: Sampling, volume: float) -> np.ndarray:
+    """max(0, log of the ratio of each count to chance) as the weights of the rows."""
+    task.place()
+    rows, store = Rows.kept(block, task.store, WINDOW), task.store
+    # What one unit of mass weighs, twice as many as walks, as each is counted from both of its ends.
+    unit = task.mean_weight / ((MASS_UNIT if sampling.weighted else 1) * 2 * sampling.per_entry)
+    degrees = np.concatenate([rows.degrees, rows.receive(block, store, "window_degrees")])
+    row_of = np.repeat(np.arange(rows.num_rows), np.diff(rows.indptr))
+    ratio = volume * unit * store.get(block, "window.counts") / (degrees[row_of] * degrees[rows.neighbours])
+    logarithms = np.round(np.log(np.maximum(ratio, 1.0)) * LOG_GRID) / LOG_GRID
+    store.put(block, "window.weights", logarithms.astype(np.float32))
+    return np.zeros(0)
