@@ -17,7 +17,7 @@ from graphseam.blocks.store import FileStore, MemoryStore
 from graphseam.errors import MemoryBudgetError
 from graphseam.partition import partition
 from graphseam.refine import refine
-from graphseam.refine.block_plan import plan_blocks
+from graphseam.refine.block_plan import plan_refinement
 from graphseam.refine.rows import Rows
 from graphseam.refine.spectral import SpectralRefiner
 from graphseam.runs import open_run
@@ -92,16 +92,18 @@ def embeddings(run) -> pa.Table:
     return arrow_of(run.tables.read("embeddings")).sort_by("node_id")
 
 
-@pytest.mark.parametrize(("num_blocks", "blocks"), [(3, 3), (8, 8)])
-def test_the_step_writes_the_same_vectors_for_any_number_of_blocks(spark, fused_run, num_blocks, blocks):
+@pytest.mark.parametrize(("num_blocks", "blocks", "weight"), [(3, 3, -1), (8, 8, 0.5)])
+def test_the_step_writes_the_same_vectors_for_any_number_of_blocks(spark, fused_run, num_blocks, blocks, weight):
     found = []
     for number in (1, num_blocks):
-        settings = replace(fused_run.config.refine, num_blocks=number)
+        settings = replace(fused_run.config.refine, num_blocks=number, window_weight=weight)
         run = open_run(spark, replace(fused_run.config, refine=settings), fused_run.run_id)
         told = refine(run)
         found.append(embeddings(run))
     assert told["blocks"] == blocks
     assert told["vectors"] == found[0].num_rows == 151
+    assert told["window_weight"] == max(0, weight)  # the graph is too small for the view
+    assert len(told["view_widths"]) == (1 if weight > 0 else 2)
     assert found[0].drop_columns(["vector"]).equals(found[1].drop_columns(["vector"]))
     one, many = (np.stack(table["vector"].to_numpy()) for table in found)
     np.testing.assert_allclose(many, one, atol=1e-5)
@@ -133,10 +135,10 @@ def test_as_many_blocks_as_the_budget_needs_and_a_refusal_before_anything_is_emb
         )
 
     run = run_steps(spark, wide(), "wide", last="partition")
-    blocks = plan_blocks(run)
+    blocks = plan_refinement(run).blocks
     assert blocks.num_blocks > 4
     assert blocks.largest_bytes <= 64 << 20
-    assert plan_blocks(replace(run, config=wide(num_blocks=1))) is None
+    assert plan_refinement(replace(run, config=wide(num_blocks=1))).blocks is None
     with pytest.raises(MemoryBudgetError, match=r"refining 6,000 nodes .* in 2 blocks .* raise refine.num_blocks"):
         partition(replace(run, config=wide(num_blocks=2)))
 

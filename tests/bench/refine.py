@@ -32,7 +32,7 @@ from conftest import SHARED, make_config, run_steps
 from graphseam.arrow import vector_column
 from graphseam.blocks.stages import SparkStages
 from graphseam.refine import refine
-from graphseam.refine.block_plan import plan_blocks
+from graphseam.refine.block_plan import plan_refinement
 from graphseam.refine.rounds import _noise
 from graphseam.session import build_session, size_shuffles
 
@@ -52,7 +52,7 @@ def measure(name: str, num_subgraphs: int, sections: dict[str, dict[str, int]]) 
     run = run_steps(spark, config, "bench", last="partition")
     run.tables.write("fused_embeddings", drawn_start(run))
     size_shuffles(spark, run.details("ingest")["edges"])
-    blocks = plan_blocks(run)
+    blocks = plan_refinement(run).blocks
     assert blocks is not None  # the benchmark asks for more than one
     print(f"{name}: a block's task is predicted to hold {blocks.largest_bytes >> 20:,} MB beside what Python loads")
     watch_rounds()

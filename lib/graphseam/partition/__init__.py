@@ -29,7 +29,7 @@ from graphseam.partition.levels import (
     level_sizes,
     placed_edges,
 )
-from graphseam.refine.block_plan import plan_blocks
+from graphseam.refine.block_plan import plan_refinement
 from graphseam.runs import Run
 from graphseam.sections import PartitionConfig
 from graphseam.seeds import derive_seed
@@ -70,7 +70,7 @@ def partition(run: Run) -> dict[str, Any]:
     while levels[-1].kind == "cut" and levels[-1].border and len(levels) < run.config.partition.max_levels:
         levels.append(_level(run, budget, levels, levels[-1].border_nodes, levels[-1].border))
     run.tables.write_rows("partition_levels", list(_rows(levels, num_nodes, num_edges)))
-    plan_blocks(run)  # if no blocks fit refinement's tasks, fail before anything is embedded
+    plan_refinement(run)  # if no blocks fit refinement's tasks, fail before anything is embedded
     captured = sum(level.captured for level in levels)
     return {
         "levels": len(levels),

@@ -7,7 +7,7 @@ from typing import Any
 from pyspark.sql import functions as F
 
 from graphseam.refine.block import refine_in_one_block
-from graphseam.refine.block_plan import Blocks, plan_blocks
+from graphseam.refine.block_plan import Blocks, plan_refinement
 from graphseam.refine.distributed import refined_by_blocks
 from graphseam.refine.spectral import SpectralRefiner
 from graphseam.runs import Run
@@ -29,9 +29,11 @@ def refine(run: Run) -> dict[str, Any]:
         zeros = F.array_repeat(F.lit(0.0).cast("float"), dim)
         vectors = nodes.join(fused, on="node_id", how="left").withColumn("vector", F.coalesce("vector", zeros))
         return {"vectors": run.tables.write("embeddings", vectors), "blocks": 0, "view_widths": [dim]}
-    blocks, refiner = plan_blocks(run), _refiner(run)
-    details = _in_one_task(run, refiner) if blocks is None else _in_blocks(run, refiner, blocks)
-    return {**details, "view_widths": [width for width in refiner.widths(dim) if width]}
+    plan = plan_refinement(run)
+    refiner = _refiner(run, plan.window_weight)
+    details = _in_one_task(run, refiner) if plan.blocks is None else _in_blocks(run, refiner, plan.blocks)
+    widths = [dim] if plan.window_weight else [width for width in refiner.widths(dim) if width]
+    return {**details, "window_weight": round(plan.window_weight, 4), "view_widths": widths}
 
 
 def _in_one_task(run: Run, refiner: SpectralRefiner) -> dict[str, Any]:
@@ -50,7 +52,7 @@ def _in_blocks(run: Run, refiner: SpectralRefiner, blocks: Blocks) -> dict[str, 
     return {"vectors": num_vectors, **details}
 
 
-def _refiner(run: Run) -> SpectralRefiner:
+def _refiner(run: Run, window_weight: float) -> SpectralRefiner:
     settings = run.config.refine
     return SpectralRefiner(
         iteration=settings.method,
@@ -58,4 +60,5 @@ def _refiner(run: Run) -> SpectralRefiner:
         tolerance=settings.tolerance,
         filter=settings.filter,
         hops=settings.hops,
+        window_weight=window_weight,
     )

@@ -1,4 +1,7 @@
-"""Which block a node belongs to, by its first-level subgraph or a piece of it; and the memory that a block needs."""
+"""What refinement will do with a run: with a window view or not, in how many blocks, and the memory that a block needs.
+
+A node's block is that of its first-level subgraph, or of a piece of it.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,25 @@ import numpy as np
 from pyspark.sql import functions as F
 
 from graphseam.errors import MemoryBudgetError
+from graphseam.refine import window
 from graphseam.refine.iteration import ROUNDS_PER_SPAN
 from graphseam.runs import Run
 
 EDGE_BYTES = 90  # per edge of a block: both entries as they come in, sorted, and as rows
 STATES = 9  # vectors held at once per row and per halo node, including those mapped from files
 WHOLE_EDGE_BYTES = 220  # per edge if one task holds the whole graph
+WALK_BYTES = 130  # per walk: its pair as it comes in from both ends, sorted, and as rows
+STEPS_OF_A_WALK = (window.STEPS + 1) / 2  # on average
+MOST_EXCHANGE = 4.0  # vectors of halo nodes per node in a product with the window matrix: beyond, there is no such view
 MOST_BLOCKS = 100_000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """blocks: None if one task takes the whole graph. window_weight: of the window view, 0 for none."""
+
+    blocks: Blocks | None
+    window_weight: float
 
 
 @dataclass(frozen=True)
@@ -60,40 +75,70 @@ class Blocks:
 
 @dataclass(frozen=True)
 class Size:
-    """A subgraph of the first level: its lowest and highest node id, and the memory its block needs."""
+    """A subgraph of the first level: its lowest and highest node id, the memory its block needs, and the halo nodes of
+    its part of the window matrix."""
 
     subgraph: int
     lowest: int
     highest: int
     needed_bytes: int
+    window_halo: float = 0.0
 
 
-def whole_bytes(num_nodes: int, num_edges: int, dim: int, rounds: int) -> int:
-    """Peak of the one task that refines the whole graph: the edges and all bases."""
-    return WHOLE_EDGE_BYTES * num_edges + num_nodes * dim * 4 * (2 * min(rounds, ROUNDS_PER_SPAN) + 2 + STATES)
+def whole_bytes(num_nodes: int, num_edges: int, dim: int, rounds: int, num_walks: float = 0) -> int:
+    """Peak of the one task that refines the whole graph: the edges, the walks and all bases."""
+    states = 2 * min(rounds, ROUNDS_PER_SPAN) + 2 + STATES
+    return WHOLE_EDGE_BYTES * num_edges + int(WALK_BYTES * num_walks) + num_nodes * dim * 4 * states
 
 
-def block_bytes(num_nodes: int, num_edges: int, num_halo: int, dim: int) -> int:
+def block_bytes(num_nodes: int, num_edges: int, num_halo: float, dim: int, num_walks: float = 0) -> int:
     """Peak of a task that refines one block."""
-    return EDGE_BYTES * num_edges + (num_nodes + num_halo) * dim * 4 * STATES
+    return EDGE_BYTES * num_edges + int(WALK_BYTES * num_walks + (num_nodes + num_halo) * dim * 4 * STATES)
 
 
-def plan_blocks(run: Run) -> Blocks | None:
-    """As many blocks as a task's budget requires, at least one per core; None if one task takes the whole graph.
+def plan_refinement(run: Run) -> Plan:
+    """As many blocks as a task's budget requires, at least one per core; one task if it can take the whole graph.
 
-    Available once the graph is cut. Cost: if one task is not enough, one aggregation each of the first level's nodes,
-    edges and border; one row per subgraph reaches the driver.
+    A window view that refine.window_weight leaves to the graph is left out if the blocks would exchange too much for
+    it, or cannot hold it. Available once the graph is cut. Cost: if one task is not enough, one aggregation each of the
+    first level's nodes, edges and border; one row per subgraph reaches the driver.
     Errors: MemoryBudgetError if refine.num_blocks is too small, or no number of blocks fits.
     """
     settings, ingested, dim = run.config.refine, run.ingested, run.config.embed.dim
-    needed = whole_bytes(ingested.nodes, ingested.edges, dim, settings.rounds)
-    if (
-        settings.rounds == settings.hops == 0
-        or settings.num_blocks == 1
-        or (not settings.num_blocks and needed >> 20 <= run.task_memory_mb(num_tasks=1))
-    ):
-        return None
-    sizes = _sizes(run, dim)
+    if settings.rounds == settings.hops == 0:
+        return Plan(None, 0.0)
+    weight, walks = _window(run)
+    needed = whole_bytes(ingested.nodes, ingested.edges, dim, settings.rounds, walks)
+    if settings.num_blocks == 1 or (not settings.num_blocks and needed >> 20 <= run.task_memory_mb(num_tasks=1)):
+        return Plan(None, weight)
+    if weight:
+        sizes = _sizes(run, dim, walks)
+        fits = sum(size.window_halo for size in sizes) <= MOST_EXCHANGE * ingested.nodes
+        try:
+            if fits or settings.window_weight > 0:
+                return Plan(_blocks(run, sizes), weight)
+        except MemoryBudgetError:
+            if settings.window_weight > 0:
+                raise
+    return Plan(_blocks(run, _sizes(run, dim, 0.0)), 0.0)
+
+
+def _window(run: Run) -> tuple[float, float]:
+    """(the weight of the window view, the walks it samples); a count of the nodes with an edge if they aren't known."""
+    settings, ingested = run.config.refine, run.ingested
+    if settings.window_weight == 0 or not ingested.edges:
+        return 0.0, 0.0
+    nodes = ingested.nodes - ingested.nodes_held_out
+    if run.config.input.nodes or ingested.loops:  # there may be nodes without an edge
+        ends = F.explode(F.array("src", "dst"))
+        nodes = run.tables.read("edges").select(ends.alias("node_id")).distinct().count()
+    edges = ingested.edges
+    weight = settings.window_weight if settings.window_weight > 0 else window.weight_of(nodes, 2 * edges / nodes)
+    return weight, window.walks_wanted(nodes, edges) if weight else 0.0
+
+
+def _blocks(run: Run, sizes: list[Size]) -> Blocks:
+    settings, ingested, dim = run.config.refine, run.ingested, run.config.embed.dim
     allowed = run.task_memory_mb() << 20
     tried = settings.num_blocks or max(2, run.spark.sparkContext.defaultParallelism)
     blocks = Blocks.even(sizes, tried)
@@ -115,8 +160,12 @@ def plan_blocks(run: Run) -> Blocks | None:
     return blocks
 
 
-def _sizes(run: Run, dim: int) -> list[Size]:
-    """One per subgraph of the first level; its halo, the nodes at the other ends of its cut edges, to within 5 %."""
+def _sizes(run: Run, dim: int, walks: float) -> list[Size]:
+    """One per subgraph of the first level; its halo, the nodes at the other ends of its cut edges, to within 5 %.
+
+    walks: of the whole graph. A walk leaves its subgraph at each step with the share of the subgraph's edge ends that
+    are cut, and then joins a node to one of another block.
+    """
     nodes = (
         run.tables.read("assignments", level=1)
         .groupBy("subgraph_id")
@@ -140,5 +189,10 @@ def _sizes(run: Run, dim: int) -> list[Size]:
     found = []
     for subgraph, lowest, highest, count in sorted(nodes):
         cut_edges, halo = seen.get(subgraph, (0, 0))
-        found.append(Size(subgraph, lowest, highest, block_bytes(count, edges.get(subgraph, 0) + cut_edges, halo, dim)))
+        own_edges = edges.get(subgraph, 0)
+        share = cut_edges / max(1, 2 * own_edges + cut_edges)
+        own_walks = walks * (own_edges + cut_edges / 2) / max(1, run.ingested.edges)
+        reached = min(run.ingested.nodes - count, 2 * own_walks * min(1.0, STEPS_OF_A_WALK * share))
+        needed = block_bytes(count, own_edges + cut_edges, max(halo, reached), dim, own_walks)
+        found.append(Size(subgraph, lowest, highest, needed, reached))
     return found

@@ -1,4 +1,4 @@
-"""Global refinement: the leading spectrum of the whole graph in two views, by block Krylov rounds from a start."""
+"""Global refinement: leading vectors of the whole graph in several views, by block Krylov rounds from a start."""
 
 from __future__ import annotations
 
@@ -29,14 +29,16 @@ NUM_COUNTS = 5  # sums of `rounds.begin` before the Gram matrix
 
 @dataclass(frozen=True)
 class SpectralRefiner:
-    """Regularised spectral views of one graph, side by side, then a short filter over the edges.
+    """Regularised spectral views of one graph, side by side, then a short filter over the edges; and where walks do not
+    mix the graph, a view of its window matrix, from the other views' vectors, joined with them in `dim` directions.
 
-    All views share every pass over the edges: a pass is one product of A with an n x dim matrix, one superstep.
+    The spectral views share every pass over the edges: one product of A with an n x dim matrix, one superstep.
     Passes: 2 · rounds + 1 + hops, and one more for every second round after the second. Another round is started while
-    the last one changed the leading Ritz values by more than `tolerance` of their sum, up to `rounds`. The defaults
-    were chosen by the mean over ten graphs, see the README. Sources: Qin and Rohe, Regularized spectral clustering,
-    NeurIPS 2013 (the matrix); refine/iteration.py (the iteration); the views, their shares and the filter were chosen
-    by our own measurements.
+    the last one changed the leading Ritz values by more than `tolerance` of their sum, up to `rounds`. The window view
+    costs 2 · window_rounds + 1 products with the window matrix, of at most twice as many entries as walks, and `hops`
+    passes. The defaults were chosen by the mean over a dozen graphs, see docs/quality.md. Sources: Qin and Rohe,
+    Regularized spectral clustering, NeurIPS 2013 (the matrix); refine/iteration.py (the iteration); refine/window.py;
+    the views, their shares, the filter and the joining were chosen by our own measurements.
     """
 
     iteration: str = "krylov"
@@ -46,8 +48,9 @@ class SpectralRefiner:
     hops: int = 3
     views: tuple[View, ...] = (View(1.5, 0.875, 1.0), View(0.1, 0.125, 0.5))
     window_weight: float | None = None  # of the window view; None: by the graph's size and density; 0: no such view
-    window_rounds: int = 2
-    whiten: float = 0.5  # after propagation, singular values s become s^(1 - whiten)
+    window_rounds: int = 1
+    window_whiten: float = 0.25  # as `whiten`, of the window view
+    whiten: float = 0.5  # of the spectral views: after propagation, singular values s become s^(1 - whiten)
     length: float = 2.0  # of every row: works best for a logistic regression with C = 1; cosine similarity ignores it
 
     def widths(self, dim: int) -> list[int]:
@@ -77,8 +80,7 @@ class SpectralRefiner:
 
     def run(self, stages: Any, task: Task, dim: int, seed: int) -> Projection:
         """Run all rounds, on any number of blocks, whose rows and start vectors are in the store."""
-        widths = self.widths(dim)
-        parts = [(view, width) for view, width in zip(self.views, widths, strict=True) if width]
+        parts = [(view, width) for view, width in zip(self.views, self.widths(dim), strict=True) if width]
         task = replace(task, views=tuple(view for view, _ in parts))
         widths = [width for _, width in parts]
         sums = stages.run(partial(rounds.begin, task=task))
@@ -93,9 +95,9 @@ class SpectralRefiner:
         task.store.drop("start", "rooted")
         driver = IterationDriver(stages, task, widths, self.iteration)
         driver.run(gram, self.rounds, self.tolerance)
-        ending = self._filtered(driver, [view.weight for view in task.views], self.length)
+        ending = self._filtered(driver, [view.weight for view in task.views], self.length, self.whiten)
         weight = window.weight_of(live, entries / live) if self.window_weight is None else self.window_weight
-        told = Projection(dim, window_weight=weight, length=self.length, changes=driver.changes)
+        told = Projection(dim, length=self.length, changes=driver.changes)
         if not weight:
             return replace(told, ending=ending)
         stages.run(partial(rounds.end_view, task=task, ending=ending, dim=dim, number=0))
@@ -116,15 +118,16 @@ class SpectralRefiner:
         gram = stages.run(partial(window.start, task=on_window))
         driver = IterationDriver(stages, on_window, [dim], self.iteration)
         driver.run(gram, self.window_rounds, 0.0)
-        ending = self._filtered(driver, [1.0], weight * self.length, power=0.5)
+        ending = self._filtered(driver, [1.0], weight * self.length, self.window_whiten, power=0.5)
         task.store.drop(*[f"{window.WINDOW}.{name}" for name in ARRAYS])
         return to_grid(stages.run(partial(rounds.end_view, task=task, ending=ending, dim=dim, number=1)))
 
     def _filtered(
-        self, driver: IterationDriver, part_weights: list[float], length: float, power: float = 1.0
+        self, driver: IterationDriver, part_weights: list[float], length: float, whiten: float, power: float = 1.0
     ) -> Ending:
         """Propagation from the Ritz vectors, and the softening of the result: the store's "filtered", and its ending.
 
+        part_weights, length: of the views' rows and of whole rows. whiten: singular values s become s^(1 - whiten).
         power: of the values that scale the Ritz vectors.
         """
         stages, task = driver.stages, driver.task
@@ -136,7 +139,7 @@ class SpectralRefiner:
             stages.run(partial(rounds.hop, task=task, step=step))
         gram = to_grid(stages.run(partial(rounds.filtered, task=task, weights=weights)))
         task.store.drop(*[f"{kind}.{step}" for kind in ("hop", "sent.hop") for step in range(len(weights))])
-        transforms = [_softening(part, self.whiten) for part in diagonal(gram, widths)]
+        transforms = [_softening(part, whiten) for part in diagonal(gram, widths)]
         return Ending(block_diag(*transforms), widths, part_weights, length)
 
 
@@ -145,15 +148,14 @@ class Projection:
     """The last step, per block: from the arrays in the store to vectors.
 
     ending: of the array "filtered", if the spectral views are all there is. joining: [2 · dim, dim], of "view.0" and
-    "view.1" side by side, if there is a window view. Neither if no node has an edge. changes: of the leading Ritz values
-    in each round. walks: sampled for the window view.
+    "view.1" side by side, if there is a window view. Neither if no node has an edge. changes: of the leading Ritz
+    values in each round. walks: sampled for the window view.
     """
 
     dim: int
     ending: Ending | None = None
     joining: np.ndarray | None = None
     length: float = 0.0
-    window_weight: float = 0.0
     walks: float = 0.0
     changes: list[float] = field(default_factory=list)
 
@@ -163,9 +165,7 @@ class Projection:
         return {
             "rounds": max(0, len(self.changes) - 1),
             "ritz_changes": [round(change, 6) for change in self.changes],
-            "window_weight": round(self.window_weight, 4),
             "walks": round(self.walks),
-            "view_widths": self.ending.widths if self.ending else [self.dim],
         }
 
     def vectors(self, block: int, task: Task) -> Iterator[tuple[slice, np.ndarray]]:
@@ -182,7 +182,7 @@ class Projection:
 
 
 def _leading(gram: np.ndarray, dim: int) -> np.ndarray:
-    """float64[2 · dim, dim]: the leading directions of two views side by side, as principal components without a mean."""
+    """float64[2 · dim, dim]: the leading directions of two views side by side, principal components about zero."""
     gram = gram.reshape(2 * dim, 2 * dim)
     return fixed_signs(np.linalg.eigh((gram + gram.T) / 2)[1][:, ::-1])[:, :dim]
 

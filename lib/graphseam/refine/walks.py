@@ -1,9 +1,9 @@
 """Short random walks over a graph in blocks: the pairs of nodes that a window around a walk joins.
 
-From each entry u -> v of the adjacency, walks of 1 to `window` steps whose first step is that entry: the ends of such a
-walk are distributed as the ends of a path sample of NetSMF (Qiu et al., WWW 2019), as a walk that begins at a random edge
-is stationary. A walk that leaves its block goes on there in the next superstep. Each draw is a hash of the entry and the
-step, and neighbours are ordered by id, so that the walks do not depend on the blocks.
+From each entry u -> v of the adjacency, walks of 1 to `steps` steps whose first step is that entry: the ends of such a
+walk are distributed as the ends of a path sample of NetSMF (Qiu et al., WWW 2019), as a walk that begins at a random
+edge is stationary. A walk that leaves its block goes on in the other in the next superstep. Each draw is a hash of the
+entry and the step, and neighbours are ordered by id, so that the walks do not depend on the blocks.
 """
 
 from __future__ import annotations
@@ -85,24 +85,34 @@ def go_on(block: int, task: Task, step: int, sampling: Sampling) -> np.ndarray:
     rows, store = Rows.kept(block, task.store), task.store
     ids, blocks = _homes(block, rows, task)
     paths = _Paths(ids, blocks, store.get(block, f"{FOLDER}/neighbours"), store.get(block, f"{FOLDER}/cumulative"))
-    walkers = (
-        (part["start"], part["start_block"], np.searchsorted(rows.node_ids, part["node"]), part)
-        for part in received(block, task, walkers_of(step - 1), sampling.num_blocks)
-    )
+    parts = received(block, task, walkers_of(step - 1), sampling.num_blocks)
     arrivals = (
-        (start, blocks_of, at.astype(np.int32), part["key"].copy(), part["left"].copy(), part["mass"])
-        for start, blocks_of, at, part in walkers
+        (
+            part["start"],
+            part["start_block"],
+            np.searchsorted(rows.node_ids, part["node"]).astype(np.int32),
+            part["key"].copy(),
+            part["left"].copy(),
+            part["mass"],
+        )
+        for part in parts
     )
     return _walk_on(block, rows, paths, task, step, arrivals, sampling.num_blocks)
 
 
 def received(block: int, task: Task, name: str, num_blocks: int) -> Iterator[np.ndarray]:
-    """What all blocks sent to this one under a name, by sender and part."""
+    """What all blocks sent to this one under a name, by sender and part, about a million records at once."""
+    held: list[np.ndarray] = []
     for sender in range(num_blocks):
         ends = task.store.get(sender, f"{name}/ends")
-        for part, (start, stop) in enumerate(zip(ends[:, block], ends[:, block + 1], strict=True)):
-            if stop > start:
-                yield task.store.get(sender, f"{name}/{part}", int(start), int(stop))
+        for part in np.flatnonzero(ends[:, block + 1] > ends[:, block]).tolist():
+            start, stop = ends[part, block : block + 2].tolist()
+            held.append(task.store.get(sender, f"{name}/{part}", start, stop))
+            if sum(map(len, held)) >= WALKS_AT_ONCE:
+                yield np.concatenate(held)
+                held = []
+    if held:
+        yield np.concatenate(held)
 
 
 def _homes(block: int, rows: Rows, task: Task) -> tuple[np.ndarray, np.ndarray]:

@@ -21,8 +21,8 @@ from graphseam.refine.walks import MASS_UNIT, Sampling
 
 WINDOW = "window"  # the matrix's name in the store
 STEPS = 10  # the most of a walk: NetMF's window
-FULL_WEIGHT, MOST_WEIGHT, LEAST_WEIGHT = 1200.0, 1.5, 0.25
-FEW_WALKS, WALKS_PER_EDGE = 2_000_000, 20.0
+FULL_WEIGHT, MOST_WEIGHT, LEAST_WEIGHT = 1150.0, 1.5, 0.3
+FEW_WALKS, WALKS_PER_EDGE = 4_000_000, 40.0
 ID_BITS = 40  # of a node id beside the number of its block
 LOG_GRID = 64.0  # logarithms are rounded to 1/64: products with float32 are then summed exactly, in any order
 
@@ -32,14 +32,14 @@ def weight_of(num_nodes: float, mean_degree: float) -> float:
 
     A walk of ten steps tells what is near only where it has not reached everything by then: in a small or dense graph
     the ends of walks are nearly those of random edges, and their sampled logarithms are noise. docs/quality.md has the
-    measurements behind the constants: full weight at 1,200 nodes per neighbour of a node.
+    measurements behind the constants: full weight at 1,150 nodes per neighbour of a node.
     """
-    weight = min(MOST_WEIGHT, (num_nodes / (FULL_WEIGHT * mean_degree)) ** 1.5)
+    weight = min(MOST_WEIGHT, (num_nodes / (FULL_WEIGHT * mean_degree)) ** 2)
     return weight if weight >= LEAST_WEIGHT else 0.0
 
 
 def walks_wanted(num_nodes: float, num_edges: float) -> float:
-    """Of a graph: n log2(n) / 2, as LightNE shows that O(n log n) are enough, and two million, which cost a second."""
+    """Of a graph: n log2(n) / 2, as LightNE shows that O(n log n) are enough, and four million, which cost a second."""
     return min(WALKS_PER_EDGE * num_edges, FEW_WALKS + num_nodes * math.log2(max(2.0, num_nodes)) / 2)
 
 

@@ -119,6 +119,7 @@ class RefineConfig:
     tolerance: float = 0.001  # a round that changes the leading Ritz values by a smaller share is the last
     filter: str = "hops"  # or chebyshev: ProNE's band-pass filter, for comparison
     hops: int = 3  # products of the filter over all edges; rounds = hops = 0 skips the step
+    window_weight: float = -1.0  # of the window view, what short walks join; -1: by size and density; 0: no such view
     num_blocks: int = 0  # 0: 1 if the graph fits one task, else as many as the memory budget requires
 
     def __post_init__(self) -> None:
@@ -128,3 +129,9 @@ class RefineConfig:
         require(0 <= self.num_blocks <= 100_000, "refine.num_blocks", self.num_blocks, "give 0 (automatic) to 100,000")
         require(0 <= self.rounds <= 20, "refine.rounds", self.rounds, "give a number from 0 to 20")
         require(0 <= self.hops <= 20, "refine.hops", self.hops, "give a number from 0 to 20")
+        require(
+            self.window_weight == -1 or 0 <= self.window_weight <= 100,
+            "refine.window_weight",
+            self.window_weight,
+            "give -1 (automatic), 0 (no window view) or a number up to 100",
+        )
