@@ -11,6 +11,7 @@ CREATE TABLE IF NOT EXISTS ${table} (
   num_edges          BIGINT NOT NULL    COMMENT 'edges embedded',
   dim                INT NOT NULL       COMMENT 'vector length',
   view_widths        ARRAY<INT>         COMMENT 'columns of each view side by side in a vector, dim in all; NULL in runs of graphseam 0.1.0',
+  window_weight      DOUBLE             COMMENT 'length of the window view beside the spectral views in the vectors; 0: no such view; NULL in runs of graphseam 0.1.0',
   durations          STRING NOT NULL    COMMENT 'JSON: seconds a step',
   versions           STRING NOT NULL    COMMENT 'JSON: graphseam and what it runs on'
 ) USING delta PARTITIONED BY (run_id)

@@ -239,6 +239,7 @@ def publish_row(tables, published_at: datetime | None = None, **columns: object)
         "num_edges": 20,
         "dim": 8,
         "view_widths": None,
+        "window_weight": None,
         "durations": "{}",
         "versions": "{}",
     }

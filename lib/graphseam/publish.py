@@ -24,6 +24,7 @@ def publish(run: Run) -> dict[str, Any]:
             f"run {run.run_id!r} has {num_vectors:,} vectors of {num_nodes:,} nodes for "
             f"{ingested.nodes:,} nodes; run jobs/refine.py again"
         )
+    refined = run.details("refine")
     durations = {record["step"]: round(record["seconds"], 3) for record in run.records}
     run.tables.write_rows(
         "runs",
@@ -39,7 +40,8 @@ def publish(run: Run) -> dict[str, Any]:
                 "num_nodes": ingested.nodes,
                 "num_edges": ingested.edges,
                 "dim": run.config.embed.dim,
-                "view_widths": run.details("refine").get("view_widths"),
+                "view_widths": refined.get("view_widths"),
+                "window_weight": refined.get("window_weight"),
                 "durations": json.dumps(durations),
                 "versions": json.dumps(versions(run.spark)),
             }

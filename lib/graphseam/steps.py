@@ -48,6 +48,12 @@ def _rejected(details: Details) -> str:
     return f"{details['nodes']:,} nodes, {details['edges']:,} edges, {rejected:,} rows rejected"
 
 
+def _refined(details: Details) -> str:
+    weight = details.get("window_weight")
+    view = f", window view of weight {weight:.2f}" if weight else ""
+    return f"{details['vectors']:,} vectors, blocks: {details['blocks']:,}{view}"
+
+
 def _learnt(details: Details) -> str:
     """How many labels were predicted, and the classes for which none could be, the first few by name."""
     told = f"{details['predictions']:,} labels"
@@ -117,7 +123,7 @@ _RECORDS = (
         writes=("embeddings",),
         depends_on=("refine",),
         after=("fuse",),
-        tells="{vectors:,} vectors, blocks: {blocks:,}".format_map,
+        tells=_refined,
     ),
     Step(
         name="predict_links",

@@ -129,7 +129,7 @@ def vectors_of(graph: Graph, num_subgraphs: int, seed: int, variants: list[str])
             vectors = frame
         else:
             settings = dict(part.split("=") for part in variant.split(",")) if variant != "default" else {}
-            kinds = {name: type(getattr(SpectralRefiner(), name)) for name in settings}
+            kinds = {name: type(getattr(SpectralRefiner(window_weight=0.0), name)) for name in settings}
             refiner = SpectralRefiner(**{name: kinds[name](value) for name, value in settings.items()})
             vectors = refiner.refine(graph, frame, derive_seed(seed, "refine"), "cpu")
         found[variant] = vectors, begun_s + time.monotonic() - started

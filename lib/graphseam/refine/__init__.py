@@ -20,7 +20,7 @@ def refine(run: Run) -> dict[str, Any]:
 
     The graph is held in as many blocks as a task's memory requires; the vectors do not depend on their number. With
     rounds = hops = 0 the fused vectors are used unchanged, zeros for nodes that no subgraph held. Returns the details
-    for the log, among them view_widths: the columns of each view in a vector, which `place` needs.
+    for the log, among them view_widths: the columns of each view in a vector, which `place` needs, and window_weight.
     Errors: MemoryBudgetError if no number of blocks fits; `partition` has checked this already, so that it fails early.
     """
     settings, dim = run.config.refine, run.config.embed.dim
@@ -28,7 +28,7 @@ def refine(run: Run) -> dict[str, Any]:
         nodes, fused = run.tables.read("nodes"), run.tables.read("fused_embeddings").select("node_id", "vector")
         zeros = F.array_repeat(F.lit(0.0).cast("float"), dim)
         vectors = nodes.join(fused, on="node_id", how="left").withColumn("vector", F.coalesce("vector", zeros))
-        return {"vectors": run.tables.write("embeddings", vectors), "blocks": 0, "view_widths": [dim]}
+        return {"vectors": run.tables.write("embeddings", vectors), "blocks": 0, "window_weight": 0.0, "view_widths": [dim]}
     plan = plan_refinement(run)
     refiner = _refiner(run, plan.window_weight)
     details = _in_one_task(run, refiner) if plan.blocks is None else _in_blocks(run, refiner, plan.blocks)

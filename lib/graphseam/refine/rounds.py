@@ -55,8 +55,8 @@ class Task:
         return task_device() if self.device is None else self.device
 
     def scales(self, block: int, rows: Rows) -> np.ndarray:
-        """Of the rows and columns of the matrix in each view, float32[m + h, views]: D_t^-1/2 for the adjacency, 0 for a
-        node without edges."""
+        """Of the rows and columns of the matrix in each view, float32[m + h, views]: D_t^-1/2 for the adjacency, 0
+        for a node without edges."""
         if self.matrix != ADJACENCY:
             return np.ones((rows.num_rows + rows.num_halo, 1), np.float32)
         degrees = self.store.get(block, "degrees")

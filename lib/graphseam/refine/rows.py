@@ -10,7 +10,6 @@ import scipy.sparse as sp
 from graphseam.blocks.layout import rows_to_send
 from graphseam.blocks.store import Store
 
-
 ADJACENCY = "rows"
 
 
@@ -21,7 +20,7 @@ class Rows:
     node_ids: int64[m], ascending. indptr: int64[m + 1]; neighbours: int32, below m a row of this block, else m + a
     position in the halo; weights: float32, or empty if all are 1. degrees: float64[m], weighted. peers: int64, the
     blocks that own the halo, ascending; the halo is ordered by (peer, node id). peers[i] is sent the rows
-    send_rows[send_starts[i]:send_starts[i + 1]], in the order of that peer's halo. matrix: under which name they are kept.
+    send_rows[send_starts[i]:send_starts[i + 1]], in the order of that peer's halo. matrix: the name they are kept by.
     """
 
     node_ids: np.ndarray
@@ -103,6 +102,13 @@ class Rows:
 
 
 ARRAYS = tuple(field.name for field in fields(Rows) if field.name != "matrix")
+
+
+def positions(node_ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """int64: where each of the ids stands among the ascending node ids. Most blocks hold ids without a gap."""
+    if len(node_ids) and node_ids[-1] - node_ids[0] + 1 == len(node_ids):
+        return wanted - node_ids[0]
+    return np.searchsorted(node_ids, wanted)
 
 
 def _distinct_pairs(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -48,6 +48,7 @@ class SpectralRefiner:
     hops: int = 3
     views: tuple[View, ...] = (View(1.5, 0.875, 1.0), View(0.1, 0.125, 0.5))
     window_weight: float | None = None  # of the window view; None: by the graph's size and density; 0: no such view
+    rounds_beside_window: int = 3  # at most, of the spectral views beside a window view of the greatest weight
     window_rounds: int = 1
     window_whiten: float = 0.25  # as `whiten`, of the window view
     whiten: float = 0.5  # of the spectral views: after propagation, singular values s become s^(1 - whiten)
@@ -93,10 +94,11 @@ class SpectralRefiner:
         transform, noise = _start(to_grid(sums[NUM_COUNTS:]).reshape(dim, dim), widths)
         gram = stages.run(partial(rounds.first, task=task, transform=transform, noise=noise, seed=seed))
         task.store.drop("start", "rooted")
-        driver = IterationDriver(stages, task, widths, self.iteration)
-        driver.run(gram, self.rounds, self.tolerance)
-        ending = self._filtered(driver, [view.weight for view in task.views], self.length, self.whiten)
         weight = window.weight_of(live, entries / live) if self.window_weight is None else self.window_weight
+        most = min(self.rounds, self.rounds_beside_window) if weight >= window.MOST_WEIGHT else self.rounds
+        driver = IterationDriver(stages, task, widths, self.iteration)
+        driver.run(gram, most, self.tolerance)
+        ending = self._filtered(driver, [view.weight for view in task.views], self.length, self.whiten)
         told = Projection(dim, length=self.length, changes=driver.changes)
         if not weight:
             return replace(told, ending=ending)

@@ -16,7 +16,7 @@ import numpy as np
 from graphseam.arrow import slices
 from graphseam.compiled import compiled, mix
 from graphseam.refine.rounds import Task
-from graphseam.refine.rows import Rows
+from graphseam.refine.rows import Rows, positions
 
 WALKER = np.dtype(
     [("start", "<i8"), ("start_block", "<i4"), ("node", "<i8"), ("key", "<u8"), ("left", "<i1"), ("mass", "<i4")]
@@ -90,7 +90,7 @@ def go_on(block: int, task: Task, step: int, sampling: Sampling) -> np.ndarray:
         (
             part["start"],
             part["start_block"],
-            np.searchsorted(rows.node_ids, part["node"]).astype(np.int32),
+            positions(rows.node_ids, part["node"]).astype(np.int32),
             part["key"].copy(),
             part["left"].copy(),
             part["mass"],

@@ -15,7 +15,7 @@ import scipy.sparse as sp
 from graphseam.blocks.layout import rows_to_send
 from graphseam.refine import walks
 from graphseam.refine.rounds import Task
-from graphseam.refine.rows import Rows
+from graphseam.refine.rows import Rows, positions
 from graphseam.refine.tall_matrices import gram
 from graphseam.refine.walks import MASS_UNIT, Sampling
 
@@ -93,7 +93,9 @@ def _rows(block: int, task: Task, steps: int, sampling: Sampling) -> np.ndarray:
     indptr = np.searchsorted(pairs, np.arange(own.num_rows + 1) * np.int64(width))
     matrix = sp.csr_matrix((np.ones(len(pairs), np.int8), pairs % width, indptr), shape=(own.num_rows, width))
     peers, peer_of_halo = np.unique(halo >> ID_BITS, return_inverse=True)
-    send_rows, send_starts = rows_to_send(matrix, own.num_rows, peer_of_halo, len(peers))
+    send_rows, send_starts = np.zeros(0, np.int32), np.zeros(1, np.int64)
+    if len(halo):
+        send_rows, send_starts = rows_to_send(matrix, own.num_rows, peer_of_halo, len(peers))
     rows = Rows(
         node_ids=own.node_ids,
         indptr=indptr.astype(np.int64),
@@ -124,11 +126,11 @@ def _halo(block: int, parts: list[np.ndarray]) -> np.ndarray:
 def _places(block: int, part: np.ndarray, node_ids: np.ndarray, halo: np.ndarray) -> np.ndarray:
     """int64: row · width + column of each pair in the block's matrix."""
     columns, own = np.empty(len(part), np.int64), part["column_block"] == block
-    columns[own] = np.searchsorted(node_ids, part["column"][own])
+    columns[own] = positions(node_ids, part["column"][own])
     away = part[~own]
     codes = (away["column_block"].astype(np.int64) << ID_BITS) | away["column"]
     columns[~own] = len(node_ids) + np.searchsorted(halo, codes)
-    return np.searchsorted(node_ids, part["row"]) * np.int64(len(node_ids) + len(halo)) + columns
+    return positions(node_ids, part["row"]) * np.int64(len(node_ids) + len(halo)) + columns
 
 
 def _counted(pairs: np.ndarray, masses: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
