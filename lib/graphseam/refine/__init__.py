@@ -28,7 +28,12 @@ def refine(run: Run) -> dict[str, Any]:
         nodes, fused = run.tables.read("nodes"), run.tables.read("fused_embeddings").select("node_id", "vector")
         zeros = F.array_repeat(F.lit(0.0).cast("float"), dim)
         vectors = nodes.join(fused, on="node_id", how="left").withColumn("vector", F.coalesce("vector", zeros))
-        return {"vectors": run.tables.write("embeddings", vectors), "blocks": 0, "window_weight": 0.0, "view_widths": [dim]}
+        return {
+            "vectors": run.tables.write("embeddings", vectors),
+            "blocks": 0,
+            "window_weight": 0.0,
+            "view_widths": [dim],
+        }
     plan = plan_refinement(run)
     refiner = _refiner(run, plan.window_weight)
     details = _in_one_task(run, refiner) if plan.blocks is None else _in_blocks(run, refiner, plan.blocks)

@@ -21,7 +21,7 @@ from graphseam.refine.walks import MASS_UNIT, Sampling
 
 WINDOW = "window"  # the matrix's name in the store
 STEPS = 10  # the most of a walk: NetMF's window
-FULL_WEIGHT, MOST_WEIGHT, LEAST_WEIGHT = 1150.0, 1.5, 0.3
+FULL_WEIGHT, MOST_WEIGHT, LEAST_WEIGHT = 1250.0, 1.5, 0.4
 FEW_WALKS, WALKS_PER_EDGE = 4_000_000, 40.0
 ID_BITS = 40  # of a node id beside the number of its block
 LOG_GRID = 64.0  # logarithms are rounded to 1/64: products with float32 are then summed exactly, in any order
@@ -32,9 +32,9 @@ def weight_of(num_nodes: float, mean_degree: float) -> float:
 
     A walk of ten steps tells what is near only where it has not reached everything by then: in a small or dense graph
     the ends of walks are nearly those of random edges, and their sampled logarithms are noise. docs/quality.md has the
-    measurements behind the constants: full weight at 1,150 nodes per neighbour of a node.
+    measurements behind the constants: full weight at 1,250 nodes per neighbour of a node.
     """
-    weight = min(MOST_WEIGHT, (num_nodes / (FULL_WEIGHT * mean_degree)) ** 2)
+    weight = min(MOST_WEIGHT, num_nodes / (FULL_WEIGHT * mean_degree))
     return weight if weight >= LEAST_WEIGHT else 0.0
 
 
