@@ -39,8 +39,8 @@ def weight_of(num_nodes: float, mean_degree: float) -> float:
 
 
 def walks_wanted(num_nodes: float, num_edges: float) -> float:
-    """Of a graph: n log2(n) / 2, as LightNE shows that O(n log n) are enough, and four million, which cost a second."""
-    return min(WALKS_PER_EDGE * num_edges, FEW_WALKS + num_nodes * math.log2(max(2.0, num_nodes)) / 2)
+    """Of a graph: n log2(n) / 2, as LightNE shows that O(n log n) are enough, or four million, which cost a second."""
+    return min(WALKS_PER_EDGE * num_edges, max(FEW_WALKS, num_nodes * math.log2(max(2.0, num_nodes)) / 2))
 
 
 def build(stages: Any, task: Task, sampling: Sampling, volume: float) -> None:
