@@ -20,7 +20,7 @@ FLOORS = {
     "steps": "ingest partition embedding fuse refine predict evaluate gate publish",
     "on a run's results": "place",
     "pipeline": "progress summary pipeline",
-    "entrances": "__init__ cli graphframe export prune show worker_daemon",
+    "entrances": "__init__ cli generate graphframe export prune show worker_daemon",
 }
 FLOOR_OF = {module: floor for floor, modules in enumerate(FLOORS.values()) for module in modules.split()}
 # The partition depends on forecasts: the step asks the step that will do the work.

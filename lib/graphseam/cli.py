@@ -1,4 +1,4 @@
-"""The command line: `graphseam run`, `sql`, `export`, `similar`, `place`, `partition-report`, `views`, `prune`."""
+"""The command line: `graphseam run`, `sql`, `export`, `similar`, `place`, `partition-report`, `views`, `generate`, …"""
 
 from __future__ import annotations
 
@@ -233,6 +233,24 @@ def prune(
     from graphseam.sections import PruneConfig
 
     print("\n".join(tell(prune_runs(_open(root), PruneConfig(keep=keep), dry_run), dry_run)))
+
+
+@app.command()
+def generate(
+    edges: Annotated[int, typer.Option(help="Rows of edges; some are loops or duplicates, as in Graph500.")],
+    output: Annotated[str, typer.Option(help="Directory for edges/ and, of communities, labels/, as Parquet.")],
+    kind: Annotated[
+        str, typer.Option(help="rmat (Graph500's parameters) or community (with power-law degrees).")
+    ] = "rmat",
+    nodes: Annotated[int | None, typer.Option(help="Where not given: a node for 16 edges (rmat) or 8.")] = None,
+    seed: Annotated[int, typer.Option(help="Another seed gives another graph.")] = 0,
+) -> None:
+    """Make up a graph of any size, to try a cluster with."""
+    from graphseam.generate import generate as generate_graph
+    from graphseam.session import build_session
+
+    made = generate_graph(build_session("graphseam", local=True), kind, edges, output, nodes, seed)
+    print(f"{made['edges']:,} edges of {made['nodes']:,} nodes written to {output}/edges")
 
 
 def _check_root(root: str) -> None:

@@ -103,6 +103,7 @@ class SpectralRefiner:
         if not weight:
             return replace(told, ending=ending)
         stages.run(partial(rounds.end_view, task=task, ending=ending, dim=dim, number=0))
+        task.store.drop("filtered")
         sampling = Sampling(
             per_entry=window.walks_wanted(live, entries / 2) / entries,
             steps=window.STEPS,
