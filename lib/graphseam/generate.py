@@ -111,7 +111,7 @@ def community_labels(numbers: np.ndarray, num_nodes: int, seed: int, shape: Comm
 
 def draws(numbers: np.ndarray, seed: int, stream: int) -> np.ndarray:
     """float64 in [0, 1): one per number in each stream."""
-    key = mix(np.uint64(seed) + mix(np.uint64(stream + 1)))
+    key = mix(np.array([seed], np.uint64) + mix(np.array([stream + 1], np.uint64)))  # arrays wrap without a warning
     return (mix(numbers.astype(np.uint64) + key) >> np.uint64(11)).astype(np.float64) / (1 << 53)
 
 
