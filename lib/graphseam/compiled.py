@@ -34,3 +34,9 @@ def mix(number: Any) -> Any:
     number = (number ^ (number >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     number = (number ^ (number >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return number ^ (number >> np.uint64(31))
+
+
+@compiled
+def unit_interval(number: Any) -> Any:
+    """float64 in [0, 1) from a 64-bit hash, or from an array of them: its upper 53 bits."""
+    return (number >> np.uint64(11)) * (1.0 / (1 << 53))

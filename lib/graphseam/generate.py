@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import PurePosixPath
 
 import numpy as np
 import pyarrow as pa
@@ -14,12 +13,12 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 
 from graphseam.arrow import slices
-from graphseam.compiled import mix
+from graphseam.columns import ENDS
+from graphseam.compiled import mix, unit_interval
 from graphseam.errors import ConfigError, nearest
 from graphseam.seeds import derive_seed
 
-EDGE_SCHEMA, ARROW_EDGES = "src BIGINT, dst BIGINT", pa.schema([("src", pa.int64()), ("dst", pa.int64())])
-LABEL_SCHEMA, ARROW_LABELS = "node BIGINT, label BIGINT", pa.schema([("node", pa.int64()), ("label", pa.int64())])
+KINDS = {"rmat": 16, "community": 8}  # edges per node, where the nodes are not given
 QUADRANTS = (0.57, 0.19, 0.19)  # R-MAT's A, B and C in Graph500
 ROWS_PER_TASK = 4_000_000
 ROWS_AT_ONCE_BYTES = 16 << 20
@@ -39,8 +38,12 @@ class Community:
     inside: float = 0.8
     size: int = 100
 
+    def count(self, num_nodes: int) -> int:
+        """How many communities the nodes are in."""
+        return max(1, num_nodes // self.size)
 
-Rows = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+Columns = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # of the rows with these numbers
 
 
 def generate(
@@ -63,23 +66,18 @@ def generate(
     nodes = max(2, num_nodes or num_edges // KINDS[kind])
     if nodes > 1 << 40:
         raise ConfigError(f"{nodes:,} nodes are more than 2^40; give fewer by --nodes")
-    folder = str(PurePosixPath(output)) if "://" not in output else output.rstrip("/")
+    folder = output.rstrip("/")
     key = derive_seed(seed, "generate", kind)
     if kind == "rmat":
         scale = max(1, math.ceil(math.log2(nodes)))
         nodes = 1 << scale
-        _write(
-            spark, num_edges, partial(rmat_edges, scale=scale, seed=key), ARROW_EDGES, EDGE_SCHEMA, f"{folder}/edges"
-        )
+        _write(spark, num_edges, ENDS, partial(rmat_edges, scale=scale, seed=key), f"{folder}/edges")
         return {"nodes": nodes, "edges": num_edges}
-    rows = partial(community_edges, num_nodes=nodes, seed=key, shape=Community())
-    _write(spark, num_edges, rows, ARROW_EDGES, EDGE_SCHEMA, f"{folder}/edges")
+    edges = partial(community_edges, num_nodes=nodes, seed=key, shape=Community())
     labels = partial(community_labels, num_nodes=nodes, seed=key, shape=Community())
-    _write(spark, nodes, labels, ARROW_LABELS, LABEL_SCHEMA, f"{folder}/labels")
+    _write(spark, num_edges, ENDS, edges, f"{folder}/edges")
+    _write(spark, nodes, ("node", "label"), labels, f"{folder}/labels")
     return {"nodes": nodes, "edges": num_edges, "labels": nodes}
-
-
-KINDS = {"rmat": 16, "community": 8}  # edges per node, where the nodes are not given
 
 
 def rmat_edges(numbers: np.ndarray, scale: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -95,7 +93,7 @@ def rmat_edges(numbers: np.ndarray, scale: int, seed: int) -> tuple[np.ndarray, 
 
 def community_edges(numbers: np.ndarray, num_nodes: int, seed: int, shape: Community) -> tuple[np.ndarray, np.ndarray]:
     """(src, dst), int64 below num_nodes, of the edges with these numbers."""
-    communities = max(1, num_nodes // shape.size)
+    communities = shape.count(num_nodes)
     src = _by_degree(draws(numbers, seed, 0), num_nodes, shape.exponent)
     anywhere = _by_degree(draws(numbers, seed, 1), num_nodes, shape.exponent)
     own = src % communities
@@ -106,13 +104,13 @@ def community_edges(numbers: np.ndarray, num_nodes: int, seed: int, shape: Commu
 
 def community_labels(numbers: np.ndarray, num_nodes: int, seed: int, shape: Community) -> tuple[np.ndarray, np.ndarray]:
     """(node, its community) of the nodes with these numbers."""
-    return scattered(numbers, num_nodes, seed), numbers % max(1, num_nodes // shape.size)
+    return scattered(numbers, num_nodes, seed), numbers % shape.count(num_nodes)
 
 
 def draws(numbers: np.ndarray, seed: int, stream: int) -> np.ndarray:
     """float64 in [0, 1): one per number in each stream."""
     key = mix(np.array([seed], np.uint64) + mix(np.array([stream + 1], np.uint64)))  # arrays wrap without a warning
-    return (mix(numbers.astype(np.uint64) + key) >> np.uint64(11)).astype(np.float64) / (1 << 53)
+    return np.asarray(unit_interval(mix(numbers.astype(np.uint64) + key)))
 
 
 def scattered(ids: np.ndarray, num_nodes: int, seed: int) -> np.ndarray:
@@ -136,17 +134,17 @@ def _by_degree(drawn: np.ndarray, num_nodes: int, exponent: float) -> np.ndarray
     return np.minimum((1 + drawn * (last - 1)) ** (1 / power) - 1, num_nodes - 1).astype(np.int64)
 
 
-def _write(spark: SparkSession, count: int, rows: Rows, arrow: pa.Schema, schema: str, path: str) -> None:
+def _write(spark: SparkSession, count: int, names: tuple[str, ...], columns: Columns, path: str) -> None:
+    """Write `count` rows of BIGINT columns."""
     tasks = max(1, math.ceil(count / ROWS_PER_TASK), min(spark.sparkContext.defaultParallelism, count))
 
     def stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             numbers = batch["id"].to_numpy()
             for part in slices(len(numbers), 16, ROWS_AT_ONCE_BYTES):
-                columns = [pa.array(column) for column in rows(numbers[part])]
-                yield pa.RecordBatch.from_arrays(columns, schema=arrow)
+                yield pa.RecordBatch.from_arrays([pa.array(column) for column in columns(numbers[part])], names=names)
 
-    made = spark.range(0, count, 1, tasks).mapInArrow(stream, schema)
+    made = spark.range(0, count, 1, tasks).mapInArrow(stream, ", ".join(f"{name} BIGINT" for name in names))
     try:
         made.write.mode("errorifexists").parquet(path)
     except AnalysisException as error:

@@ -145,6 +145,8 @@ def rows_to_send(
 
     matrix: [num_rows, num_rows + halo]. peer_of_halo: int64, an index into the list of peers.
     """
+    if not num_peers:
+        return np.zeros(0, np.int32), np.zeros(1, np.int64)
     outside = matrix[:, num_rows:].tocoo()
     width = np.int64(max(1, num_rows))
     pairs = np.unique(peer_of_halo[outside.col] * width + outside.row)

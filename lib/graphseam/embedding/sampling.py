@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from graphseam.compiled import compiled, mix
+from graphseam.compiled import compiled, mix, unit_interval
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-TO_UNIT = 1.0 / (1 << 53)
 
 
 @compiled
@@ -56,7 +55,7 @@ def row_alias_tables(indptr: Any, weights: Any) -> Any:
 def uniform(state: Any) -> Any:
     """The next number in [0, 1) of the generator whose state is uint64[1] (splitmix64)."""
     state[0] += GOLDEN
-    return (mix(state[0]) >> np.uint64(11)) * TO_UNIT
+    return unit_interval(mix(state[0]))
 
 
 @compiled

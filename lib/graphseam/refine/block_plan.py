@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from pyspark.sql import functions as F
 
+from graphseam.edges import end_nodes
 from graphseam.errors import MemoryBudgetError
 from graphseam.refine import window
 from graphseam.refine.iteration import ROUNDS_PER_SPAN
@@ -111,16 +112,16 @@ def plan_refinement(run: Run) -> Plan:
     needed = whole_bytes(ingested.nodes, ingested.edges, dim, settings.rounds, walks)
     if settings.num_blocks == 1 or (not settings.num_blocks and needed >> 20 <= run.task_memory_mb(num_tasks=1)):
         return Plan(None, weight)
+    parts = _parts(run)
     if weight:
-        sizes = _sizes(run, dim, walks)
-        fits = sum(size.window_halo for size in sizes) <= MOST_EXCHANGE * ingested.nodes
+        wished, sizes = settings.window_weight > 0, _sizes(run, parts, walks)
         try:
-            if fits or settings.window_weight > 0:
+            if wished or sum(size.window_halo for size in sizes) <= MOST_EXCHANGE * ingested.nodes:
                 return Plan(_blocks(run, sizes), weight)
         except MemoryBudgetError:
-            if settings.window_weight > 0:
+            if wished:
                 raise
-    return Plan(_blocks(run, _sizes(run, dim, 0.0)), 0.0)
+    return Plan(_blocks(run, _sizes(run, parts, 0.0)), 0.0)
 
 
 def _window(run: Run) -> tuple[float, float]:
@@ -130,8 +131,7 @@ def _window(run: Run) -> tuple[float, float]:
         return 0.0, 0.0
     nodes = ingested.nodes - ingested.nodes_held_out
     if run.config.input.nodes or ingested.loops:  # there may be nodes without an edge
-        ends = F.explode(F.array("src", "dst"))
-        nodes = run.tables.read("edges").select(ends.alias("node_id")).distinct().count()
+        nodes = end_nodes(run.tables.read("edges")).distinct().count()
     edges = ingested.edges
     weight = settings.window_weight if settings.window_weight > 0 else window.weight_of(nodes, 2 * edges / nodes)
     return weight, window.walks_wanted(nodes, edges) if weight else 0.0
@@ -160,12 +160,22 @@ def _blocks(run: Run, sizes: list[Size]) -> Blocks:
     return blocks
 
 
-def _sizes(run: Run, dim: int, walks: float) -> list[Size]:
-    """One per subgraph of the first level; its halo, the nodes at the other ends of its cut edges, to within 5 %.
+@dataclass(frozen=True)
+class Part:
+    """A subgraph of the first level: its lowest and highest node id, its nodes, the edges inside and cut, and its halo,
+    the nodes at the other ends of its cut edges, to within 5 %."""
 
-    walks: of the whole graph. A walk leaves its subgraph at each step with the share of the subgraph's edge ends that
-    are cut, and then joins a node to one of another block.
-    """
+    subgraph: int
+    lowest: int
+    highest: int
+    nodes: int
+    edges: int
+    cut_edges: int
+    halo: int
+
+
+def _parts(run: Run) -> list[Part]:
+    """One per subgraph of the first level, ascending."""
     nodes = (
         run.tables.read("assignments", level=1)
         .groupBy("subgraph_id")
@@ -186,13 +196,23 @@ def _sizes(run: Run, dim: int, walks: float) -> list[Size]:
         .collect()
     )
     seen = {row[0]: (row[1], row[2]) for row in cut}
-    found = []
-    for subgraph, lowest, highest, count in sorted(nodes):
-        cut_edges, halo = seen.get(subgraph, (0, 0))
-        own_edges = edges.get(subgraph, 0)
-        share = cut_edges / max(1, 2 * own_edges + cut_edges)
-        own_walks = walks * (own_edges + cut_edges / 2) / max(1, run.ingested.edges)
-        reached = min(run.ingested.nodes - count, 2 * own_walks * min(1.0, STEPS_OF_A_WALK * share))
-        needed = block_bytes(count, own_edges + cut_edges, max(halo, reached), dim, own_walks)
-        found.append(Size(subgraph, lowest, highest, needed, reached))
+    return [
+        Part(subgraph, lowest, highest, count, edges.get(subgraph, 0), *seen.get(subgraph, (0, 0)))
+        for subgraph, lowest, highest, count in sorted(nodes)
+    ]
+
+
+def _sizes(run: Run, parts: list[Part], walks: float) -> list[Size]:
+    """One per part, with that number of walks in the whole graph.
+
+    A walk leaves its subgraph at each step with the share of the subgraph's edge ends that are cut, and then joins a
+    node to one of another block.
+    """
+    found, dim = [], run.config.embed.dim
+    for part in parts:
+        leaving = part.cut_edges / max(1, 2 * part.edges + part.cut_edges)
+        own_walks = walks * (part.edges + part.cut_edges / 2) / max(1, run.ingested.edges)
+        reached = min(run.ingested.nodes - part.nodes, 2 * own_walks * min(1.0, STEPS_OF_A_WALK * leaving))
+        needed = block_bytes(part.nodes, part.edges + part.cut_edges, max(part.halo, reached), dim, own_walks)
+        found.append(Size(part.subgraph, part.lowest, part.highest, needed, reached))
     return found

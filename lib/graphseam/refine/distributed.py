@@ -22,7 +22,7 @@ from graphseam.columns import TRIPLE
 from graphseam.errors import ConfigError
 from graphseam.refine.block_plan import Blocks
 from graphseam.refine.rounds import Task
-from graphseam.refine.rows import Rows
+from graphseam.refine.rows import Rows, find_rows
 from graphseam.refine.spectral import Projection, SpectralRefiner
 from graphseam.runs import Run
 from graphseam.session import cores_of_a_task, in_one_process
@@ -160,7 +160,7 @@ def build(block: int, inbox: Inbox, store: FileStore, dim: int) -> Iterator[Pack
     store.put(block, "nodes", _arrow_bytes(nodes))
     start = np.zeros((rows.num_rows, dim), np.float32)
     for _, records in inbox.all("start", _start_type(dim)):
-        start[np.searchsorted(rows.node_ids, records["node_id"])] = records["vector"]
+        start[find_rows(rows.node_ids, records["node_id"])] = records["vector"]
     store.put(block, "start", start)
     yield Packet(block, "built", np.zeros(0, np.int8))
 

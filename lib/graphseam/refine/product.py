@@ -34,7 +34,7 @@ def product(
     if device != "cpu":
         return _by_torch(rows, own, halo, scale, widths, loop, device)
     out = np.empty((rows.num_rows, own.shape[1]), np.float32)
-    given = [_read_only(array) for array in (rows.indptr, rows.neighbours, rows.weights, own, halo, scale)]
+    given = [read_only(array) for array in (rows.indptr, rows.neighbours, rows.weights, own, halo, scale)]
     work = partial(_sum_rows, *given, np.cumsum([0, *widths]), np.float64(loop), out)
     if threads <= 1 or rows.num_rows < FEW_ROWS:
         work(0, rows.num_rows)
@@ -46,7 +46,7 @@ def product(
     return out
 
 
-def _read_only(array: np.ndarray) -> np.ndarray:
+def read_only(array: np.ndarray) -> np.ndarray:
     """One array type for the compiler, whether or not the array is mapped from a file."""
     view = np.asarray(array).view()
     view.flags.writeable = False

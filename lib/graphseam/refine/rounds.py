@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from graphseam.blocks.store import Store
-from graphseam.compiled import mix
+from graphseam.compiled import mix, unit_interval
 from graphseam.refine.iteration import BasisUpdate
 from graphseam.refine.product import product
 from graphseam.refine.rows import ADJACENCY, Rows
@@ -203,7 +203,7 @@ class Ending:
 
 
 def end_view(block: int, task: Task, ending: Ending, dim: int, number: int) -> np.ndarray:
-    """Keep a view's vectors as "view.<number>". Sums: the Gram matrix of all views so far, side by side."""
+    """Keep a view's vectors as "view.<number>". Sums: the products of each view so far, itself the last, with them."""
     task.place()
     rows, store = Rows.kept(block, task.store), task.store
     vectors = np.zeros((rows.num_rows, dim), np.float32)
@@ -211,7 +211,7 @@ def end_view(block: int, task: Task, ending: Ending, dim: int, number: int) -> n
         vectors[part] = values
     store.put(block, f"view.{number}", vectors)
     views = [store.get(block, f"view.{earlier}") for earlier in range(number)] + [vectors]
-    return np.block([[gram(one, other) for other in views] for one in views]).ravel()
+    return np.concatenate([gram(view, vectors).ravel() for view in views])
 
 
 def joined(views: list[np.ndarray], transform: np.ndarray, length: float) -> Iterator[tuple[slice, np.ndarray]]:
@@ -235,4 +235,4 @@ def _noise(node_ids: np.ndarray, count: int, seed: int) -> np.ndarray:
     """float64[n, count] of about unit variance, derived from the node id, so the same in any block."""
     base = mix(node_ids.astype(np.uint64) + np.uint64(seed % (1 << 63)))
     numbers = mix(base[:, None] ^ mix(np.arange(1, count + 1, dtype=np.uint64))[None, :])
-    return (numbers >> np.uint64(11)).astype(np.float64) * (np.sqrt(12) / (1 << 53)) - np.sqrt(3)
+    return np.asarray(unit_interval(numbers) * np.sqrt(12) - np.sqrt(3))

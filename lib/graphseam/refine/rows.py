@@ -51,27 +51,42 @@ class Rows:
         num_rows, own = len(node_ids), dst_block == block
         halo_blocks, halo_ids, places = _distinct_pairs(dst_block[~own], dst[~own])
         columns = np.empty(len(src), np.int64)
-        columns[own] = np.searchsorted(node_ids, dst[own])
+        columns[own] = find_rows(node_ids, dst[own])
         columns[~own] = num_rows + places
-        rows = np.searchsorted(node_ids, src)
+        rows = find_rows(node_ids, src)
         order = np.lexsort((weight, columns, rows))  # a sum's last bit must not depend on the order of the input
         matrix = sp.coo_matrix(
             (weight[order], (rows[order], columns[order])), shape=(num_rows, num_rows + len(halo_ids))
         ).tocsr()
         matrix.sort_indices()
-        peers = np.unique(halo_blocks)
-        send_rows, send_starts = rows_to_send(matrix, num_rows, np.searchsorted(peers, halo_blocks), len(peers))
         data = matrix.data.astype(np.float32)
+        weights = np.zeros(0, np.float32) if (data == 1).all() else data
+        degrees = np.asarray(matrix.sum(axis=1), np.float64).reshape(-1)
+        return Rows.of(matrix, node_ids, halo_blocks, weights, degrees)
+
+    @staticmethod
+    def of(
+        entries: sp.csr_matrix,
+        node_ids: np.ndarray,
+        halo_blocks: np.ndarray,
+        weights: np.ndarray,
+        degrees: np.ndarray,
+        matrix: str = ADJACENCY,
+    ) -> Rows:
+        """From sorted entries over own nodes and halo, whose values are not read. halo_blocks: of each halo node."""
+        peers, peer_of_halo = np.unique(halo_blocks, return_inverse=True)
+        send_rows, send_starts = rows_to_send(entries, len(node_ids), peer_of_halo, len(peers))
         return Rows(
             node_ids=node_ids,
-            indptr=matrix.indptr.astype(np.int64),
-            neighbours=matrix.indices.astype(np.int32),
-            weights=np.zeros(0, np.float32) if (data == 1).all() else data,
-            degrees=np.asarray(matrix.sum(axis=1), np.float64).reshape(-1),
-            halo_size=np.array([len(halo_ids)]),
+            indptr=entries.indptr.astype(np.int64),
+            neighbours=entries.indices.astype(np.int32),
+            weights=weights,
+            degrees=degrees,
+            halo_size=np.array([len(halo_blocks)]),
             peers=peers,
             send_rows=send_rows,
             send_starts=send_starts,
+            matrix=matrix,
         )
 
     def keep(self, block: int, store: Store) -> None:
@@ -104,7 +119,7 @@ class Rows:
 ARRAYS = tuple(field.name for field in fields(Rows) if field.name != "matrix")
 
 
-def positions(node_ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def find_rows(node_ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """int64: where each of the ids stands among the ascending node ids. Most blocks hold ids without a gap."""
     if len(node_ids) and node_ids[-1] - node_ids[0] + 1 == len(node_ids):
         return wanted - node_ids[0]

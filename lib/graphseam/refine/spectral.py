@@ -102,7 +102,7 @@ class SpectralRefiner:
         told = Projection(dim, length=self.length, changes=driver.changes)
         if not weight:
             return replace(told, ending=ending)
-        stages.run(partial(rounds.end_view, task=task, ending=ending, dim=dim, number=0))
+        gram = stages.run(partial(rounds.end_view, task=task, ending=ending, dim=dim, number=0))
         task.store.drop("filtered")
         sampling = Sampling(
             per_entry=window.walks_wanted(live, entries / 2) / entries,
@@ -112,18 +112,23 @@ class SpectralRefiner:
             weighted=bool(weighted),
         )
         window.build(stages, task, sampling, volume=degrees)
-        gram = self._window_view(stages, task, dim, weight)
-        return replace(told, joining=_leading(gram, dim), walks=sampling.per_entry * entries)
+        products = self._window_view(stages, task, dim, weight, gram)
+        joining = _leading(*to_grid(np.concatenate([gram, products])).reshape(3, dim, dim))
+        return replace(told, joining=joining, walks=sampling.per_entry * entries)
 
-    def _window_view(self, stages: Any, task: Task, dim: int, weight: float) -> np.ndarray:
-        """Keeps "view.1", the window matrix's leading vectors from the start of "view.0"; both views' Gram matrix."""
+    def _window_view(self, stages: Any, task: Task, dim: int, weight: float, gram: np.ndarray) -> np.ndarray:
+        """Keeps "view.1", the window matrix's leading vectors from the start of "view.0", whose Gram matrix is `gram`.
+
+        Returns the products of "view.0" and of "view.1" with it.
+        """
         on_window = replace(task, matrix=window.WINDOW)
-        gram = stages.run(partial(window.start, task=on_window))
+        stages.run(partial(window.start, task=on_window))
         driver = IterationDriver(stages, on_window, [dim], self.iteration)
         driver.run(gram, self.window_rounds, 0.0)
         ending = self._filtered(driver, [1.0], weight * self.length, self.window_whiten, power=0.5)
         task.store.drop(*[f"{window.WINDOW}.{name}" for name in ARRAYS])
-        return to_grid(stages.run(partial(rounds.end_view, task=task, ending=ending, dim=dim, number=1)))
+        products: np.ndarray = stages.run(partial(rounds.end_view, task=task, ending=ending, dim=dim, number=1))
+        return products
 
     def _filtered(
         self, driver: IterationDriver, part_weights: list[float], length: float, whiten: float, power: float = 1.0
@@ -184,10 +189,13 @@ class Projection:
                 yield part, np.zeros((part.stop - part.start, self.dim), np.float32)
 
 
-def _leading(gram: np.ndarray, dim: int) -> np.ndarray:
-    """float64[2 · dim, dim]: the leading directions of two views side by side, principal components about zero."""
-    gram = gram.reshape(2 * dim, 2 * dim)
-    return fixed_signs(np.linalg.eigh((gram + gram.T) / 2)[1][:, ::-1])[:, :dim]
+def _leading(first: np.ndarray, crossed: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """float64[2 · dim, dim]: the leading directions of two views side by side, principal components about zero.
+
+    first, second: the views' Gram matrices; crossed: the first view, transposed, times the second.
+    """
+    gram = np.block([[first, crossed], [crossed.T, second]])
+    return fixed_signs(np.linalg.eigh((gram + gram.T) / 2)[1][:, ::-1])[:, : len(first)]
 
 
 def _start(gram: np.ndarray, widths: list[int]) -> tuple[np.ndarray, np.ndarray]:

@@ -9,14 +9,15 @@ entry and the step, and neighbours are ordered by id, so that the walks do not d
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from graphseam.arrow import slices
-from graphseam.compiled import compiled, mix
-from graphseam.refine.rounds import Task
-from graphseam.refine.rows import Rows, positions
+from graphseam.arrow import positions, slices
+from graphseam.compiled import compiled, mix, unit_interval
+from graphseam.refine.product import read_only
+from graphseam.refine.rounds import NO_SUMS, Task
+from graphseam.refine.rows import Rows, find_rows
 
 WALKER = np.dtype(
     [("start", "<i8"), ("start_block", "<i4"), ("node", "<i8"), ("key", "<u8"), ("left", "<i1"), ("mass", "<i4")]
@@ -61,11 +62,12 @@ def pairs_of(step: int) -> str:
     return f"{FOLDER}/pairs.{step}"
 
 
-def send_homes(block: int, task: Task) -> None:
+def send_homes(block: int, task: Task) -> np.ndarray:
     """Tell the peers the ids of the nodes in their halos, and this block's number."""
     rows = Rows.kept(block, task.store)
     rows.send(block, task.store, "ids", rows.node_ids)
     rows.send(block, task.store, "home", np.full(rows.num_rows, block, np.int32))
+    return NO_SUMS
 
 
 def begin(block: int, task: Task, sampling: Sampling) -> np.ndarray:
@@ -86,22 +88,35 @@ def go_on(block: int, task: Task, step: int, sampling: Sampling) -> np.ndarray:
     ids, blocks = _homes(block, rows, task)
     paths = _Paths(ids, blocks, store.get(block, f"{FOLDER}/neighbours"), store.get(block, f"{FOLDER}/cumulative"))
     parts = received(block, task, walkers_of(step - 1), sampling.num_blocks)
-    arrivals = (
-        (
-            part["start"],
-            part["start_block"],
-            positions(rows.node_ids, part["node"]).astype(np.int32),
-            part["key"].copy(),
-            part["left"].copy(),
-            part["mass"],
-        )
-        for part in parts
-    )
+    arrivals = ((part, find_rows(rows.node_ids, part["node"]).astype(np.int32)) for part in parts)
     return _walk_on(block, rows, paths, task, step, arrivals, sampling.num_blocks)
 
 
+@dataclass
+class Outbox:
+    """Records for other blocks, kept in parts, each sorted by the block it goes to; `received` reads them."""
+
+    block: int
+    task: Task
+    name: str
+    num_blocks: int
+    ends: list[np.ndarray] = field(default_factory=list)
+
+    def put(self, targets: np.ndarray, records: np.ndarray) -> None:
+        """targets: the block of each record."""
+        if self.num_blocks > 1:
+            order = np.argsort(targets, kind="stable")
+            targets, records = targets[order], records[order]
+        self.task.store.put(self.block, f"{self.name}/{len(self.ends)}", records)
+        self.ends.append(np.searchsorted(targets, np.arange(self.num_blocks + 1)))
+
+    def close(self) -> None:
+        ends = np.array(self.ends, np.int64).reshape(-1, self.num_blocks + 1)
+        self.task.store.put(self.block, f"{self.name}/ends", ends)
+
+
 def received(block: int, task: Task, name: str, num_blocks: int) -> Iterator[np.ndarray]:
-    """What all blocks sent to this one under a name, by sender and part, about a million records at once."""
+    """What all blocks put for this one under a name, by sender and part, about a million records at once."""
     held: list[np.ndarray] = []
     for sender in range(num_blocks):
         ends = task.store.get(sender, f"{name}/ends")
@@ -124,84 +139,76 @@ def _homes(block: int, rows: Rows, task: Task) -> tuple[np.ndarray, np.ndarray]:
 def _paths(block: int, rows: Rows, task: Task) -> tuple[_Paths, np.ndarray]:
     """(the block's paths; the weights of its entries in their order, empty if all are 1)."""
     ids, blocks = _homes(block, rows, task)
-    neighbours, weights = np.asarray(rows.neighbours), np.asarray(rows.weights)
+    neighbours, weights = rows.neighbours, rows.weights
     if rows.num_halo:
         row_of = np.repeat(np.arange(rows.num_rows), np.diff(rows.indptr))
         order = np.lexsort((ids[neighbours], row_of))
         neighbours, weights = neighbours[order], weights[order] if len(weights) else weights
     cumulative = np.empty(len(weights))
-    _add_up(np.asarray(rows.indptr), weights.astype(np.float64), cumulative)
+    if len(weights):
+        _add_up(read_only(rows.indptr), read_only(weights), cumulative)
     return _Paths(ids, blocks, neighbours, cumulative), weights
-
-
-Walks = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 def _start(
     rows: Rows, paths: _Paths, weights: np.ndarray, task: Task, sampling: Sampling, block: int
-) -> Iterator[Walks]:
-    """(start, its block, column where the walk is, key, steps left, mass) of the walks, about a million at once."""
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(walkers, the column where each is) after their first step, about a million at once."""
     whole, part_of_one = divmod(sampling.per_entry, 1)
     row_of = np.repeat(np.arange(rows.num_rows, dtype=np.int32), np.diff(rows.indptr))
     for part in slices(len(row_of), max(1, int(8 * (whole + 1))), 8 * WALKS_AT_ONCE):
         starts, columns = rows.node_ids[row_of[part]], paths.neighbours[part]
         keys = mix(mix(starts.astype(np.uint64) + np.uint64(sampling.seed)) + paths.ids[columns].astype(np.uint64))
-        counts = np.int64(whole) + (_unit(mix(keys)) < part_of_one)
+        counts = np.int64(whole) + (unit_interval(mix(keys)) < part_of_one)
         entry = np.repeat(np.arange(len(starts)), counts)
-        number = np.arange(len(entry)) - np.repeat(np.cumsum(counts) - counts, counts)
-        key = mix(keys[entry] + (number.astype(np.uint64) + np.uint64(1)) * np.uint64(1 << 32))
-        left = (_unit(mix(key)) * sampling.steps).astype(np.int8)
-        mass = np.ones(len(entry), np.int32)
+        number = positions(np.ones(len(counts), np.int64), counts).astype(np.uint64)
+        walkers = np.empty(len(entry), WALKER)
+        walkers["start"], walkers["start_block"] = starts[entry], block
+        walkers["node"] = paths.ids[columns][entry]
+        walkers["key"] = mix(keys[entry] + number * np.uint64(1 << 32))
+        walkers["left"] = unit_interval(mix(walkers["key"])) * sampling.steps
+        walkers["mass"] = 1
         if sampling.weighted:
             own = weights[part] if len(weights) else np.ones(len(starts))
-            mass = np.round(np.clip(own / task.mean_weight * MASS_UNIT, 1, HEAVIEST)).astype(np.int32)[entry]
-        yield starts[entry], np.full(len(entry), block, np.int32), columns[entry].astype(np.int32), key, left, mass
-
-
-def _unit(keys: np.ndarray) -> np.ndarray:
-    """float64 in [0, 1) from hashes."""
-    return (keys >> np.uint64(11)).astype(np.float64) / (1 << 53)
+            walkers["mass"] = np.round(np.clip(own / task.mean_weight * MASS_UNIT, 1, HEAVIEST))[entry]
+        yield walkers, columns[entry]
 
 
 def _walk_on(
-    block: int, rows: Rows, paths: _Paths, task: Task, step: int, walks: Iterator[Walks], num_blocks: int
+    block: int,
+    rows: Rows,
+    paths: _Paths,
+    task: Task,
+    step: int,
+    arrivals: Iterator[tuple[np.ndarray, np.ndarray]],
+    num_blocks: int,
 ) -> np.ndarray:
-    """Store the pairs of walks that ended and the walks that left, in parts, each sorted by the block it goes to."""
-    ends: dict[str, list[np.ndarray]] = {"pairs": [], "walkers": []}
-    names = {"pairs": pairs_of(step), "walkers": walkers_of(step)}
+    """Store the pairs of walks that ended, and the walkers that left. arrivals: (walkers, the column of each)."""
+    pairs, leaving = (Outbox(block, task, name, num_blocks) for name in (pairs_of(step), walkers_of(step)))
+    graph = [read_only(array) for array in (rows.indptr, paths.neighbours, paths.cumulative)]
     away = 0
-
-    def put(name: str, targets: np.ndarray, records: np.ndarray) -> None:
-        if num_blocks > 1:
-            order = np.argsort(targets, kind="stable")
-            targets, records = targets[order], records[order]
-        task.store.put(block, f"{names[name]}/{len(ends[name])}", records)
-        ends[name].append(np.searchsorted(targets, np.arange(num_blocks + 1)))
-
-    for start, start_block, at, key, left, mass in walks:
-        _walk(np.asarray(rows.indptr), np.asarray(paths.neighbours), np.asarray(paths.cumulative), at, key, left)
-        done = left == 0
-        end, end_block = paths.ids[at], paths.blocks[at]
-        pairs = np.empty((2, int(done.sum())), PAIR)
-        pairs["row"], pairs["column"] = (start[done], end[done]), (end[done], start[done])
-        pairs["column_block"], pairs["mass"] = (end_block[done], start_block[done]), mass[done]
-        put("pairs", np.concatenate([start_block[done], end_block[done]]), pairs.reshape(-1))
-        if not done.all():
-            gone = ~done
-            walkers = np.empty(int(gone.sum()), WALKER)
-            for name, values in zip(WALKER.names or (), (start, start_block, end, key, left, mass), strict=True):
-                walkers[name] = values[gone]
-            put("walkers", end_block[gone], walkers)
-            away += len(walkers)
-    for name, found in ends.items():
-        task.store.put(block, f"{names[name]}/ends", np.array(found, np.int64).reshape(-1, num_blocks + 1))
+    for walkers, at in arrivals:
+        left = walkers["left"].copy()
+        _walk(*graph, at, walkers["key"].copy(), left)
+        end, end_block, done = paths.ids[at], paths.blocks[at], left == 0
+        ended = walkers[done]
+        joined = np.empty((2, len(ended)), PAIR)
+        joined["row"], joined["column"] = (ended["start"], end[done]), (end[done], ended["start"])
+        joined["column_block"], joined["mass"] = (end_block[done], ended["start_block"]), ended["mass"]
+        pairs.put(np.concatenate([ended["start_block"], end_block[done]]), joined.reshape(-1))
+        gone = walkers[~done]
+        if len(gone):
+            gone["node"], gone["left"] = end[~done], left[~done]
+            leaving.put(end_block[~done], gone)
+            away += len(gone)
+    pairs.close()
+    leaving.close()
     return np.array([float(away)])
 
 
 @compiled
 def _add_up(indptr: np.ndarray, weights: np.ndarray, out: np.ndarray) -> None:
-    if len(weights) == 0:
-        return
+    """Running sums of the weights within each row."""
     for row in range(len(indptr) - 1):
         total = 0.0
         for at in range(indptr[row], indptr[row + 1]):
@@ -223,7 +230,7 @@ def _walk(
     for walk in range(len(at)):
         while left[walk] > 0 and at[walk] < num_rows:
             start, stop = indptr[at[walk]], indptr[at[walk] + 1]
-            number = np.float64(mix(keys[walk] + np.uint64(left[walk])) >> np.uint64(11)) / (1 << 53)
+            number = unit_interval(mix(keys[walk] + np.uint64(left[walk])))
             if len(cumulative) == 0:
                 chosen = start + np.int64(number * (stop - start))
             else:

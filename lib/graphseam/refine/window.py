@@ -12,11 +12,9 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from graphseam.blocks.layout import rows_to_send
 from graphseam.refine import walks
-from graphseam.refine.rounds import Task
-from graphseam.refine.rows import Rows, positions
-from graphseam.refine.tall_matrices import gram
+from graphseam.refine.rounds import NO_SUMS, Task
+from graphseam.refine.rows import Rows, find_rows
 from graphseam.refine.walks import MASS_UNIT, Sampling
 
 WINDOW = "window"  # the matrix's name in the store
@@ -44,12 +42,12 @@ def walks_wanted(num_nodes: float, num_edges: float) -> float:
 
 
 def build(stages: Any, task: Task, sampling: Sampling, volume: float) -> None:
-    """The window matrix of all blocks in the store, and the base vectors "view.0" as the start of its iteration.
+    """The window matrix of all blocks in the store.
 
     Cost: the walks' steps in their blocks, one superstep for each time that the walk that leaves most often leaves its
     block, and one exchange of the pairs.
     """
-    stages.run(partial(_send_homes, task=task))
+    stages.run(partial(walks.send_homes, task=task))
     away = float(stages.run(partial(walks.begin, task=task, sampling=sampling))[0])
     step = 0
     while away:
@@ -63,16 +61,10 @@ def build(stages: Any, task: Task, sampling: Sampling, volume: float) -> None:
 
 
 def start(block: int, task: Task) -> np.ndarray:
-    """The base vectors as the first block of the iteration. Sums: their Gram matrix."""
-    task.place()
-    rows, vectors = Rows.kept(block, task.store, WINDOW), task.store.get(block, "view.0")
-    rows.keep_and_send(block, task.store, "raw.0", vectors)
-    return gram(vectors, vectors).ravel()
-
-
-def _send_homes(block: int, task: Task) -> np.ndarray:
-    walks.send_homes(block, task)
-    return np.zeros(0)
+    """The base vectors as the first block of the iteration."""
+    rows = Rows.kept(block, task.store, WINDOW)
+    rows.keep_and_send(block, task.store, "raw.0", task.store.get(block, "view.0"))
+    return NO_SUMS
 
 
 def _rows(block: int, task: Task, steps: int, sampling: Sampling) -> np.ndarray:
@@ -85,66 +77,46 @@ def _rows(block: int, task: Task, steps: int, sampling: Sampling) -> np.ndarray:
     halo = _halo(block, parts)
     width = own.num_rows + len(halo)
     pairs = np.concatenate([np.zeros(0, np.int64), *[_places(block, part, own.node_ids, halo) for part in parts]])
-    masses = None
-    if any((part["mass"] != 1).any() for part in parts):
-        masses = np.concatenate([part["mass"].astype(np.int64) for part in parts])
+    masses = np.concatenate([np.zeros(0, np.int64), *[part["mass"] for part in parts]]) if sampling.weighted else None
     del parts
     pairs, counts = _counted(pairs, masses)
     indptr = np.searchsorted(pairs, np.arange(own.num_rows + 1) * np.int64(width))
-    matrix = sp.csr_matrix((np.ones(len(pairs), np.int8), pairs % width, indptr), shape=(own.num_rows, width))
-    peers, peer_of_halo = np.unique(halo >> ID_BITS, return_inverse=True)
-    send_rows, send_starts = np.zeros(0, np.int32), np.zeros(1, np.int64)
-    if len(halo):
-        send_rows, send_starts = rows_to_send(matrix, own.num_rows, peer_of_halo, len(peers))
-    rows = Rows(
-        node_ids=own.node_ids,
-        indptr=indptr.astype(np.int64),
-        neighbours=matrix.indices.astype(np.int32),
-        weights=np.zeros(0, np.float32),
-        degrees=own.degrees,
-        halo_size=np.array([len(halo)]),
-        peers=peers,
-        send_rows=send_rows,
-        send_starts=send_starts,
-        matrix=WINDOW,
-    )
+    entries = sp.csr_matrix((np.ones(len(pairs), np.int8), pairs % width, indptr), shape=(own.num_rows, width))
+    rows = Rows.of(entries, own.node_ids, halo >> ID_BITS, np.zeros(0, np.float32), own.degrees, WINDOW)
     rows.keep(block, store)
     store.put(block, "window.counts", counts)
     rows.send(block, store, "window_degrees", rows.degrees)
-    return np.zeros(0)
+    return NO_SUMS
+
+
+def _codes(pairs: np.ndarray) -> np.ndarray:
+    """int64: (block << 40) | id of the nodes in the pairs' columns."""
+    return (pairs["column_block"].astype(np.int64) << ID_BITS) | pairs["column"]
 
 
 def _halo(block: int, parts: list[np.ndarray]) -> np.ndarray:
-    """int64, ascending: (block << 40) | id of the nodes of other blocks that a pair ends in."""
-    found = [np.zeros(0, np.int64)]
-    for part in parts:
-        away = part[part["column_block"] != block]
-        found.append(np.unique((away["column_block"].astype(np.int64) << ID_BITS) | away["column"]))
-    return np.unique(np.concatenate(found))
+    """The codes of the nodes of other blocks that a pair ends in, ascending."""
+    found = [np.unique(_codes(part[part["column_block"] != block])) for part in parts]
+    return np.unique(np.concatenate([np.zeros(0, np.int64), *found]))
 
 
 def _places(block: int, part: np.ndarray, node_ids: np.ndarray, halo: np.ndarray) -> np.ndarray:
     """int64: row · width + column of each pair in the block's matrix."""
     columns, own = np.empty(len(part), np.int64), part["column_block"] == block
-    columns[own] = positions(node_ids, part["column"][own])
-    away = part[~own]
-    codes = (away["column_block"].astype(np.int64) << ID_BITS) | away["column"]
-    columns[~own] = len(node_ids) + np.searchsorted(halo, codes)
-    return positions(node_ids, part["row"]) * np.int64(len(node_ids) + len(halo)) + columns
+    columns[own] = find_rows(node_ids, part["column"][own])
+    columns[~own] = len(node_ids) + np.searchsorted(halo, _codes(part[~own]))
+    return find_rows(node_ids, part["row"]) * np.int64(len(node_ids) + len(halo)) + columns
 
 
 def _counted(pairs: np.ndarray, masses: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """(the distinct pairs, ascending; float64: the masses of each, summed). masses: None if all are 1."""
+    """(the distinct pairs, ascending; float64: the masses of each, summed). masses: int64; None if all are 1."""
     if masses is None:
-        pairs = np.sort(pairs)
-    else:
-        order = np.argsort(pairs, kind="stable")
-        pairs, masses = pairs[order], masses[order]
+        found, counts = np.unique(pairs, return_counts=True)
+        return found, counts.astype(np.float64)
+    order = np.argsort(pairs, kind="stable")
+    pairs, masses = pairs[order], masses[order]
     first = np.flatnonzero(np.diff(pairs, prepend=-1))
-    if masses is None:
-        return pairs[first], np.diff(np.append(first, len(pairs))).astype(np.float64)
-    sums = np.add.reduceat(masses, first) if len(first) else np.zeros(0, np.int64)
-    return pairs[first], sums.astype(np.float64)
+    return pairs[first], np.add.reduceat(masses, first).astype(np.float64) if len(first) else np.zeros(0)
 
 
 def _logarithms(block: int, task: Task, sampling: Sampling, volume: float) -> np.ndarray:
@@ -158,4 +130,4 @@ def _logarithms(block: int, task: Task, sampling: Sampling, volume: float) -> np
     ratio = volume * unit * store.get(block, "window.counts") / (degrees[row_of] * degrees[rows.neighbours])
     logarithms = np.round(np.log(np.maximum(ratio, 1.0)) * LOG_GRID) / LOG_GRID
     store.put(block, "window.weights", logarithms.astype(np.float32))
-    return np.zeros(0)
+    return NO_SUMS
