@@ -38,7 +38,7 @@ def refined_by_blocks(
     """(node_id, id, vector), one row per node; the rows are valid inside the `with` block.
 
     details: filled with what the run records about the refinement. Cost: one shuffle each of the edges, of the nodes
-    with their ids and of the fused vectors, then one superstep per pass over the edges, in which only the vectors of
+    with their ids and of the fused vectors, then two supersteps per pass over the edges, in which only the vectors of
     halo nodes move. A block's own vectors stay in files; on a cluster these are where every executor can reach them, so
     that a lost executor costs at most the superstep it was in.
     """

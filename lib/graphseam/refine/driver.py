@@ -69,11 +69,7 @@ class IterationDriver:
     def drop(self, span: Span) -> None:
         """Free the bases that a span was combined from."""
         self.task.store.drop(
-            *[
-                f"{kind}.{number}"
-                for kind in ("basis", "halo", "raw", "sent.raw")
-                for number in range(span.start, span.newest + 1)
-            ]
+            *[f"{kind}.{number}" for kind in ("basis", "raw") for number in range(span.start, span.newest + 1)]
         )
 
     @property
@@ -94,18 +90,19 @@ class IterationDriver:
             return
         widths = [update.raw.shape[1] for update in self._updates]
         number = self._start + self._products
-        sums = self.stages.run(
-            partial(rounds.advance, task=self.task, step=number, update=side_by_side(self._updates), widths=widths)
-        )
+        store = self.task.store
+        self.stages.run(partial(rounds.next_basis, task=self.task, step=number, update=side_by_side(self._updates)))
+        store.drop(f"raw.{number}")  # at once: disk and memory are largest during the product
+        if not self._kind.keeps_bases:
+            store.drop(f"basis.{number - 1}")
+        sums = self.stages.run(partial(rounds.multiply, task=self.task, step=number, widths=widths))
+        store.drop(f"sent.basis.{number}")
         crossed, squared = (diagonal(to_grid(part), widths) for part in np.split(sums, 2))
         self._updates = [
             iteration.advance(cross, square)
             for iteration, cross, square in zip(self._iterations, crossed, squared, strict=True)
         ]
         self._products += 1
-        self.task.store.drop(f"raw.{number - 1}", f"sent.raw.{number - 1}", f"halo.{number - 2}")
-        if not self._kind.keeps_bases:
-            self.task.store.drop(f"basis.{number - 1}", f"halo.{number - 1}")
 
     def _note(self) -> None:
         before = [values for _, values in self._ritz] or [np.zeros(0) for _ in self.widths]

@@ -92,24 +92,25 @@ def first(block: int, task: Task, transform: np.ndarray, noise: np.ndarray, seed
     raw = combined([(store.get(block, "rooted"), transform)])
     if len(noise):
         raw[:, noise] = _noise(rows.node_ids, len(noise), seed) * (rows.degrees > 0)[:, None]
-    rows.keep_and_send(block, store, "raw.0", raw)
+    store.put(block, "raw.0", raw)
     return gram(raw, raw).ravel()
 
 
-def advance(block: int, task: Task, step: int, update: BasisUpdate, widths: list[int]) -> np.ndarray:
-    """The next basis B from the last product, and its product W = M B. Sums: BᵀW and WᵀW. widths: of the views.
-
-    The halo's part of B is recomputed here from its owners' last product, as they compute it themselves, so that a
-    round needs only one exchange and no barrier in between.
-    """
-    device = task.place()
+def next_basis(block: int, task: Task, step: int, update: BasisUpdate) -> np.ndarray:
+    """The next basis from the last product, sent to the halos."""
+    task.place()
     rows, store = Rows.kept(block, task.store, task.matrix), task.store
-    basis = _next_basis(block, store, step, update, store.get(block, f"raw.{step}"), "basis")
-    halo = _next_basis(block, store, step, update, rows.receive(block, store, f"raw.{step}"), "halo")
+    rows.keep_and_send(block, store, f"basis.{step}", _basis(block, store, step, update))
+    return NO_SUMS
+
+
+def multiply(block: int, task: Task, step: int, widths: list[int]) -> np.ndarray:
+    """The product W = M B with the newest basis B. Sums: BᵀW and WᵀW. widths: of the views."""
+    device = task.place()
+    rows, store, name = Rows.kept(block, task.store, task.matrix), task.store, f"basis.{step}"
+    basis, halo = store.get(block, name), rows.receive(block, store, name)
     raw = product(rows, basis, halo, task.scales(block, rows), widths, 0.0, device, task.threads)
-    store.put(block, f"basis.{step}", basis)
-    store.put(block, f"halo.{step}", halo)
-    rows.keep_and_send(block, store, f"raw.{step + 1}", raw)
+    store.put(block, f"raw.{step + 1}", raw)
     return np.concatenate([gram(basis, raw).ravel(), gram(raw, raw).ravel()])
 
 
@@ -131,23 +132,17 @@ class Span:
         bases = []
         for number, matrix in enumerate(self.coefficients, start=self.start):
             if matrix is not None:
-                bases.append(
-                    (
-                        _next_basis(block, store, number, self.update, store.get(block, f"raw.{number}"), "basis")
-                        if number == self.newest
-                        else store.get(block, f"basis.{number}"),
-                        matrix,
-                    )
-                )
+                newest = number == self.newest
+                basis = _basis(block, store, number, self.update) if newest else store.get(block, f"basis.{number}")
+                bases.append((basis, matrix))
         return combined(bases)
 
 
 def restart(block: int, task: Task, span: Span) -> np.ndarray:
     """The Ritz vectors as the first block of a new iteration. Sums: their Gram matrix."""
     task.place()
-    rows, store, name = Rows.kept(block, task.store, task.matrix), task.store, f"raw.{span.newest + 1}"
-    raw = span.vectors(block, store)
-    rows.keep_and_send(block, store, name, raw)
+    raw = span.vectors(block, task.store)
+    task.store.put(block, f"raw.{span.newest + 1}", raw)
     return gram(raw, raw).ravel()
 
 
@@ -221,14 +216,14 @@ def joined(views: list[np.ndarray], transform: np.ndarray, length: float) -> Ite
         yield part, (length * unit_rows(columns)).astype(np.float32)
 
 
-def _next_basis(block: int, store: Store, step: int, update: BasisUpdate, raw: np.ndarray, kind: str) -> np.ndarray:
-    """float32[n, width]: the next basis on the rows of `raw`, either the block's own or the halo's."""
+def _basis(block: int, store: Store, step: int, update: BasisUpdate) -> np.ndarray:
+    """float32[m, width]: the basis of that number, from the last product and the two bases before it."""
     earlier = [
-        (store.get(block, f"{kind}.{step - back}"), -matrix)
+        (store.get(block, f"basis.{step - back}"), -matrix)
         for back, matrix in ((1, update.last), (2, update.before))
         if matrix is not None
     ]
-    return combined([(raw, update.raw), *earlier])
+    return combined([(store.get(block, f"raw.{step}"), update.raw), *earlier])
 
 
 def _noise(node_ids: np.ndarray, count: int, seed: int) -> np.ndarray:

@@ -32,7 +32,7 @@ class SpectralRefiner:
     """Regularised spectral views of one graph, side by side, then a short filter over the edges; and where walks do not
     mix the graph, a view of its window matrix, from the other views' vectors, joined with them in `dim` directions.
 
-    The spectral views share every pass over the edges: one product of A with an n x dim matrix, one superstep.
+    The spectral views share every pass over the edges: one product of A with an n x dim matrix, two supersteps.
     Passes: 2 · rounds + 1 + hops, and one more for every second round after the second. Another round is started while
     the last one changed the leading Ritz values by more than `tolerance` of their sum, up to `rounds`. The window view
     costs 2 · window_rounds + 1 products with the window matrix, of at most twice as many entries as walks, and `hops`
@@ -145,8 +145,9 @@ class SpectralRefiner:
         weights = FILTERS[self.filter](self.hops)
         for step in range(len(weights) - 1):
             stages.run(partial(rounds.hop, task=task, step=step))
+            task.store.drop(f"sent.hop.{step}")
         gram = to_grid(stages.run(partial(rounds.filtered, task=task, weights=weights)))
-        task.store.drop(*[f"{kind}.{step}" for kind in ("hop", "sent.hop") for step in range(len(weights))])
+        task.store.drop(f"sent.hop.{len(weights) - 1}", *[f"hop.{step}" for step in range(len(weights))])
         transforms = [_softening(part, whiten) for part in diagonal(gram, widths)]
         return Ending(block_diag(*transforms), widths, part_weights, length)
 

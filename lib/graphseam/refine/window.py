@@ -62,8 +62,7 @@ def build(stages: Any, task: Task, sampling: Sampling, volume: float) -> None:
 
 def start(block: int, task: Task) -> np.ndarray:
     """The base vectors as the first block of the iteration."""
-    rows = Rows.kept(block, task.store, WINDOW)
-    rows.keep_and_send(block, task.store, "raw.0", task.store.get(block, "view.0"))
+    task.store.put(block, "raw.0", task.store.get(block, "view.0"))
     return NO_SUMS
 
 
