@@ -300,8 +300,8 @@ def test_the_largest_numbers_of_a_row_are_those_of_topk():
         assert torch.equal(one, other)
 
 
-@pytest.mark.parametrize("blocks", [1, 3])
-def test_features_are_the_vectors_cosine_and_the_degree(spark, some_vectors, blocks):
+@pytest.mark.parametrize(("blocks", "to_all"), [(1, True), (3, True), (3, False)])
+def test_features_are_the_vectors_cosine_and_the_degree(spark, some_vectors, blocks, to_all):
     """Of pairs in several blocks, some of which need the same vectors."""
     frame, ids, unit = some_vectors
     vectors = frame.withColumn("degree", (F.col("node_id") % 50).cast("int"))
@@ -312,7 +312,7 @@ def test_features_are_the_vectors_cosine_and_the_degree(spark, some_vectors, blo
         "src BIGINT, place DOUBLE, learning BOOLEAN, src_degree BIGINT, dst ARRAY<BIGINT>, known ARRAY<BOOLEAN>, "
         "num_paths ARRAY<BIGINT>, adamic_adar ARRAY<FLOAT>, resource_allocation ARRAY<FLOAT>",
     )
-    rows = {(row["src"], row["dst"]): row for row in pair_features(vectors, found, blocks).collect()}
+    rows = {(row["src"], row["dst"]): row for row in pair_features(vectors, found, blocks, to_all).collect()}
     assert len(rows) == 6
     for src, degree in ((1, 4), (2, 5)):
         for place, at in ((0, 0), (1, 7), (2, 50)):

@@ -15,7 +15,7 @@ from graphseam.methods import SEARCHES
 from graphseam.predict.features import count_blocks, pair_features
 from graphseam.predict.group_search import BASE, BOTH, QUERY
 from graphseam.predict.paths import PathSearch, neighbour_lists, paths, plan_paths, to_targets, wanted_of
-from graphseam.predict.search import choose_method, excluding_none, search_of, search_rows
+from graphseam.predict.search import EXACT_LIMIT, choose_method, excluding_none, search_of, search_rows
 from graphseam.predict.search import nearest as nearest_vectors
 from graphseam.predict.search_plan import Plan, Search, for_few, plan_search
 from graphseam.runs import Run
@@ -23,6 +23,7 @@ from graphseam.seeds import derive_seed, uniform
 from graphseam.session import empty_list, persisted
 
 TRAINING_NODES = 2000  # number of nodes whose candidates the model trains on
+SHARED_BY = 4  # tasks, at most, that compute the features if memory would allow one: each gets all vectors
 
 
 @dataclass(frozen=True)
@@ -232,8 +233,11 @@ def features_of(what: LinkSearch, queries: DataFrame, top: int, unseen_nodes: Da
     lists = what.lists if what.targets is None or what.three else to_targets(what.lists, what.targets)
     per_node = top + what.num_candidates
     blocks = count_blocks(what.num_nodes, per_node, run.config.embed.dim, run.task_memory_mb())
+    fit_one = blocks == 1
+    if fit_one and what.num_nodes > EXACT_LIMIT:
+        blocks = min(run.spark.sparkContext.defaultParallelism, SHARED_BY)
     asked = queries.select("node_id", "known", "wanted", "learning")
-    if blocks == 1 and settings.whole:
+    if fit_one and settings.whole:
         asked = asked.withColumn("place", F.lit(0.0))
     else:
         anywhere = uniform(what.search.seed, "node_id")
@@ -247,4 +251,4 @@ def features_of(what: LinkSearch, queries: DataFrame, top: int, unseen_nodes: Da
         vectors = vectors.join(unseen_nodes.select("node_id"), on="node_id", how="left_anti").union(
             unseen_nodes.select("node_id", "vector", F.size("known").alias("degree"))
         )
-    return pair_features(vectors, found if blocks == 1 else what.keep(found), blocks)
+    return pair_features(vectors, found if fit_one else what.keep(found), blocks, to_all=fit_one)

@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from graphseam.arrow import positions, vector_matrix
-from graphseam.predict.query_blocks import answered_in_blocks, block_at, parts_of
+from graphseam.predict.query_blocks import answered_in_blocks, block_at, block_of, every_block, parts_of
 from graphseam.vectors import unit_rows
 
 FEATURES_SCHEMA = (
@@ -31,15 +31,16 @@ def count_blocks(num_nodes: int, pairs_per_node: int, dim: int, task_mb: int) ->
     return max(1, -(-held // (task_mb << 19)))
 
 
-def pair_features(vectors: DataFrame, found: DataFrame, num_blocks: int) -> DataFrame:
+def pair_features(vectors: DataFrame, found: DataFrame, num_blocks: int, to_all: bool) -> DataFrame:
     """One row of FEATURES_SCHEMA per pair: `found` with the cosine and the degree of dst added.
 
-    vectors: (node_id, vector, degree INT), of all nodes. found: rows of paths.PATHS_SCHEMA; read twice if there are
-    several blocks. A block has the rows of src nodes with near places; the vectors of their dst nodes are sent to it,
-    each once, and pass by one batch at a time. Cost: a vector is shuffled once per block that has a pair with it, and
-    the few blocks that near nodes belong to need most. Memory: see count_blocks.
+    vectors: (node_id, vector, degree INT), of all nodes. found: rows of paths.PATHS_SCHEMA. The vectors of a block's
+    dst nodes are sent to it, each once, and pass by one batch at a time. to_all: each block gets all vectors, which is
+    less work for a few blocks than to find those that it needs. Otherwise a block has the rows of src nodes with near
+    places, `found` is read twice, and a vector is shuffled once per block that has a pair with it, and the few blocks
+    that near nodes belong to need most. Memory: see count_blocks.
     """
-    block = F.lit(0) if num_blocks == 1 else block_at("place", num_blocks)
+    block = block_of("src", num_blocks) if to_all else block_at("place", num_blocks)
     own = vectors.select(F.col("node_id").alias("src"), "vector")
     held = found.join(own, on="src", how="inner").select(
         block.alias("block"),
@@ -50,8 +51,8 @@ def pair_features(vectors: DataFrame, found: DataFrame, num_blocks: int) -> Data
         *LISTS,
     )
     passing = vectors.select("node_id", "vector", F.col("degree").cast("bigint"))
-    if num_blocks == 1:
-        passing = passing.withColumn("block", F.lit(0))
+    if to_all:
+        passing = passing.withColumn("block", every_block(num_blocks))
     else:
         needed = found.select(block.alias("block"), F.explode("dst").alias("node_id")).distinct()
         passing = needed.join(passing, on="node_id", how="inner")
