@@ -267,7 +267,9 @@ def test_every_kind_of_candidates_predicts_links(spark, held, tmp_path, monkeypa
         return PathSearch(*shape, 3, 1 << 30, whole=False)
 
     for candidates in ("exact", "cells", "two_hop", "hnsw+two_hop", "cells+two_hop"):
-        if candidates == "cells+two_hop":
+        if candidates == "hnsw+two_hop":  # several tasks, each with all vectors
+            monkeypatch.setattr("graphseam.predict.candidates.EXACT_LIMIT", 100)
+        if candidates == "cells+two_hop":  # several tasks, each with the vectors it needs
             monkeypatch.setattr("graphseam.predict.candidates.count_blocks", lambda *_: 3)
             monkeypatch.setattr("graphseam.predict.candidates.plan_paths", three_blocks)
         predict = {"links": {"top_k": 5, "candidates": candidates}, "similar": {"top_k": 0}}
