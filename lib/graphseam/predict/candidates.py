@@ -23,7 +23,7 @@ from graphseam.seeds import derive_seed, uniform
 from graphseam.session import empty_list, persisted
 
 TRAINING_NODES = 2000  # number of nodes whose candidates the model trains on
-SHARED_BY = 4  # tasks, at most, that compute the features if memory would allow one: each gets all vectors
+SHARED_BY = 4  # tasks, at most, that compute the features of all nodes if memory would allow one
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,9 @@ def find_candidates(what: LinkSearch, with_training_nodes: bool) -> DataFrame:
     else:
         given = _nearest_targets(what, _with_training(what) if with_training_nodes else what.rows, what.plan)
     top = what.num_candidates if "two_hop" in what.methods else 0
-    return features_of(what, _with_wanted(queries, given), top)
+    several = min(what.run.spark.sparkContext.defaultParallelism, SHARED_BY)
+    tasks = several if what.num_nodes > EXACT_LIMIT else 1
+    return features_of(what, _with_wanted(queries, given), top, num_tasks=tasks)
 
 
 def _with_training(what: LinkSearch) -> DataFrame:
@@ -227,15 +229,18 @@ def unseen_node_features(what: LinkSearch, unseen_nodes: DataFrame) -> DataFrame
     return features_of(what, _with_wanted(asked.drop("vector"), given), what.num_candidates, asked)
 
 
-def features_of(what: LinkSearch, queries: DataFrame, top: int, unseen_nodes: DataFrame | None = None) -> DataFrame:
-    """queries: (node_id, known, wanted, learning). unseen_nodes: (node_id, vector, …), the queries not in the run."""
+def features_of(
+    what: LinkSearch, queries: DataFrame, top: int, unseen_nodes: DataFrame | None = None, num_tasks: int = 1
+) -> DataFrame:
+    """queries: (node_id, known, wanted, learning). unseen_nodes: (node_id, vector, …), the queries not in the run.
+    num_tasks: that share the features if memory would allow one; each gets all vectors, so few queries want one."""
     run, settings = what.run, what.path_search(top)
     lists = what.lists if what.targets is None or what.three else to_targets(what.lists, what.targets)
     per_node = top + what.num_candidates
     blocks = count_blocks(what.num_nodes, per_node, run.config.embed.dim, run.task_memory_mb())
     fit_one = blocks == 1
-    if fit_one and what.num_nodes > EXACT_LIMIT:
-        blocks = min(run.spark.sparkContext.defaultParallelism, SHARED_BY)
+    if fit_one:
+        blocks = num_tasks
     asked = queries.select("node_id", "known", "wanted", "learning")
     if fit_one and settings.whole:
         asked = asked.withColumn("place", F.lit(0.0))

@@ -100,7 +100,9 @@ def next_basis(block: int, task: Task, step: int, update: BasisUpdate) -> np.nda
     """The next basis from the last product, sent to the halos."""
     task.place()
     rows, store = Rows.kept(block, task.store, task.matrix), task.store
-    rows.keep_and_send(block, store, f"basis.{step}", _basis(block, store, step, update))
+    basis = _basis(block, store, step, update)
+    store.put(block, f"basis.{step}", basis)
+    rows.send(block, store, f"basis.{step}", basis)
     return NO_SUMS
 
 
@@ -146,24 +148,31 @@ def restart(block: int, task: Task, span: Span) -> np.ndarray:
     return gram(raw, raw).ravel()
 
 
-def combine(block: int, task: Task, span: Span, widths: list[int]) -> np.ndarray:
-    """The Ritz vectors, each view's rows of length 1: what the filter starts from."""
+def combine(block: int, task: Task, span: Span, widths: list[int], send: bool) -> np.ndarray:
+    """The Ritz vectors, each view's rows of length 1: what the filter starts from. send: if a hop follows."""
     task.place()
     rows, store = Rows.kept(block, task.store), task.store
     vectors = span.vectors(block, store)
     make_unit_views(vectors, widths)
-    rows.keep_and_send(block, store, "hop.0", vectors)
+    store.put(block, "hop.0", vectors)
+    if send:
+        rows.send(block, store, "hop.0", vectors)
     return NO_SUMS
 
 
-def hop(block: int, task: Task, step: int) -> np.ndarray:
-    """One more power of P = (D + cI)^-1/2 (A + cI) (D + cI)^-1/2, c the mean edge weight: one round of exchange."""
+def hop(block: int, task: Task, step: int, send: bool) -> np.ndarray:
+    """One more power of P = (D + cI)^-1/2 (A + cI) (D + cI)^-1/2, c the mean edge weight: one round of exchange.
+
+    send: if another hop follows.
+    """
     device = task.place()
     rows, store = Rows.kept(block, task.store), task.store
     scale = (1 / np.sqrt(store.get(block, "degrees") + task.mean_weight))[:, None].astype(np.float32)
     own, halo = store.get(block, f"hop.{step}"), rows.receive(block, store, f"hop.{step}")
     spread = product(rows, own, halo, scale, [own.shape[1]], task.mean_weight, device, task.threads)
-    rows.keep_and_send(block, store, f"hop.{step + 1}", spread)
+    store.put(block, f"hop.{step + 1}", spread)
+    if send:
+        rows.send(block, store, f"hop.{step + 1}", spread)
     return NO_SUMS
 
 

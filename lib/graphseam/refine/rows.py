@@ -97,11 +97,6 @@ class Rows:
     def kept(block: int, store: Store, matrix: str = ADJACENCY) -> Rows:
         return Rows(**{name: store.get(block, f"{matrix}.{name}") for name in ARRAYS}, matrix=matrix)
 
-    def keep_and_send(self, block: int, store: Store, name: str, values: np.ndarray) -> None:
-        """Store the block's values, and `send` them."""
-        store.put(block, name, values)
-        self.send(block, store, name, values)
-
     def send(self, block: int, store: Store, name: str, values: np.ndarray) -> None:
         """Store the rows in other blocks' halos where those blocks read them. values: [m], or [m, width]."""
         store.put(block, f"sent.{name}", values[self.send_rows])

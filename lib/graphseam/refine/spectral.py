@@ -140,14 +140,15 @@ class SpectralRefiner:
         """
         stages, task = driver.stages, driver.task
         span, widths = driver.span(power)
-        stages.run(partial(rounds.combine, task=task, span=span, widths=widths))
-        driver.drop(span)
         weights = FILTERS[self.filter](self.hops)
-        for step in range(len(weights) - 1):
-            stages.run(partial(rounds.hop, task=task, step=step))
+        hops = len(weights) - 1
+        stages.run(partial(rounds.combine, task=task, span=span, widths=widths, send=hops > 0))
+        driver.drop(span)
+        for step in range(hops):
+            stages.run(partial(rounds.hop, task=task, step=step, send=step + 1 < hops))
             task.store.drop(f"sent.hop.{step}")
         gram = to_grid(stages.run(partial(rounds.filtered, task=task, weights=weights)))
-        task.store.drop(f"sent.hop.{len(weights) - 1}", *[f"hop.{step}" for step in range(len(weights))])
+        task.store.drop(*[f"hop.{step}" for step in range(len(weights))])
         transforms = [_softening(part, whiten) for part in diagonal(gram, widths)]
         return Ending(block_diag(*transforms), widths, part_weights, length)
 
