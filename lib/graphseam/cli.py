@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +11,7 @@ from rich.console import Console
 
 from graphseam.entry import one_clear_line
 from graphseam.errors import InputError, RunError, nearest
+from graphseam.local_java import all_classes_loaded, start_early
 
 app = typer.Typer(
     add_completion=False,
@@ -19,6 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Embeddings of graphs too large for one machine, on Spark.",
 )
+SMALL_ROOT = 256 << 20  # bytes: to compile a query would take longer than to run it
 Root = Annotated[str, typer.Option(help="Directory of the tables: output.root of the run.")]
 
 
@@ -33,12 +34,16 @@ def run(
 ) -> None:
     """Run the whole pipeline in a local Spark session."""
     from graphseam.config import load_config
+    from graphseam.sources import check_inputs
 
     settings = load_config(config, set_ or [])
+    check_inputs(settings.input)
+    start_early(make_archive=True)
     from graphseam.pipeline import run_pipeline
     from graphseam.summary import print_summary
 
     print_summary(run_pipeline(settings, run_id, local=True))
+    all_classes_loaded()
 
 
 @app.command()
@@ -53,7 +58,7 @@ def sql(
     from graphseam.schemas import table_names, view_names
     from graphseam.show import print_rows
 
-    tables = _open(root)
+    tables = _open(root, brief=True)
     tables.register_views(query)
     try:
         found = tables.spark.sql(query)
@@ -108,7 +113,7 @@ def similar(
         raise InputError("--node is empty; give the id of a node")
     if run_id is not None:
         check_run_id(run_id)
-    found = similar_nodes(_open(root), node, top_k, run_id)
+    found = similar_nodes(_open(root, brief=True), node, top_k, run_id)
     console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 120)
     console.print(f"Nodes similar to {found.node}, run {found.run_id}", soft_wrap=True)
     print_rows(
@@ -266,35 +271,29 @@ def _check_root(root: str) -> None:
         raise InputError(f"{root!r} holds no graphseam tables; give the output.root of a run.{hint}")
 
 
-def _open(root: str) -> Any:
+def _open(root: str, brief: bool = False) -> Any:
+    """The tables of a root in a local session. brief: for a few statements; interpreted where the root is small."""
     _check_root(root)
+    start_early(brief)
+    from graphseam.files import size_of
     from graphseam.sections import OutputConfig
-    from graphseam.session import build_session
+    from graphseam.session import build_session, size_shuffles
     from graphseam.tables import Tables
 
-    return Tables(build_session("graphseam", local=True), OutputConfig(root=root))
+    spark = build_session("graphseam", local=True, brief=brief)
+    if brief and size_of(root) < SMALL_ROOT:
+        size_shuffles(spark, 0)
+    return Tables(spark, OutputConfig(root=root))
 
 
 def main() -> None:
     """Entry point: an error of graphseam or of Spark becomes one line on standard error and exit status 1."""
-    from py4j.protocol import Py4JError
-    from pyspark.errors import PySparkException
-
     try:
         with one_clear_line():
             app(standalone_mode=True)
     except KeyboardInterrupt:
         print("graphseam: stopped; the same --run-id takes the run up again", file=sys.stderr)
         sys.exit(130)
-    except (PySparkException, Py4JError, ConnectionError) as error:
-        if os.environ.get("GRAPHSEAM_TRACEBACK"):
-            raise
-        reason = next((line for line in reversed(str(error).splitlines()) if "Error:" in line), str(error))
-        print(
-            f"graphseam: Spark failed: {reason.strip().splitlines()[0]}; GRAPHSEAM_TRACEBACK=1 shows where",
-            file=sys.stderr,
-        )
-        sys.exit(1)
 
 
 if __name__ == "__main__":

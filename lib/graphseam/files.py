@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import math
 import re
 from pathlib import Path
 
@@ -28,6 +29,13 @@ def absolute(root: str) -> str:
 def has_table(root: str, name: str = "runs") -> bool:
     """Whether a directory holds that table; true for an address that only Spark can open."""
     return is_remote(root) or Path(local_path(root), name, "_delta_log").is_dir()
+
+
+def size_of(root: str) -> float:
+    """Bytes of all files below a local directory; infinite for an address that only Spark can open."""
+    if is_remote(root):
+        return math.inf
+    return sum(file.stat().st_size for file in Path(local_path(root)).rglob("*") if file.is_file())
 
 
 def local_files(path: str, key: str) -> list[Path]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +18,6 @@ from pathlib import Path
 import pyspark
 from rich.console import Console
 
-from graphseam.entry import one_clear_line
 from graphseam.errors import InputError
 from graphseam.spark_line import delta_coordinate, graphframes_coordinate, scala_line, spark_jars
 
@@ -142,5 +142,7 @@ def install_delta() -> None:
 
 
 if __name__ == "__main__":
-    with one_clear_line():
+    try:
         install_delta()
+    except InputError as error:
+        sys.exit(f"graphseam: {error}")

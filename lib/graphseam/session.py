@@ -16,8 +16,9 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
 
-from graphseam.heap import UNDER_SUBMIT, local_heap, megabytes, remember_heaps
+from graphseam.heap import UNDER_SUBMIT, megabytes, remember_heaps
 from graphseam.jars import has_delta
+from graphseam.local_java import ensure_started, java_settings
 from graphseam.spark_line import delta_coordinate, map_groups
 
 # Each of these is needed for correct results or for Delta; a cluster's other settings are left alone.
@@ -31,9 +32,13 @@ REQUIRED = {
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.sql.execution.arrow.maxRecordsPerBatch": "65536",
 }
-# Unless configured otherwise. Spark renders each plan as text for its listeners, again after every shuffle, and keeps
-# the texts of a thousand queries: texts that nobody reads must not fill the driver.
-BOUNDED = {"spark.sql.maxPlanStringLength": "32768"}
+# Unless configured otherwise. The first: Spark renders each plan as text for its listeners, again after every shuffle,
+# and keeps the texts of a thousand queries: texts that nobody reads must not fill the driver.
+BOUNDED = {
+    "spark.sql.maxPlanStringLength": "32768",
+    # float32 vectors hardly repeat: a dictionary of them is given up after it was built. Delta takes no such option.
+    "parquet.enable.dictionary#vector.list.element": "false",
+}
 # For local sessions only: quiet, no web server, small graphs in seconds.
 LOCAL = {
     "spark.ui.enabled": "false",
@@ -48,36 +53,36 @@ LOCAL = {
     "spark.sql.adaptive.coalescePartitions.parallelismFirst": "false",
     "spark.log.level": "ERROR",
 }
-QUIET_LOG = Path(__file__).with_name("log4j2-quiet.properties")
 CLUSTER_TASK_MB = 4096
 MANY_TASKS = 1 << 20  # more than run at once
 ROWS_PER_SHUFFLE_PARTITION = 500_000
 COMPILE_FROM_ROWS = ADAPT_FROM_ROWS = 200_000
 
 
-def build_session(app_name: str = "graphseam", local: bool = False) -> SparkSession:
+def build_session(app_name: str = "graphseam", local: bool = False, brief: bool = False) -> SparkSession:
     """The running session, or a new one.
 
     local=True: all cores of this machine, unless a master is already configured (as under spark-submit).
+    brief: of a local session, for a few statements that need no torch in Python workers.
     Python workers use this interpreter: by default Spark takes whatever `python3` is on the PATH.
     """
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName(app_name)
+    if local:
+        ensure_started()
     if UNDER_SUBMIT in os.environ:  # its settings are known only after the connection to its JVM
         SparkContext._ensure_initialized()
-    submitted = SparkConf()
+    submitted = SparkConf(loadDefaults=UNDER_SUBMIT in os.environ)
     for key, value in REQUIRED.items():
         builder = builder.config(key, value)
     if local and not submitted.contains("spark.master"):
         builder = builder.master("local[*]").config("spark.sql.shuffle.partitions", str(2 * (os.cpu_count() or 1)))
         warehouse = Path(tempfile.gettempdir(), "graphseam-warehouse")  # else Spark makes one in the working directory
         builder = builder.config("spark.sql.warehouse.dir", warehouse.as_uri())
-        builder = builder.config("spark.python.daemon.module", "graphseam.worker_daemon")
-        options = f"-Dlog4j2.configurationFile={QUIET_LOG.as_uri()}"
-        if os.environ.get("GRAPHSEAM_TRACEBACK"):
-            options += " -Dgraphseam.throwable=full"
-        builder = builder.config("spark.driver.extraJavaOptions", options)
-        builder = builder.config("spark.driver.memory", local_heap())
+        if not brief:
+            builder = builder.config("spark.python.daemon.module", "graphseam.worker_daemon")
+        for key, value in java_settings().items():
+            builder = builder.config(key, value)
     is_local = local or str(submitted.get("spark.master")).startswith("local")
     for key, value in unset({**BOUNDED, **(LOCAL if is_local else {})}, submitted).items():
         builder = builder.config(key, value)

@@ -21,8 +21,7 @@ from graphseam.sections import OutputConfig, check_run_id
 from graphseam.spark_line import schema_of
 
 GRAPHFRAME_INPUTS = "_graphframe"  # under output.root: a copy of the graph for each run made by `graphseam.embed`
-# float32 vectors neither repeat nor compress: a dictionary would only cost time and memory.
-WRITE_OPTIONS = {"parquet.enable.dictionary": "false", "compression": "snappy"}
+WRITE_OPTIONS = {"compression": "snappy"}
 
 
 def quoted(catalog: str) -> str:
