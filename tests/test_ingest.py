@@ -210,6 +210,22 @@ def test_string_ids_keep_their_letters(ingest, tmp_path):
     assert set(edges_of(run)) == as_text(edges)
 
 
+def test_ids_that_would_not_come_back_letter_for_letter_are_text(ingest, tmp_path):
+    (tmp_path / "e.csv").write_text("00042,7\n7,9\n9,00042\n9,11\n")
+    run = ingest({"edges": str(tmp_path / "e.csv")})
+    assert run.details("ingest")["id_type"] == "string"
+    assert {row["id"] for row in run.tables.read("nodes").collect()} == {"00042", "7", "9", "11"}
+
+
+@pytest.mark.parametrize(("kind", "value"), [("pattern", ""), ("real", " 2.5")])
+def test_the_size_of_a_matrix_market_file_is_no_edge(ingest, tmp_path, kind, value):
+    matrix = f"%%MatrixMarket matrix coordinate {kind} symmetric\n% a comment\n4 4 3\n"
+    (tmp_path / "e.mtx").write_text(matrix + "".join(f"{edge}{value}\n" for edge in ("2 1", "3 1", "4 3")))
+    run = ingest({"edges": str(tmp_path / "e.mtx"), **({"weight": "2"} if value else {})})
+    assert edges_of(run) == dict.fromkeys([("1", "2"), ("1", "3"), ("3", "4")], 2.5 if value else 1.0)
+    assert run.details("ingest")["rows"] == 3
+
+
 def test_loops_duplicate_edges_labels_and_unknown_nodes(ingest, tmp_path):
     """Weights of duplicate edges add up, loops leave a node, isolated nodes and labels of unknown nodes are counted."""
     (tmp_path / "e.csv").write_text("5,6,0.5\n6,5,0.25\n5,6,1\n6,7,3\n8,8,2\n8,8,1\n")

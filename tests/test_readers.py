@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
 from pathlib import Path
 
 import duckdb
@@ -18,7 +19,9 @@ from rich.console import Console
 from conftest import LASTFM
 from graphseam.errors import RunError
 from graphseam.export import export_table
+from graphseam.queries import query
 from graphseam.schemas import public_names, table_names, view_names
+from graphseam.sections import OutputConfig
 from graphseam.show import print_rows
 from graphseam.summary import print_summary
 from graphseam.tables import Tables, view_selects
@@ -145,6 +148,66 @@ def test_export_names_what_it_does_not_know(spark, root, tmp_path):
         export_table(tables, "embedings", str(tmp_path / "x.csv"))
     with pytest.raises(RunError, match="no published run 'third'"):
         export_table(tables, "embeddings", str(tmp_path / "x.csv"), "third")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "select count(*) from top_links",
+        "with a as (select * from nodes) select * from a where node_id in (select node_id from embeddings)",
+        "describe nodes",
+        "show tables",
+    ],
+)
+def test_sql_answers_queries(spark, root, text):
+    columns, rows = query(Tables(spark, OutputConfig(root=str(root)), read_only=True), text, limit=2)
+    assert columns
+    assert 0 < len(rows) <= 3
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("DELETE FROM nodes", r"a statement that acts \(DeleteFromTable\)"),
+        ("UPDATE nodes SET id = 'x'", "a statement that acts"),
+        ("DROP TABLE nodes", "a statement that acts"),
+        ("CREATE TABLE t AS SELECT 1", "a statement that acts"),
+        ("INSERT INTO nodes SELECT * FROM nodes", "a statement that acts"),
+        ("WITH a AS (SELECT 1) INSERT INTO runs SELECT * FROM a", "a statement that acts"),
+        ("FROM nodes INSERT INTO runs SELECT * INSERT INTO edges SELECT *", "a statement that acts"),
+        ("INSERT OVERWRITE DIRECTORY '/tmp/never' USING csv SELECT 1", "a statement that acts"),
+        ("EXECUTE IMMEDIATE 'DROP TABLE nodes'", "a statement that acts|PARSE_SYNTAX_ERROR"),  # Spark 3.5 has none
+        ("SET spark.sql.ansi.enabled=false", "a statement that acts"),
+        ("SELECT java_method('java.lang.System', 'getenv')", "java_method can do more than read tables"),
+        ("SELECT * FROM csv.`/etc/passwd`", "'csv./etc/passwd' is none of the root's tables"),
+        ("SELECT (SELECT count(*) FROM text.`/etc/passwd`) FROM nodes", "is none of the root's tables"),
+        ("SELECT * FROM nodez", "NOT_FOUND.*Tables: .*nodes"),
+        ("SELEC 1", "the query failed: .*PARSE_SYNTAX_ERROR"),
+    ],
+)
+def test_sql_only_reads_and_only_the_roots_tables(spark, root, text, reason):
+    with pytest.raises(RunError, match=reason):
+        query(Tables(spark, OutputConfig(root=str(root)), read_only=True), text, limit=2)
+
+
+def test_readers_write_nothing(spark, published, tmp_path):
+    """Not even the tables that a run of another version, or without labels, has not made: they are read as empty."""
+    run = published.copied("planted", tmp_path)
+    copy = Path(run.config.output.root)
+    for name in ("label_quality", "placed_nodes", "link_predictions"):
+        shutil.rmtree(copy / name)
+    before = sorted(copy.rglob("*"))
+    tables = Tables(spark, run.config.output, read_only=True)
+    assert query(tables, "select * from top_links", 5) == ([*tables_columns(tables, "top_links")], [])
+    assert query(tables, "select count(*) from label_quality", 5)[1] == [(0,)]
+    query(tables, "show tables", 5)
+    assert export_table(tables, "placed_nodes", str(tmp_path / "placed.csv")) == 0
+    assert export_table(tables, "current_embeddings", str(tmp_path / "vectors.parquet")) > 0
+    assert sorted(copy.rglob("*")) == before
+
+
+def tables_columns(tables: Tables, name: str) -> list[str]:
+    return tables.spark.table(name).columns
 
 
 def test_metrics_agree_with_scikit_learn_on_the_stored_pairs(spark, root):

@@ -30,6 +30,9 @@ def test_a_finished_run_is_not_done_again_and_changed_settings_redo_what_hangs_o
     run_each(same, STEPS, StepProgress(len(STEPS)), resume=True)
     assert len(same.records) == num_records
     config = replace(same.config, embed=replace(same.config.embed, dim=6))
+    with pytest.raises(RunError, match=r"'older' is published, .* give a new --run-id .*\(embed\.dim: \d+ -> 6\)"):
+        open_run(spark, config, "older")
+    same.tables.drop_run("runs")  # as if it had stopped before it was published
     changed = open_run(spark, config, "older")
     assert len(changed.records) == num_records
     assert {step for step in STEPS if is_current(changed, step)} == {"ingest"}  # the cut depends on the forecast

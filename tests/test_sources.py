@@ -318,3 +318,29 @@ def test_ids_that_begin_with_a_hash_are_data_once_comments_are_turned_off(tmp_pa
 
     assert first_text_lines(tmp_path / "tags.csv", "input.edges", "#%") == ["src,dst"]
     assert len(first_text_lines(tmp_path / "tags.csv", "input.edges", "")) == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ('<?xml version="1.0"?>\n<graphml>\n', "is XML, as GraphML and GEXF are"),
+        ("graph [\n  node [\n    id 1\n", "looks like GML"),
+        ("*Vertices 3\n1 2\n", "is a Pajek file"),
+        ('{"src": 1, "dst": 2}\n', "looks like JSON"),
+        ("1 2 {'weight': 0.5}\n2 3 {'weight': 1}\n", "is an edge list of networkx with data"),
+        ("%%MatrixMarket matrix coordinate real general\n% \n3 3 1\n1 2 1\n", ""),
+        ("1 2 {}\n2 3 {}\n", ""),
+    ],
+)
+def test_formats_of_other_tools_are_known_or_refused_by_name(look, refused, content, told):
+    if told:
+        assert told in refused(content)
+    else:
+        assert look(content).column("0", "input.src") == "0"
+
+
+def test_the_size_line_of_a_matrix_market_file_is_told_apart(look, refused):
+    content = "%%MatrixMarket matrix coordinate pattern symmetric\n3 3 2\n2 1\n3 1\n"
+    source = look(content, "m.mtx")
+    assert (source.size_line, source.header, source.delimiter) == ("3 3 2", None, WHITESPACE)
+    assert "add % to input.comment" in refused(content, comment="#")

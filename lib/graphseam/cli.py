@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from graphseam.entry import one_clear_line
-from graphseam.errors import InputError, RunError, nearest
+from graphseam.errors import InputError, nearest
 from graphseam.local_java import all_classes_loaded, start_early
 
 app = typer.Typer(
@@ -53,26 +53,12 @@ def sql(
     limit: Annotated[int, typer.Option(help="Rows shown at most.", min=1)] = 50,
 ) -> None:
     """Query the tables of all runs, and the views of the newest published one."""
-    from pyspark.errors import PySparkException
-
-    from graphseam.schemas import table_names, view_names
+    from graphseam.queries import query as ask
     from graphseam.show import print_rows
 
-    tables = _open(root, brief=True)
-    tables.register_views(query)
-    try:
-        found = tables.spark.sql(query)
-        rows = found.limit(limit + 1).collect()
-    except PySparkException as error:
-        message = (error.getMessage() or str(error)).splitlines()[0]
-        known = (
-            f" Tables: {', '.join(table_names())}. Views: {', '.join(view_names())}."
-            if "TABLE_OR_VIEW_NOT_FOUND" in message
-            else ""
-        )
-        raise RunError(f"the query failed: {message}{known}") from None
+    columns, rows = ask(_open(root, brief=True), query, limit)
     console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 200)
-    print_rows(found.columns, rows[:limit], console)
+    print_rows(columns, rows[:limit], console)
     if len(rows) > limit:
         console.print(f"more than {limit} rows; see --limit")
 
@@ -237,7 +223,7 @@ def prune(
     from graphseam.prune import tell
     from graphseam.sections import PruneConfig
 
-    print("\n".join(tell(prune_runs(_open(root), PruneConfig(keep=keep), dry_run), dry_run)))
+    print("\n".join(tell(prune_runs(_open(root, read_only=False), PruneConfig(keep=keep), dry_run), dry_run)))
 
 
 @app.command()
@@ -271,7 +257,7 @@ def _check_root(root: str) -> None:
         raise InputError(f"{root!r} holds no graphseam tables; give the output.root of a run.{hint}")
 
 
-def _open(root: str, brief: bool = False) -> Any:
+def _open(root: str, brief: bool = False, read_only: bool = True) -> Any:
     """The tables of a root in a local session. brief: for a few statements; interpreted where the root is small."""
     _check_root(root)
     start_early(brief)
@@ -283,7 +269,7 @@ def _open(root: str, brief: bool = False) -> Any:
     spark = build_session("graphseam", local=True, brief=brief)
     if brief and size_of(root) < SMALL_ROOT:
         size_shuffles(spark, 0)
-    return Tables(spark, OutputConfig(root=root))
+    return Tables(spark, OutputConfig(root=root), read_only=read_only)
 
 
 def main() -> None:

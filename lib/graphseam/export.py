@@ -71,7 +71,7 @@ def submit_export() -> None:
         check_table(arguments.table)
         if arguments.run_id is not None:
             check_run_id(arguments.run_id)
-        tables = Tables(build_session("graphseam export"), config.output)
+        tables = Tables(build_session("graphseam export"), config.output, read_only=True)
         count = export_directory(tables, arguments.table, arguments.output, arguments.run_id)
         print(f"{count:,} rows of {arguments.table} written to {arguments.output}")
 
@@ -81,7 +81,7 @@ def _rows_of_run(tables: Tables, name: str, run_id: str | None) -> tuple[DataFra
     check_table(name)
     run_id, id_type = tables.published_run(run_id)
     if name in view_names():
-        tables.register_views()
+        tables.register_views(name)
         rows = tables.spark.table(name)
     else:
         rows = tables.all_runs(name)

@@ -107,6 +107,7 @@ def silence_py4j() -> None:
     It logs most of this by its own loggers and some by the root logger, which then gets a handler for the others too.
     """
     logging.getLogger("py4j").propagate = False
+    logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)  # pyspark's: logs errors that it raises too
     logging.getLogger().addFilter(_not_of_py4j)
 
 

@@ -26,6 +26,8 @@ from graphseam.steps import ALL_STEPS, GATE, step_fingerprint
 from graphseam.tables import Tables
 from graphseam.version import __version__
 
+MOST_TOLD = 5  # settings that differ, in a message
+
 
 @dataclass(frozen=True)
 class Run:
@@ -91,7 +93,34 @@ def open_run(spark: SparkSession, config: Config, run_id: str) -> Run:
             f"run {run_id!r} was begun on other input files, or they have changed since; "
             "give a new --run-id, or put the files back"
         )
+    if not run.tables.is_new_run:
+        _require_unpublished_or_same(run)
     return run
+
+
+def _require_unpublished_or_same(run: Run) -> None:
+    """RunError if the run is published with other settings: its readers must not see it change."""
+    published = run.tables.read("runs").select("config", "config_fingerprint").head()
+    if published is None or published["config_fingerprint"] == step_fingerprint(run.config, "publish"):
+        return
+    old, new = json.loads(published["config"]), json.loads(run.config.to_json())
+    changed = _differences({**old, "output": {}}, {**new, "output": {}})  # where the tables are changes no result
+    told = ", ".join(changed[:MOST_TOLD]) + (", ..." if len(changed) > MOST_TOLD else "")
+    raise RunError(
+        f"run {run.run_id!r} is published, and its readers must not see it change; give a new --run-id for other "
+        f"settings ({told or 'those of another version of graphseam'})"
+    )
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any], above: str = "") -> list[str]:
+    """ "key: old -> new" of each setting that differs; a key that only one of them has is of another version."""
+    told = []
+    for key in sorted(set(old) & set(new)):
+        if isinstance(old[key], dict) and isinstance(new[key], dict):
+            told += _differences(old[key], new[key], f"{above}{key}.")
+        elif old[key] != new[key]:
+            told.append(f"{above}{key}: {old[key]} -> {new[key]}")
+    return told
 
 
 def input_fingerprint(config: Config) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import csv
 import gzip
+import re
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from graphseam.files import is_remote, local_files, local_path
 from graphseam.sections import InputConfig
 
 WHITESPACE = r"\s+"  # as a delimiter: any run of blanks and tabs
+NETWORKX_DATA = re.compile(r"^\S+[\s,]+\S+[\s,]+\{\s*['\"]")  # 1 2 {'weight': 0.5}; an empty {} loses nothing
+MATRIX_MARKET = "%%matrixmarket matrix coordinate"
 OPENERS: dict[str, Callable[..., IO[str]]] = {".gz": gzip.open, ".bz2": bz2.open}  # what Spark opens too
 
 
@@ -33,6 +36,7 @@ class Source:
     columns: tuple[str, ...]  # of a csv: the header's names, or "0", "1", … where there is none
     delimiter: str = ""  # of a csv; WHITESPACE or one character
     header: str | None = None  # the header line itself
+    size_line: str | None = None  # of a MatrixMarket file: rows, columns and entries, which are no edge
 
     def column(self, wanted: str, key: str) -> str:
         """`wanted` if the source has it; otherwise InputError with the nearest name."""
@@ -86,6 +90,27 @@ def first_text_lines(file: Path, key: str, comment: str, count: int = 5) -> list
     if not lines:
         raise InputError(f"{file} ({key}) holds no data line, only blank lines and comments (input.comment)")
     return lines
+
+
+def refuse_known_formats(lines: list[str], where: str) -> None:
+    """InputError if the first lines are of a format that graphs are exchanged in, but not as one edge per line.
+
+    where: the file and its key, for the message.
+    """
+    start = lines[0].lstrip().lower()
+    if start.startswith(("<?xml", "<graphml", "<gexf")):
+        raise InputError(f"{where} is XML, as GraphML and GEXF are; write the edges as text, one edge per line")
+    if start.startswith(("graph [", "creator")) or start == "graph":
+        raise InputError(f"{where} looks like GML; write the edges as text, one edge per line")
+    if start.startswith(("*vertices", "*network")):
+        raise InputError(f"{where} is a Pajek file; write the edges as text, one edge per line")
+    if start.startswith(("{", "[")):
+        raise InputError(f"{where} looks like JSON; write the edges as text, one edge per line, or as Parquet")
+    if any(NETWORKX_DATA.search(line) for line in lines):
+        raise InputError(
+            f"{where} is an edge list of networkx with data ({lines[0].strip()[:60]!r}); write it by "
+            "nx.write_weighted_edgelist, or the weights are lost"
+        )
 
 
 def text_source(name: str, path: str, lines: list[str], wanted: Iterable[str], config: InputConfig) -> Source:
@@ -144,7 +169,21 @@ def inspect(name: str, path: str, wanted: Iterable[str], config: InputConfig) ->
         return None
     if kind == "parquet":
         return Source(name, path, "parquet", parquet_columns(files[0], key))
-    return text_source(name, path, first_text_lines(files[0], key, config.comment), wanted, config)
+    lines = first_text_lines(files[0], key, config.comment)
+    refuse_known_formats(lines, f"{files[0]} ({key})")
+    if first_text_lines(files[0], key, "", 1)[0].lower().startswith(MATRIX_MARKET):
+        return _matrix_market(name, path, lines, config)
+    return text_source(name, path, lines, wanted, config)
+
+
+def _matrix_market(name: str, path: str, lines: list[str], config: InputConfig) -> Source:
+    """A coordinate file of MatrixMarket: its first line that is no comment tells the size, and is no edge."""
+    if "%" not in config.comment:
+        raise InputError(
+            f"{path} (input.{name}) is a MatrixMarket file, whose comments begin with %; add % to input.comment"
+        )
+    fields = lines[1].split() if len(lines) > 1 else ["0", "1"]
+    return Source(name, path, "csv", tuple(map(str, range(len(fields)))), WHITESPACE, size_line=lines[0])
 
 
 def check_inputs(config: InputConfig) -> None:

@@ -15,7 +15,7 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
 from graphseam.errors import RunError, nearest
-from graphseam.files import absolute
+from graphseam.files import absolute, has_table, is_remote
 from graphseam.schemas import columns_ddl, create_statement, sql_of, table_names, view_names
 from graphseam.sections import OutputConfig, check_run_id
 from graphseam.spark_line import schema_of
@@ -42,14 +42,22 @@ def view_selects(output: OutputConfig) -> Iterator[tuple[str, str]]:
         yield view, Template(sql_of(view)).substitute(names)
 
 
+def _words(sql: str) -> set[str]:
+    return set(re.findall(r"\w+", sql.lower()))
+
+
 class Tables:
     """The tables of one root (or catalog), as one run sees them.
 
     Writing replaces this run's rows of the table (or of one `level` of it), so a repeated step leaves no duplicate.
+    read_only: for readers, who may lack the permission to write: a table that does not exist is empty, not created.
     """
 
-    def __init__(self, spark: SparkSession, output: OutputConfig, run_id: str | None = None) -> None:
+    def __init__(
+        self, spark: SparkSession, output: OutputConfig, run_id: str | None = None, read_only: bool = False
+    ) -> None:
         self.spark = spark
+        self.read_only = read_only
         self.output = output
         self.run_id = check_run_id(run_id) if run_id is not None else None
         self.is_new_run = False  # set by a caller that knows no table has a row of the run yet: saves the check
@@ -84,7 +92,7 @@ class Tables:
                 raise
 
     def all_runs(self, name: str) -> DataFrame:
-        """The rows of all runs; the table is created empty if it does not exist.
+        """The rows of all runs; none if the table does not exist, which is then created unless read-only.
 
         A column that a table of an earlier version lacks is NULL; reading does not change the table.
         """
@@ -96,7 +104,11 @@ class Tables:
         return rows.withColumns({field.name: F.lit(None).cast(field.dataType) for field in kinds.fields})
 
     def _opened(self, name: str) -> DataFrame:
-        """The stored table, created from its SQL file if it does not exist."""
+        """The stored table, created from its SQL file if it does not exist; read-only, an empty one stands for it."""
+        if self.read_only:
+            if not self.exists(name):
+                return self.spark.createDataFrame([], schema_of(", ".join(columns_ddl(name).values())))
+            self._created.add(name)
         if name not in self._created:
             if self.output.catalog and not self._created:
                 self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {quoted(self.output.catalog)}")
@@ -112,6 +124,8 @@ class Tables:
     def exists(self, name: str) -> bool:
         if self.output.catalog:
             return self.spark.catalog.tableExists(f"{self.output.catalog}.{name}")
+        if not is_remote(self.output.root):
+            return has_table(self.output.root, name)
         from delta.tables import DeltaTable
 
         return DeltaTable.isDeltaTable(self.spark, f"{absolute(self.output.root)}/{name}")
@@ -226,15 +240,20 @@ class Tables:
     def register_views(self, query: str | None = None) -> None:
         """Register the tables and views in this session under their plain names, so that SQL can query them.
 
-        query: register only the names that occur in it, since opening a table takes time; None or with SHOW: all.
+        query: register only the names that occur in it, and the tables behind views among them, since opening a table
+        takes time; None or with SHOW: all.
         """
-        words = set(re.findall(r"\w+", query.lower())) if query is not None else {"show"}
+        words = _words(query) if query is not None else {"show"}
+        views = [name for name in view_names() if "show" in words or name in words]
+        for view in views:
+            words |= _words(sql_of(view))
         for name in table_names():
             if "show" in words or name in words:
                 self.all_runs(name).createOrReplaceTempView(name)
-        for view, select in view_selects(self.output):
-            if "show" in words or view in words:
-                self.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW {view} AS {select}")
+        plain = {name: name for name in table_names()}
+        for view in views:
+            select = Template(sql_of(view)).substitute(plain)
+            self.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW {view} AS {select}")
 
     def create_catalog_views(self) -> None:
         """Store the views in the catalog, if there is one; a directory cannot hold them: `graphseam sql` makes them."""

@@ -99,8 +99,9 @@ def _text_rows(spark: SparkSession, source: Source, columns: dict[str, str], com
         .select(F.regexp_replace("value", "^\ufeff", "").alias("value"), F.col("_metadata.file_path").alias("file"))
     )
     lines = lines.where(~_is_comment(comment))
-    if source.header is not None:
-        lines = lines.where(F.col("value") != source.header)
+    for no_edge in (source.header, source.size_line):
+        if no_edge is not None:
+            lines = lines.where(F.col("value") != no_edge)
     place = {column: source.columns.index(column) for column in columns.values()}
     if source.delimiter == WHITESPACE:
         fields = F.split(F.trim("value"), WHITESPACE)
@@ -126,8 +127,9 @@ def _text_rows(spark: SparkSession, source: Source, columns: dict[str, str], com
 def id_type_of(rows: DataFrame, keys: list[str], wanted: str) -> str:
     """The type of the ids, "integer" or "string"; takes one pass over the rows if they are text and `wanted` is auto.
 
-    Ids are integers if at least nine in ten of those present can be read as 64-bit whole numbers; rows with other ids
-    are then rejected. Otherwise every id is a string.
+    Ids are integers if at least nine in ten of those present can be read as 64-bit whole numbers, and each of these
+    would come back letter for letter; rows with other ids are then rejected. Otherwise, as with one id of 00042, every
+    id is a string.
     """
     if wanted != "auto":
         return wanted
@@ -140,12 +142,22 @@ def id_type_of(rows: DataFrame, keys: list[str], wanted: str) -> str:
             for column in (
                 F.count(_present(rows, key)).alias(f"{key}_present"),
                 F.count(as_integer(rows, key)).alias(f"{key}_integer"),
+                F.count_if(_changes_as_integer(rows, key)).alias(f"{key}_changed"),
             )
         ]
     ).head()
     assert counts is not None  # an aggregate without groups has one row
-    present, integers = (sum(counts[f"{key}_{kind}"] for key in keys) for kind in ("present", "integer"))
-    return "integer" if present and integers >= INTEGER_SHARE * present else "string"
+    present, integers, changed = (
+        sum(counts[f"{key}_{kind}"] for key in keys) for kind in ("present", "integer", "changed")
+    )
+    return "integer" if present and integers >= INTEGER_SHARE * present and not changed else "string"
+
+
+def _changes_as_integer(rows: DataFrame, key: str) -> Column:
+    """Whether the id is text that can be read as an integer but is not how that integer is written, such as 00042."""
+    if not isinstance(rows.schema[key].dataType, StringType):
+        return F.lit(False)
+    return as_integer(rows, key).cast("string") != F.trim(F.col(key))
 
 
 def as_integer(rows: DataFrame, key: str) -> Column:
