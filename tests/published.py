@@ -105,10 +105,16 @@ class Published:
         """The newest run of the root, or the one named: to be read and never changed."""
         return self._open(name, self._made(name) / "tables", run_id)
 
-    def copied(self, name: str, folder: Path, run_id: str | None = None):
-        """The newest run of the root, or the one named, in a copy: folder/tables is its output.root."""
+    def copied(self, name: str, folder: Path, run_id: str | None = None, unpublish: bool = False):
+        """The newest run of the root, or the one named, in a copy: folder/tables is its output.root.
+
+        unpublish: for a test that goes on with other settings, as if the run had stopped before it was published.
+        """
         shutil.copytree(self._made(name) / "tables", folder / "tables")
-        return self._open(name, folder / "tables", run_id)
+        run = self._open(name, folder / "tables", run_id)
+        if unpublish:
+            run.tables.drop_run("runs")
+        return run
 
     def _made(self, name: str) -> Path:
         """The folder of the root's inputs and tables, made on first use."""

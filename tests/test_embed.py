@@ -147,7 +147,7 @@ def test_small_subgraphs_share_a_gpu_and_large_ones_do_not():
 @pytest.fixture(scope="module")
 def cut_run(spark, published, tmp_path_factory):
     """A run cut into subgraphs, ready to be embedded by any method: cut_run(method=...)."""
-    run = published.copied("planted", tmp_path_factory.mktemp("cut"), "older")
+    run = published.copied("planted", tmp_path_factory.mktemp("cut"), "older", unpublish=True)
     assert run.details("partition")["subgraphs"] > 4
     return lambda **settings: open_run(
         spark, replace(run.config, embed=replace(run.config.embed, **settings)), run.run_id

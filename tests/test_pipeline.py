@@ -167,13 +167,15 @@ def test_the_same_bytes_for_1_and_7_input_partitions(spark, published, tmp_path,
 @pytest.mark.parametrize(("method", "max_levels"), [("multilevel", 4), ("hash", 4), ("multilevel", 1)])
 def test_a_level_with_many_cuts_ends_in_one_core_for_the_frame(spark, published, tmp_path, method, max_levels):
     """multilevel ends with metis; for graphframes_lpa see test_graphframes."""
-    check_levels(cut_into_six(published.copied("planted", tmp_path, "older"), method, max_levels), max_levels)
+    check_levels(
+        cut_into_six(published.copied("planted", tmp_path, "older", unpublish=True), method, max_levels), max_levels
+    )
 
 
 @pytest.mark.parametrize("method", FUSIONS)
 def test_every_fusion_gives_each_embedded_node_one_vector(spark, published, tmp_path, method):
     """Of any width; without refinement it is the final vector."""
-    run = published.copied("planted", tmp_path, "older")
+    run = published.copied("planted", tmp_path, "older", unpublish=True)
     changed = {
         "embed": replace(run.config.embed, dim=7),
         "fuse": replace(run.config.fuse, method=method),

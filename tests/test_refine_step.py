@@ -85,7 +85,7 @@ def test_sums_of_many_blocks_are_added_up_by_tasks_before_the_driver_sees_them(s
 @pytest.fixture(scope="module")
 def fused_run(published, tmp_path_factory):
     """A directed, weighted graph with an isolated node and text ids, cut into four and fused, ready to refine."""
-    return published.copied("awkward", tmp_path_factory.mktemp("fused"))
+    return published.copied("awkward", tmp_path_factory.mktemp("fused"), unpublish=True)
 
 
 def embeddings(run) -> pa.Table:

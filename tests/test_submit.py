@@ -82,14 +82,16 @@ def test_the_pipeline_job_ends_with_a_published_run_and_a_summary(whole, config)
     assert metrics["micro_f1", "trained on 50 %", "logistic_regression"] > 0.8
 
 
-def test_a_step_out_of_order_is_one_clear_line(config, whole):
-    done = submit("refine", "--config", str(config), "--run-id", "whole", "--set", "embed.dim=16")
+@pytest.mark.parametrize(
+    ("run_id", "told"), [("new", ("step 'fuse'", "jobs/fuse.py")), ("whole", ("is published", "embed.dim: 32 -> 16"))]
+)
+def test_a_step_out_of_order_or_over_a_published_run_is_one_clear_line(config, whole, run_id, told):
+    done = submit("refine", "--config", str(config), "--run-id", run_id, "--set", "embed.dim=16")
     assert done.returncode == 1
-    told = done.stdout + done.stderr  # spark-submit sends Python's standard error to its own standard output
-    (line,) = [line for line in told.splitlines() if line.startswith("graphseam:")]
-    assert "step 'fuse'" in line
-    assert "jobs/fuse.py" in line
-    assert "Traceback" not in told
+    printed = done.stdout + done.stderr  # spark-submit sends Python's standard error to its own standard output
+    (line,) = [line for line in printed.splitlines() if line.startswith("graphseam:")]
+    assert all(part in line for part in told)
+    assert "Traceback" not in printed
 
 
 def test_cut_into_eight_scores_within_a_point_of_uncut(spark, tmp_path, evalkit):

@@ -26,7 +26,7 @@ class InputConfig:
     header: str = "auto"  # csv only: true, false, or auto (a header is a first line that names src and dst)
     comment: str = "#%"  # csv only: lines that begin with one of these characters are skipped; empty: none
     delimiter: str = ""  # csv only; empty: detected from the first line
-    id_type: str = "auto"  # integer, string, or auto (integer when at least 9 of 10 ids are)
+    id_type: str = "auto"  # integer, string, or auto (integer when at least 9 of 10 ids are, none like 00042)
     nodes: str = ""  # optional table of nodes, for those without an edge
     node: str = "node"  # its id column, and that of `labels`
     labels: str = ""  # optional table of labels: one row per label of a node
