@@ -34,7 +34,7 @@ def query(tables: Tables, text: str, limit: int) -> tuple[list[str], list[Row]]:
         found = tables.spark.sql(text)
         return found.columns, found.limit(limit + 1).collect()
     except PySparkException as error:
-        message = (error.getMessage() or str(error)).splitlines()[0]
+        message = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise RunError(f"the query failed: {message}{_known() if 'NOT_FOUND' in message else ''}") from None
 
 
