@@ -7,7 +7,6 @@ import re
 import shutil
 import tempfile
 from contextlib import suppress
-from pathlib import Path
 
 from pyspark import SparkContext
 
@@ -27,8 +26,8 @@ def true_cause(error: BaseException) -> str:
     text = "\n".join(messages)
     if DISK_FULL.search(text):
         return _disk_full(text)
-    if EXECUTOR_LOST.search(text):
-        return f"an executor was lost: {_first(EXECUTOR_LOST, text)}"
+    if lost := EXECUTOR_LOST.search(text):
+        return f"an executor was lost: {_short(lost[0])}"
     python = [found for found in PYTHON_ERROR.findall(text) if "Py4J" not in found and "SparkException" not in found]
     if "Traceback (most recent call last)" in text and python:
         return _short(python[-1])
@@ -37,8 +36,8 @@ def true_cause(error: BaseException) -> str:
             "a Python worker ended without a word, most often because the system stopped it as memory ran out; let "
             "each task use less by run.task_memory_mb, or fewer run at once"
         )
-    if PERMISSION.search(text):
-        return JAVA_CLASS.sub("", _first(PERMISSION, text))
+    if refused := PERMISSION.search(text):
+        return JAVA_CLASS.sub("", _short(refused[0]))
     return JAVA_CLASS.sub("", _short(messages[-1])) if messages else type(error).__name__
 
 
@@ -56,35 +55,29 @@ def _messages(error: BaseException) -> list[str]:
 def _disk_full(text: str) -> str:
     """Which disk is full, and what lies on it. Paths in the messages may name it; else those with no room left."""
     named = re.findall(r"(/[^\s:()']+)", "\n".join(line for line in text.splitlines() if DISK_FULL.search(line)))
-    places = {place: kind for kind, place in _work_folders()}
-    full = [place for place in places if _free_share(place) < ALMOST_FULL]
+    shuffled = _shuffle_folders()
+    full = [folder for folder in shuffled if _free_share(folder) < ALMOST_FULL]
     where = next(iter(full or named), None)
-    kind = f", which holds {places[where]}" if where in places else ""
+    kind = ", which holds Spark's shuffle files" if where in shuffled else ""
     return (
         f"a disk is full{f': that of {where}{kind}' if where else ''}; free some of it, or put Spark's files on a "
         "larger one by SPARK_LOCAL_DIRS (locally) or spark.local.dir"
     )
 
 
-def _work_folders() -> list[tuple[str, str]]:
-    """(what lies there, folder) of Spark's own files."""
+def _shuffle_folders() -> list[str]:
     folders = os.environ.get("SPARK_LOCAL_DIRS")
     context = SparkContext._active_spark_context
     with suppress(Exception):
         folders = folders or (context.getConf().get("spark.local.dir") if context else None)
-    return [("Spark's shuffle files", folder) for folder in (folders or tempfile.gettempdir()).split(",")]
+    return (folders or tempfile.gettempdir()).split(",")
 
 
 def _free_share(folder: str) -> float:
     with suppress(OSError):
-        usage = shutil.disk_usage(Path(folder))
+        usage = shutil.disk_usage(folder)
         return usage.free / usage.total
     return 1.0
-
-
-def _first(pattern: re.Pattern[str], text: str) -> str:
-    found = pattern.search(text)
-    return _short(found[0]) if found else ""
 
 
 def _short(text: str) -> str:

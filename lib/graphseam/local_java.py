@@ -30,7 +30,7 @@ _named: set[Path] = set()
 _starting: list[threading.Thread] = []
 
 
-def java_settings(brief: bool = False, make_archive: bool = False) -> dict[str, str]:
+def _java_settings(brief: bool = False, make_archive: bool = False) -> dict[str, str]:
     """Settings of a local session that only a Java process that is about to start can follow; see `start_early`."""
     chosen = (f"-Dlog4j2.configurationFile={QUIET_LOG.as_uri()}", class_archive_options(make_archive), brief and BRIEF)
     options = " ".join(option for option in chosen if option)
@@ -79,7 +79,7 @@ def _start_quietly(brief: bool, make_archive: bool) -> None:
 
 def _start(brief: bool = False, make_archive: bool = False) -> None:
     conf = SparkConf(loadDefaults=False)
-    for key, value in java_settings(brief, make_archive).items():
+    for key, value in _java_settings(brief, make_archive).items():
         conf.set(key, value)
     if MAKES_ARCHIVE in conf.get("spark.driver.extraJavaOptions", ""):
         atexit.register(_end_without_archive)

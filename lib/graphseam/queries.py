@@ -65,8 +65,7 @@ def _nodes(plan: Any) -> Iterator[Any]:
     yield plan
     for below in (plan.children(), plan.innerChildren()):
         for place in range(below.size()):
-            if hasattr(below.apply(place), "innerChildren"):
-                yield from _nodes(below.apply(place))
+            yield from _nodes(below.apply(place))
 
 
 def _known() -> str:

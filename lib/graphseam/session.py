@@ -16,9 +16,9 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
 
-from graphseam.heap import UNDER_SUBMIT, megabytes, remember_heaps
+from graphseam.heap import UNDER_SUBMIT, local_heap, megabytes, remember_heaps
 from graphseam.jars import has_delta
-from graphseam.local_java import ensure_started, java_settings
+from graphseam.local_java import ensure_started
 from graphseam.spark_line import delta_coordinate, map_groups
 
 # Each of these is needed for correct results or for Delta; a cluster's other settings are left alone.
@@ -81,8 +81,7 @@ def build_session(app_name: str = "graphseam", local: bool = False, brief: bool 
         builder = builder.config("spark.sql.warehouse.dir", warehouse.as_uri())
         if not brief:
             builder = builder.config("spark.python.daemon.module", "graphseam.worker_daemon")
-        for key, value in java_settings().items():
-            builder = builder.config(key, value)
+        builder = builder.config("spark.driver.memory", local_heap())  # of a Java that was there before, too
     is_local = local or str(submitted.get("spark.master")).startswith("local")
     for key, value in unset({**BOUNDED, **(LOCAL if is_local else {})}, submitted).items():
         builder = builder.config(key, value)

@@ -108,8 +108,7 @@ class Tables:
         if self.read_only:
             if not self.exists(name):
                 return self.spark.createDataFrame([], schema_of(", ".join(columns_ddl(name).values())))
-            self._created.add(name)
-        if name not in self._created:
+        elif name not in self._created:
             if self.output.catalog and not self._created:
                 self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {quoted(self.output.catalog)}")
             self.spark.sql(create_statement(name, self.identifier(name)))
