@@ -323,10 +323,13 @@ def test_ids_that_begin_with_a_hash_are_data_once_comments_are_turned_off(tmp_pa
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ('<?xml version="1.0"?>\n<graphml>\n', "is XML, as GraphML and GEXF are"),
+        ('<?xml version="1.0"?>\n<graphml>\n', "looks like XML, as GraphML and GEXF are"),
         ("graph [\n  node [\n    id 1\n", "looks like GML"),
-        ("*Vertices 3\n1 2\n", "is a Pajek file"),
+        ("*Vertices 3\n1 2\n", "looks like a Pajek file"),
         ('{"src": 1, "dst": 2}\n', "looks like JSON"),
+        ('[\n  {"src": 1, "dst": 2}\n]\n', "looks like JSON"),
+        ('Creator "igraph"\ngraph\n[\n', "looks like GML"),
+        ("graph\n[\n  node\n", "looks like GML"),
         ("1 2 {'weight': 0.5}\n2 3 {'weight': 1}\n", "is an edge list of networkx with data"),
         ("%%MatrixMarket matrix coordinate real general\n% \n3 3 1\n1 2 1\n", ""),
         ("1 2 {}\n2 3 {}\n", ""),
@@ -337,6 +340,20 @@ def test_formats_of_other_tools_are_known_or_refused_by_name(look, refused, cont
         assert told in refused(content)
     else:
         assert look(content).column("0", "input.src") == "0"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "creator,dst\nann,bob\n",
+        "{7b1c-11},{7b1c-12}\n{7b1c-12},{7b1c-13}\n",
+        "[deleted] ann\nann bob\n",
+        "graph node\ng1 n1\n",
+        "graph\tnode\ng1\tn1\n",
+    ],
+)
+def test_text_ids_that_resemble_another_format_are_read_as_ids(look, content):
+    assert look(content, header="false").column("0", "input.src") == "0"
 
 
 def test_the_size_line_of_a_matrix_market_file_is_told_apart(look, refused):

@@ -21,6 +21,8 @@ from graphseam.files import is_remote, local_files, local_path
 from graphseam.sections import InputConfig
 
 WHITESPACE = r"\s+"  # as a delimiter: any run of blanks and tabs
+GML = re.compile(r"graph\s*\[|graph$|creator\s+\"", re.I)
+JSON = re.compile(r"[{\[]\s*(\"|\{|\[|$)")  # an id may begin with a bracket, as GUIDs in braces and [deleted] do
 NETWORKX_DATA = re.compile(r"^\S+[\s,]+\S+[\s,]+\{\s*['\"]")  # 1 2 {'weight': 0.5}; an empty {} loses nothing
 MATRIX_MARKET = "%%matrixmarket matrix coordinate"
 OPENERS: dict[str, Callable[..., IO[str]]] = {".gz": gzip.open, ".bz2": bz2.open}  # what Spark opens too
@@ -97,15 +99,18 @@ def refuse_known_formats(lines: list[str], where: str) -> None:
 
     where: the file and its key, for the message.
     """
-    start = lines[0].lstrip().lower()
-    if start.startswith(("<?xml", "<graphml", "<gexf")):
-        raise InputError(f"{where} is XML, as GraphML and GEXF are; write the edges as text, one edge per line")
-    if start.startswith(("graph [", "creator")) or start == "graph":
-        raise InputError(f"{where} looks like GML; write the edges as text, one edge per line")
-    if start.startswith(("*vertices", "*network")):
-        raise InputError(f"{where} is a Pajek file; write the edges as text, one edge per line")
-    if start.startswith(("{", "[")):
-        raise InputError(f"{where} looks like JSON; write the edges as text, one edge per line, or as Parquet")
+    start = lines[0].strip()
+    found = ""
+    if start.lower().startswith(("<?xml", "<graphml", "<gexf")):
+        found = "XML, as GraphML and GEXF are"
+    elif GML.match(start) and (start.lower() != "graph" or lines[1:2] == ["["]):
+        found = "GML"
+    elif start.lower().startswith(("*vertices", "*network")):
+        found = "a Pajek file"
+    elif JSON.match(start):
+        found = "JSON"
+    if found:
+        raise InputError(f"{where} looks like {found}; write it as text, one edge (or node) per line, or as Parquet")
     if any(NETWORKX_DATA.search(line) for line in lines):
         raise InputError(
             f"{where} is an edge list of networkx with data ({lines[0].strip()[:60]!r}); write it by "
