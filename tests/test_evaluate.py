@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, defaultdict
 
 import numpy as np
@@ -9,7 +10,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import functions as F
-from sklearn.calibration import calibration_curve
 
 from conftest import make_config, run_steps
 from graphs import clique, communities
@@ -252,24 +252,37 @@ def test_metrics_are_the_referees(evalkit, referee_split, tmp_path, name):
         assert found[key] == pytest.approx(row["mean"], abs=1e-6), key
 
 
-def test_reliability_is_scikit_learns_curve(spark):
-    """Ten bins, tested at their bounds; ece is the gap weighted by support."""
+def test_reliability_has_bins_of_about_equal_counts_and_ece_is_their_gap(spark):
+    """Also where nearly all probabilities are small, as those of links are: bins of equal width told nothing there."""
     rng = np.random.default_rng(8)
-    probabilities = np.concatenate([rng.random(500), np.round(rng.random(200), 1), [0.0, 1.0]])
+    probabilities = np.concatenate([rng.random(5000) ** 6, np.full(700, 0.25), [0.0, 1.0, 1e-9]])
     truth = rng.random(len(probabilities)) < probabilities**2
     rows = list(zip(["link_prediction"] * len(truth), probabilities.tolist(), truth.tolist(), strict=True))
     judged = spark.createDataFrame(rows, "task STRING, probability DOUBLE, true BOOLEAN")
     bins = reliability(judged)
     found = sorted(bins.collect(), key=lambda row: row["bin_low"])
-    observed, mean = calibration_curve(truth, probabilities, n_bins=10)
-    assert [(row["bin_low"], row["bin_high"]) for row in found] == [(at / 10, (at + 1) / 10) for at in range(10)]
-    np.testing.assert_allclose([row["observed_rate"] for row in found], observed, atol=1e-9)
-    np.testing.assert_allclose([row["mean_probability"] for row in found], mean, atol=1e-9)
+    assert (found[0]["bin_low"], found[-1]["bin_high"]) == (0.0, 1.0)
+    assert all(one["bin_high"] < two["bin_low"] for one, two in itertools.pairwise(found))
+    inside = [(probabilities >= row["bin_low"]) & (probabilities <= row["bin_high"]) for row in found]
     support = np.array([row["support"] for row in found])
+    assert support.tolist() == [chosen.sum() for chosen in inside]
     assert support.sum() == len(truth)
+    assert len(found) >= 8
+    assert support.max() < 2.5 * len(truth) / 10  # the many that are equal share a bin
+    mean, observed = (np.array([values[chosen].mean() for chosen in inside]) for values in (probabilities, truth))
+    np.testing.assert_allclose([row["mean_probability"] for row in found], mean, atol=1e-9)
+    np.testing.assert_allclose([row["observed_rate"] for row in found], observed, atol=1e-9)
     error = calibration_errors(bins).collect()
     assert [(row["task"], row["metric"], row["support"]) for row in error] == [("link_prediction", "ece", len(truth))]
     assert error[0]["value"] == pytest.approx(np.abs(observed - mean) @ support / support.sum(), abs=1e-9)
+
+
+@pytest.mark.parametrize("probabilities", [[0.3], [0.0, 0.0], [0.5] * 20, [0.1, 0.9]])
+def test_reliability_of_few_or_equal_probabilities(spark, probabilities):
+    rows = [("node_classification", value, value > 0.4) for value in probabilities]
+    found = reliability(spark.createDataFrame(rows, "task STRING, probability DOUBLE, true BOOLEAN")).collect()
+    assert sum(row["support"] for row in found) == len(probabilities)
+    assert {row["bin_low"] for row in found} == set(probabilities)
 
 
 SPLIT = [

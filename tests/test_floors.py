@@ -13,15 +13,15 @@ PACKAGE = REPOSITORY / "lib" / "graphseam"
 # From the ground up; a floor may import those below it. docs/architecture.md shows this as a picture.
 FLOORS = {
     "ground": "version errors columns arrow vectors seeds graph compiled linalg task measure methods files edges",
-    "configuration": "sections config sources steps",
+    "configuration": "sections config explain sources starter steps",
     "storage and Spark": "spark_line heap causes class_archive jars local_java entry session gpus folders gathered "
     "checkpoints schemas tables queries views",
     "run": "ingested runs",
     "shared by steps": "blocks pairs label_hits graphframes_jvm",
     "steps": "ingest partition embedding fuse refine predict evaluate gate publish",
     "on a run's results": "place",
-    "pipeline": "progress summary pipeline",
-    "entrances": "__init__ cli generate graphframe export prune show worker_daemon",
+    "pipeline": "progress report summary pipeline",
+    "entrances": "__init__ cli doctor frames generate graphframe export prune show worker_daemon",
 }
 FLOOR_OF = {module: floor for floor, modules in enumerate(FLOORS.values()) for module in modules.split()}
 # The partition depends on forecasts: the step asks the step that will do the work.

@@ -25,6 +25,7 @@ from graphseam.sections import OutputConfig
 from graphseam.show import print_rows
 from graphseam.summary import print_summary
 from graphseam.tables import Tables, view_selects
+from graphseam.views import view_statements
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +73,40 @@ def test_duckdb_reads_every_table(root, counts):
     connection.execute("LOAD delta")
     for name in table_names():
         assert connection.execute(f"SELECT count(*) FROM delta_scan('{root / name}')").fetchone() == (counts[name],)
+
+
+def test_duckdb_has_the_views_too_and_empty_tables_for_those_that_are_missing(spark, run, root, tmp_path):
+    import duckdb_extensions
+
+    for table in (root / "x").parent.iterdir():  # a root without some of the tables, as an unlabelled run leaves it
+        if table.name not in ("labels", "node_predictions", "label_quality"):
+            (tmp_path / table.name).symlink_to(table)
+    connection = duckdb.connect()
+    duckdb_extensions.import_extension("delta")
+    for statement in view_statements(str(tmp_path), "duckdb"):
+        connection.execute(statement.removeprefix("INSTALL delta; "))
+    assert connection.execute("SELECT count(*) FROM node_labels").fetchone() == (0,)
+    run.tables.register_views()
+    for view in ("top_links", "run_comparison", "current_embeddings"):
+        expected = spark.sql(f"SELECT count(*) FROM {view}").head()[0]
+        assert connection.execute(f"SELECT count(*) FROM {view}").fetchone() == (expected,)
+    best = "SELECT src, dst, probability FROM top_links LIMIT 5"
+    assert connection.execute(best).fetchall() == [tuple(row) for row in spark.sql(best).collect()]
+
+
+def test_polars_has_the_tables(spark, root, counts):
+    names: dict[str, object] = {}
+    exec("\n".join(view_statements(str(root), "polars")), names)
+    shown = names["tables"].execute("SELECT count(*) AS n FROM embeddings").collect()
+    assert shown["n"][0] == counts["embeddings"]
+
+
+def test_a_pair_has_one_probability_whichever_node_is_asked(run):
+    links = run.tables.read("link_predictions").select("src", "dst", "probability").collect()
+    probability = {(row["src"], row["dst"]): row["probability"] for row in links}
+    both = [pair for pair in probability if pair[::-1] in probability]
+    assert both
+    assert all(probability[pair] == probability[pair[::-1]] for pair in both)
 
 
 @pytest.mark.parametrize("name", table_names())

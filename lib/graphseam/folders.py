@@ -18,6 +18,16 @@ def remove(spark: SparkSession, path: str) -> None:
     file_system.delete(place, True)
 
 
+def write_text(spark: SparkSession, path: str, text: str) -> None:
+    """Write a small file, in place of one that is there."""
+    file_system, place = _at(spark, path)
+    stream = file_system.create(place, True)
+    try:
+        stream.write(bytearray(text.encode("utf-8")))
+    finally:
+        stream.close()
+
+
 def _at(spark: SparkSession, path: str) -> tuple[Any, Any]:
     jvm: Any = spark.sparkContext._jvm
     place = jvm.org.apache.hadoop.fs.Path(path)

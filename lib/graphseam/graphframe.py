@@ -65,15 +65,15 @@ def embed(
     its name is taken, or if an id begins or ends with a blank.
     """
     spark = graph.vertices.sparkSession
-    _require_delta(spark)
+    require_delta(spark)
     _check_columns(graph, weight, label)
     run_id = new_run_id() if run_id is None else check_run_id(run_id)
     place = f"{absolute(root)}/{GRAPHFRAME_INPUTS}/{run_id}"
     config = _config(graph, place, root, bool(weight), bool(label), directed, settings or {})
     _check_blanks(graph.vertices)
     for name, rows in _inputs(graph, weight, label).items():
-        _copy(rows, f"{place}/{name}", run_id)
-    with _own_session(spark) as session:
+        copy_input(rows, f"{place}/{name}", run_id)
+    with own_session(spark) as session:
         run_pipeline(config, run_id, spark=session)
     return with_results(graph, root, run_id)
 
@@ -171,6 +171,11 @@ def _config(
         source["weight"] = "weight"
     if labelled:
         source["labels"] = f"{place}/labels"
+    return config_with(source, root, settings)
+
+
+def config_with(source: dict[str, object], root: str, settings: Mapping[str, object]) -> Config:
+    """The configuration of an [input] section, a root, and {"section.key": value} of the other sections."""
     tree: dict[str, Any] = {"input": source, "output": {"root": root}}
     for key, value in settings.items():
         section, _, name = key.rpartition(".")
@@ -202,7 +207,7 @@ def _inputs(graph: AnyGraph, weight: str, label: str) -> dict[str, DataFrame]:
     return wanted
 
 
-def _copy(rows: DataFrame, path: str, run_id: str) -> None:
+def copy_input(rows: DataFrame, path: str, run_id: str) -> None:
     """Write the rows once. RunError if those of another graph were written for this run before."""
     spark = rows.sparkSession
     if not folders.exists(spark, f"{path}/_SUCCESS"):
@@ -237,7 +242,7 @@ def _key(rows: DataFrame, name: str) -> Column:
     return F.base64(column) if isinstance(kind, BinaryType) else column.cast("string")
 
 
-def _require_delta(spark: SparkSession) -> None:
+def require_delta(spark: SparkSession) -> None:
     """ConfigError unless the session was started with Delta, which cannot be added to a running one."""
     if not hasattr(spark, "_jsparkSession"):
         raise ConfigError("this is a Spark Connect session, which graphseam cannot work in; use a classic one")
@@ -251,7 +256,7 @@ def _require_delta(spark: SparkSession) -> None:
 
 
 @contextmanager
-def _own_session(spark: SparkSession) -> Iterator[SparkSession]:
+def own_session(spark: SparkSession) -> Iterator[SparkSession]:
     """A session next to the user's, in the same application: the run's settings do not change the user's."""
     session = spark.newSession()
     for key, value in {**unset(BOUNDED, spark.sparkContext.getConf()), **REQUIRED}.items():

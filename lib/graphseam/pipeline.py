@@ -6,18 +6,20 @@ from collections.abc import Sequence
 
 from pyspark.sql import SparkSession
 
+from graphseam.causes import true_cause
 from graphseam.config import Config, check_run_id, load_config
 from graphseam.entry import job_arguments, one_clear_line
-from graphseam.errors import ConfigError
+from graphseam.errors import ConfigError, GateError
 from graphseam.gpus import has_gpus
 from graphseam.graphframes_jvm import require_graphframes
 from graphseam.heap import heap_errors_told
 from graphseam.progress import StepProgress
+from graphseam.report import write_report
 from graphseam.runs import Run, is_done, new_run_id, open_run, recorded, require_before
 from graphseam.session import build_session, size_shuffles
 from graphseam.sources import check_inputs
 from graphseam.spark_line import require_stage_resources
-from graphseam.steps import ALL_STEPS, description_of, steps_of, steps_of_job
+from graphseam.steps import ALL_STEPS, LAST, description_of, steps_of, steps_of_job
 from graphseam.summary import print_summary
 
 WHOLE = "pipeline: all steps in one session, from input files to the published run; without --run-id a new run is made."
@@ -68,12 +70,29 @@ def _check_session(spark: SparkSession, config: Config) -> None:
 
 
 def run_each(run: Run, steps: Sequence[str], progress: StepProgress, resume: bool) -> None:
-    """Run the steps in order; with `resume`, skip those that are done."""
+    """Run the steps in order; with `resume`, skip those that are done. After the last one, write the run's report."""
     for step in steps:
         if resume and is_done(run, step):
             progress.skip(step)
-        else:
+            continue
+        try:
             run_step(run, step, progress)
+        except GateError:
+            report_on(run, progress)  # a refused run is one that people want to look at
+            raise
+        if step == LAST:
+            report_on(run, progress)
+
+
+def report_on(run: Run, progress: StepProgress) -> None:
+    """Write the run's report, if it is to have one. The run is done by then: a report that fails does not fail it."""
+    if not (run.config.output.report and run.config.output.root):
+        return
+    try:
+        with progress.doing("report") as say:
+            say(write_report(run))
+    except Exception as error:
+        progress.warn(f"the report could not be written ({true_cause(error)}); `graphseam report` tries again")
 
 
 def submit(job: str) -> None:

@@ -34,13 +34,28 @@ class StepProgress:
     def step(self, step: str) -> Iterator[Callable[[dict[str, Any]], None]]:
         """Report the step's progress while the block runs; the block passes its details to the yielded function."""
         self.place += 1
-        told: list[dict[str, Any]] = []
-        label, started = f"[{self.place}/{self.total}] {step:<14}", time.monotonic()
-        with _watched(label, started):
-            yield told.append
-        sentence = ALL_STEPS[step].tells(told[-1]) if told else ""
-        line = f"{label}{time.monotonic() - started:6.1f} s  {sentence}"
-        console.print(line, markup=False, soft_wrap=True)  # a scheduler's log is searched line by line
+        with _told(f"[{self.place}/{self.total}] {step:<14}") as say:
+            yield lambda details: say(ALL_STEPS[step].tells(details))
+
+    @contextmanager
+    def doing(self, what: str) -> Iterator[Callable[[str], None]]:
+        """Report something that is no step while the block runs; the block passes its sentence to the function."""
+        before = f"[{self.total}/{self.total}] "
+        with _told(f"{'':<{len(before)}}{what:<14}") as say:
+            yield say
+
+    def warn(self, sentence: str) -> None:
+        console.print(f"[yellow]{_plain(sentence)}[/yellow]", soft_wrap=True)
+
+
+@contextmanager
+def _told(label: str) -> Iterator[Callable[[str], None]]:
+    """Watch Spark while the block runs, then print one line with the time and the sentence the block gave."""
+    told, started = [""], time.monotonic()
+    with _watched(label, started):
+        yield told.append
+    line = f"{label}{time.monotonic() - started:6.1f} s  {told[-1]}"
+    console.print(line, markup=False, soft_wrap=True)  # a scheduler's log is searched line by line
 
 
 @contextmanager

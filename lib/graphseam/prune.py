@@ -16,6 +16,7 @@ from graphseam.config import load_config
 from graphseam.entry import job_arguments, one_clear_line
 from graphseam.errors import RunError
 from graphseam.files import absolute
+from graphseam.report import report_path
 from graphseam.schemas import table_names
 from graphseam.sections import BORDER, PruneConfig
 from graphseam.session import build_session, size_shuffles
@@ -48,7 +49,7 @@ def prune(tables: Tables, settings: PruneConfig, dry_run: bool = False) -> Runs:
 
     The newest published runs are kept, and so are the runs they refer to: in embed.warm_start or
     predict.links.model_run. All rows of a removed run go, including its batches of new nodes and its rejected rows, and
-    the copy of its graph made by `graphseam.embed`; exported files stay.
+    the copy of its graph made by `graphseam.embed`, and its report; exported files stay.
     Then VACUUM deletes the files that no version younger than prune.vacuum_hours needs. dry_run: nothing is changed.
     Errors: RunError if no run is published: then nothing distinguishes abandoned runs from work in progress.
     Cost: one commit per table that had rows of a removed run, no row is read; VACUUM lists every file of the root.
@@ -59,6 +60,7 @@ def prune(tables: Tables, settings: PruneConfig, dry_run: bool = False) -> Runs:
     there = [name for name in table_names() if tables.exists(name)]
     for run_id in runs.removed if tables.output.root else []:
         folders.remove(tables.spark, f"{absolute(tables.output.root)}/{GRAPHFRAME_INPUTS}/{run_id}")
+        folders.remove(tables.spark, absolute(report_path(tables.output, run_id)))
     for name in sorted(there, key=lambda name: (name == LAST, name != FIRST)) if runs.removed else []:
         tables.drop_runs(name, runs.removed)
     size_shuffles(tables.spark, 0)  # at most one row per file is shuffled, and one commit per table

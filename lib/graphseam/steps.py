@@ -65,7 +65,7 @@ def _learnt(details: Details) -> str:
     return told
 
 
-GATE = "gate"
+GATE, LAST = "gate", "publish"
 _RECORDS = (
     Step(
         name="ingest",
@@ -183,7 +183,7 @@ _RECORDS = (
         tells="{told}".format_map,
     ),
     Step(
-        name="publish",
+        name=LAST,
         function="graphseam.publish:publish",
         job="publish",
         reads=("embeddings",),

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
-from pyspark.sql import functions as F
 from rich.console import Console
 from rich.table import Table
 
+from graphseam.files import has_table
 from graphseam.partition.report import print_levels
+from graphseam.report import report_path
+from graphseam.report.measures import LABEL_MEASURES, LINK_MEASURES, LINK_SCORERS, best_links, remark_on_scorers
 from graphseam.runs import Run
 from graphseam.schemas import public_names, view_names
 from graphseam.steps import ALL_STEPS
 
 NUM_EXAMPLES = 5
-LINK_MEASURES = {"auc": "AUC", "ap": "AP", "mrr_of_101": "MRR", "hits@10_of_101": "Hits@10"}
-LABEL_MEASURES = {"micro_f1": "Micro-F1", "macro_f1": "Macro-F1"}
-LINK_SCORERS = ("link_model", "cosine", "degree_product")  # the others are in the table
 
 
 def print_summary(run: Run, console: Console | None = None) -> None:
@@ -59,12 +57,22 @@ def _print_graph(run: Run, console: Console) -> None:
             for reason, count in sorted(told.rejected.items(), key=lambda item: (-item[1], item[0]))
         )
         console.print(f"       [yellow]{sum(told.rejected.values()):,} rows rejected[/yellow]: {reasons}")
+    if told.null_like_rows:
+        console.print(
+            f"       [yellow]{told.null_like_rows:,} rows have an id such as NULL[/yellow], which is a node like any "
+            "other; take them out of the input if it stands for no node"
+        )
     if told.label_rows is not None:
         unknown = told.labels_of_unknown_nodes
         console.print(
             f"       {told.labelled_nodes:,} nodes with labels of {told.label_classes:,} classes"
             + (f"; {unknown:,} labels of nodes that are not in the graph left out" if unknown else "")
         )
+        if unknown > told.label_rows:
+            console.print(
+                "       [yellow]most labels are of nodes that are not in the graph[/yellow]: are input.labels and "
+                "input.node those of this graph?"
+            )
 
 
 def _steps(run: Run) -> Table:
@@ -128,6 +136,9 @@ def _print_quality(run: Run, console: Console) -> None:
                 ", ".join(f"{count:,}" for count in counts),
             )
         console.print(table)
+        remark = remark_on_scorers([row.asDict() for row in rows]) if task == "link_prediction" else ""
+        if remark:
+            console.print(f"[yellow]{remark}[/yellow]", soft_wrap=True)
 
 
 def _print_labels(run: Run, console: Console) -> None:
@@ -153,24 +164,14 @@ def _print_labels(run: Run, console: Console) -> None:
 
 
 def _print_links(run: Run, console: Console) -> None:
-    links = (
-        run.tables.read("link_predictions")
-        .where("rank = 1 AND NOT held_out")
-        .sort(F.desc("score"), "src_node_id")
-        .limit(2 * NUM_EXAMPLES)
-        .collect()
-    )
-    seen: list[Any] = []
-    for row in links:
-        if not any({row["src"], row["dst"]} == {other["src"], other["dst"]} for other in seen):
-            seen.append(row)
-    if not seen:
+    links = best_links(run, NUM_EXAMPLES)
+    if not links:
         return
     _print_calibration(run, console)
-    table = Table(title="Predicted links, the surest", title_justify="left")
+    table = Table(title="Predicted links, the most probable", title_justify="left")
     for name in ("src", "dst", "probability", "cosine"):
         table.add_column(name, justify="right" if name in ("probability", "cosine") else "left")
-    for row in seen[:NUM_EXAMPLES]:
+    for row in links:
         table.add_row(row["src"], row["dst"], f"{row['probability']:.3f}", f"{row['cosine']:.3f}")
     console.print(table)
 
@@ -178,7 +179,7 @@ def _print_links(run: Run, console: Console) -> None:
 def _print_calibration(run: Run, console: Console) -> None:
     """Whether the probabilities of links can be trusted."""
     basis = run.details("predict_links").get("calibrated_on", "")
-    error = run.tables.read("metrics").where("task = 'link_prediction' AND metric = 'ece'").head()
+    bins = run.tables.read("reliability").where("task = 'link_prediction'").collect()  # about ten rows
     if basis == "embedded edges":
         console.print(
             "[bold]Links[/bold]  [yellow]their probabilities are fitted on edges that were embedded, which "
@@ -186,18 +187,23 @@ def _print_calibration(run: Run, console: Console) -> None:
             "(predict.links.model_run)",
             soft_wrap=True,
         )
-    elif error is not None:
+    elif bins:
+        off = sum(abs(row["mean_probability"] - row["observed_rate"]) * row["support"] for row in bins)
+        low, high = min(row["bin_low"] for row in bins), max(row["bin_high"] for row in bins)
         console.print(
-            f"[bold]Links[/bold]  probabilities are calibrated on {basis} and off by {error['value']:.1%} on "
-            "average; see reliability",
+            f"[bold]Links[/bold]  probabilities range from {low:.4f} to {high:.4f}, are calibrated on {basis}, and off "
+            f"by {off / sum(row['support'] for row in bins):.2%} on average; see reliability",
             soft_wrap=True,
         )
 
 
 def _print_places(run: Run, console: Console) -> None:
     output = run.config.output
-    console.print(f"[bold]Tables[/bold]  {output.root or output.catalog}: {', '.join(public_names())}", soft_wrap=True)
+    there = [name for name in public_names() if output.catalog or has_table(output.root, name)]
+    console.print(f"[bold]Tables[/bold]  {output.root or output.catalog}: {', '.join(there)}", soft_wrap=True)
     console.print(f"[bold]Views[/bold]   {', '.join(view_names())} (the newest published run)", soft_wrap=True)
+    if output.root and output.report:
+        console.print(f"[bold]Report[/bold]  {report_path(output, run.run_id)}", soft_wrap=True)
     if output.root:
         console.print("[bold]Try[/bold]", soft_wrap=True)
         for query in (

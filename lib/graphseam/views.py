@@ -1,21 +1,70 @@
-"""A script that registers the tables and views of a directory in other Spark sessions, such as spark-sql's."""
+"""A script that registers the tables and views of a directory in other engines: Spark SQL, DuckDB, polars."""
 
 from __future__ import annotations
 
-from graphseam.files import has_table
-from graphseam.schemas import table_names
+from collections.abc import Callable
+from string import Template
+
+from graphseam.errors import ConfigError, nearest
+from graphseam.files import absolute, has_table
+from graphseam.schemas import columns_ddl, sql_of, table_names, view_names
 from graphseam.sections import OutputConfig
-from graphseam.tables import identifier_of, view_selects
+from graphseam.tables import identifier_of
+
+DUCKDB_TYPES = {"STRING": "VARCHAR", "ARRAY<FLOAT>": "FLOAT[]", "ARRAY<DOUBLE>": "DOUBLE[]", "ARRAY<INT>": "INTEGER[]"}
 
 
-def view_statements(root: str) -> list[str]:
-    """SQL statements that register the root's tables and views under their plain names; no session is needed.
+def view_statements(root: str, dialect: str = "spark") -> list[str]:
+    """Statements that register the root's tables and views under their plain names; no session is needed.
 
-    Paths are absolute. A table that no step has created yet is left out, and so are the views that read it.
+    dialect: spark, duckdb (with its delta extension), or polars, which gets the tables, as lines of Python. Paths are
+    absolute. A table that no step has created yet is an empty one. Errors: ConfigError for another dialect.
     """
-    output = OutputConfig(root=root)
-    identifiers = {name: identifier_of(output, name) for name in table_names()}
-    missing = {identifiers[name] for name in identifiers if not has_table(root, name)}
-    selects = [(name, f"SELECT * FROM {table}") for name, table in identifiers.items() if table not in missing]
-    selects += [(name, select) for name, select in view_selects(output) if not any(part in select for part in missing)]
-    return [f"CREATE OR REPLACE TEMPORARY VIEW {name} AS {select.strip()};" for name, select in selects]
+    if dialect not in DIALECTS:
+        raise ConfigError(f"--dialect is {dialect!r}, which is not known.{nearest(dialect, DIALECTS)}")
+    return DIALECTS[dialect](OutputConfig(root=root))
+
+
+def _spark(output: OutputConfig) -> list[str]:
+    selects = {
+        name: f"SELECT * FROM {identifier_of(output, name)}" if has_table(output.root, name) else _empty(name, {})
+        for name in table_names()
+    }
+    return [f"CREATE OR REPLACE TEMPORARY VIEW {name} AS {sql};" for name, sql in {**selects, **_views()}.items()]
+
+
+def _duckdb(output: OutputConfig) -> list[str]:
+    selects = {
+        name: f"SELECT * FROM delta_scan('{_place(output, name)}')"
+        if has_table(output.root, name)
+        else _empty(name, DUCKDB_TYPES)
+        for name in table_names()
+    }
+    views = [f"CREATE OR REPLACE TEMPORARY VIEW {name} AS {sql};" for name, sql in {**selects, **_views()}.items()]
+    return ["INSTALL delta; LOAD delta;", *views]
+
+
+def _polars(output: OutputConfig) -> list[str]:
+    there = [name for name in table_names() if has_table(output.root, name)]
+    scans = [f"    {name!r}: polars.scan_delta({_place(output, name)!r})," for name in there]
+    return ["import polars", "", "tables = polars.SQLContext({", *scans, "})"]
+
+
+DIALECTS: dict[str, Callable[[OutputConfig], list[str]]] = {"spark": _spark, "duckdb": _duckdb, "polars": _polars}
+
+
+def _place(output: OutputConfig, name: str) -> str:
+    return f"{absolute(output.root)}/{name}".replace("'", "''")
+
+
+def _views() -> dict[str, str]:
+    """{view: its SELECT over the plain names of the tables}."""
+    names = {name: name for name in table_names()}
+    return {view: Template(sql_of(view)).substitute(names).strip() for view in view_names()}
+
+
+def _empty(name: str, types: dict[str, str]) -> str:
+    """A SELECT of no row with the table's columns. types: the names that other engines have for Spark's types."""
+    kinds = {column: ddl.split()[1].rstrip(",") for column, ddl in columns_ddl(name).items()}
+    columns = ", ".join(f"CAST(NULL AS {types.get(kind, kind)}) AS {column}" for column, kind in kinds.items())
+    return f"SELECT {columns} WHERE 1 = 0"

@@ -1,4 +1,4 @@
--- one row per predicted pair of the newest published run, edges held out left aside; a pair that both nodes predict stands once
+-- one row per predicted pair of the newest published run, edges held out left aside; a pair that both nodes predict stands once; the likeliest first
 -- 'graphseam.ids' = 'src, dst'
 SELECT src, dst, probability, score, cosine, num_paths, rank, run_id
 FROM (
@@ -9,3 +9,4 @@ FROM (
     AND run_id = (SELECT run_id FROM ${runs} ORDER BY published_at DESC, run_id DESC LIMIT 1)
 )
 WHERE place = 1
+ORDER BY probability DESC, score DESC, src, dst

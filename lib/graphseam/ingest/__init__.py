@@ -53,6 +53,7 @@ def ingest(run: Run) -> dict[str, Any]:
     with persisted(checked["edges"]) as checked["edges"]:
         counts = count_rows(checked["edges"])
         details = {"id_type": id_type, "rows": counts.rows, "loops": counts.loops, **_reject(run, checked)}
+        details["null_like_rows"] = counts.null_like
         size_shuffles(run.spark, counts.rows)
         details["nodes"], dense = _write_nodes(run, checked, id_type)
         nodes = run.tables.read("nodes").select("node_id", F.col("id").cast(KEY_TYPES[id_type]).alias("id"))

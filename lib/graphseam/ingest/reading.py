@@ -16,6 +16,7 @@ from graphseam.sources import WHITESPACE, Source, find_format, inspect, position
 
 INTEGERS = (ByteType, ShortType, IntegerType, LongType)
 READABLE = (*INTEGERS, FloatType, DoubleType, DecimalType, StringType)  # as ids and weights
+NULL_LIKE = ("null", "<null>", "none", "nan", "n/a", "nil", "\\n", "undefined")  # how tools write a missing value
 INTEGER_SHARE = 0.9  # of the ids that must be whole numbers for all ids to be treated as integers
 
 
@@ -201,16 +202,23 @@ def with_reason(rows: DataFrame, ids: list[str], weight: str | None, id_type: st
 
 
 class RowCounts(NamedTuple):
-    """How many rows of edges there are, how many are usable, and how many of those are loops."""
+    """How many rows of edges there are, how many are usable, how many of those are loops, and how many have an id that
+    says it is none, such as NULL."""
 
     rows: int
     usable: int
     loops: int
+    null_like: int
 
 
 def count_rows(edges: DataFrame) -> RowCounts:
     """Count rows returned by `with_reason`, with the columns src and dst. Cost: one pass."""
     usable = F.col("reason").isNull()
-    counts = edges.agg(F.count("*"), F.count_if(usable), F.count_if(usable & F.expr("src = dst"))).head()
+    null_like = F.lit(False)
+    if isinstance(edges.schema["src"].dataType, StringType):
+        null_like = F.lower("src").isin(*NULL_LIKE) | F.lower("dst").isin(*NULL_LIKE)
+    counts = edges.agg(
+        F.count("*"), F.count_if(usable), F.count_if(usable & F.expr("src = dst")), F.count_if(usable & null_like)
+    ).head()
     assert counts is not None  # an aggregate without groups has one row
     return RowCounts(*counts)

@@ -31,7 +31,7 @@ def predict_links(run: Run) -> dict[str, Any]:
 
     Two logistic regressions learn from embedded edges: one tells edges from drawn pairs (evaluation uses it to score
     pairs), the other tells neighbours from non-neighbours among the candidates of some nodes (it ranks). A probability
-    is the share of predictions with about the same score that are held-out edges; each half of the nodes uses the curve
+    is the share of predictions with about the same score that are held-out edges; each half of the pairs uses the curve
     of the other half. If nothing is held out, it is the share of embedded edges among candidates, which is optimistic,
     or comes from predict.links.model_run.
     """
@@ -184,8 +184,11 @@ def _best(run: Run, model: LinkModel) -> DataFrame:
     ranked = scored.withColumn("rank", F.row_number().over(order)).where(
         F.col("rank") <= run.config.predict.links.top_k
     )
-    fold = F.when(uniform(derive_seed(run.config.run.seed, "curves"), "src") < 0.5, 0).otherwise(1).cast("int")
     low, high = low_and_high()
+    half = (
+        uniform(derive_seed(run.config.run.seed, "curves"), low, high) < 0.5
+    )  # of the pair: one probability both ways
+    fold = F.when(half, 0).otherwise(1).cast("int")
     held = (
         run.tables.read("holdout_edges")
         .select(low.alias("low"), high.alias("high"))

@@ -42,7 +42,7 @@ class PartitionConfig:
 @dataclass(frozen=True, kw_only=True)
 class EmbedConfig:
     method: str = "prone"  # or netmf, deepwalk, node2vec, line, fastrp
-    dim: int = 128
+    dim: int = 128  # columns of a vector
     warm_start: str = ""  # start from the vectors of an earlier run (its id), or of the deepest "border"; "": random
     device: str = "auto"  # the GPU that Spark gives a task, or the CPU where it gives none; "cpu": never a GPU
     precision: str = "auto"  # deepwalk, node2vec, line: bfloat16 products on a GPU; "mixed": anywhere; or "float32"
@@ -106,7 +106,7 @@ class EmbedConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class FuseConfig:
-    method: str = "procrustes"
+    method: str = "procrustes"  # rotate subgraphs onto each other; or concat: the levels side by side, as a baseline
 
     def __post_init__(self) -> None:
         require_name(self.method, "fuse.method", FUSIONS)

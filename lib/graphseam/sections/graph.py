@@ -69,6 +69,7 @@ class InputConfig:
 class OutputConfig:
     root: str = ""  # directory that holds one Delta table per name
     catalog: str = ""  # or a catalog's schema, such as "prod.graphs", instead of a directory
+    report: bool = True  # write a page about each run, root/reports/<run id>.html; none where a catalog has the tables
 
     def __post_init__(self) -> None:
         if self.root and self.catalog:
@@ -85,9 +86,7 @@ class OutputConfig:
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     seed: int = 0  # any 64-bit integer
-    task_memory_mb: int = 0  # what one task may use, checked against a forecast before the work starts; 0: see below
-
-    # 0 means 4096 on a cluster and, in a local session, the memory that the machine can spare.
+    task_memory_mb: int = 0  # of one task, checked against forecasts; 0: 4096 on a cluster, locally what can be spared
 
     def __post_init__(self) -> None:
         require(-(1 << 63) <= self.seed < 1 << 63, "run.seed", self.seed, "give a whole number of 64 bits")

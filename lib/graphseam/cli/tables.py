@@ -1,4 +1,4 @@
-"""The command line: `graphseam run`, `sql`, `export`, `similar`, `place`, `partition-report`, `views`, `generate`, …"""
+"""Commands about a root: query its tables, export them, show, place, report, prune."""
 
 from __future__ import annotations
 
@@ -9,41 +9,12 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from graphseam.entry import one_clear_line
+from graphseam.cli.app import app
 from graphseam.errors import InputError, nearest
-from graphseam.local_java import all_classes_loaded, start_early
+from graphseam.local_java import start_early
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    help="Embeddings of graphs too large for one machine, on Spark.",
-)
 SMALL_ROOT = 256 << 20  # bytes: to compile a query would take longer than to run it
 Root = Annotated[str, typer.Option(help="Directory of the tables: output.root of the run.")]
-
-
-@app.command()
-def run(
-    config: Annotated[str, typer.Argument(help="TOML file, such as conf/demo.toml.")],
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override a setting; may be repeated."),
-    ] = None,
-    run_id: Annotated[str | None, typer.Option(help="Name of the run; an unfinished one is taken up again.")] = None,
-) -> None:
-    """Run the whole pipeline in a local Spark session."""
-    from graphseam.config import load_config
-    from graphseam.sources import check_inputs
-
-    settings = load_config(config, set_ or [])
-    check_inputs(settings.input)
-    start_early(make_archive=True)
-    from graphseam.pipeline import run_pipeline
-    from graphseam.summary import print_summary
-
-    print_summary(run_pipeline(settings, run_id, local=True))
-    all_classes_loaded()
 
 
 @app.command()
@@ -61,6 +32,23 @@ def sql(
     print_rows(columns, rows[:limit], console)
     if len(rows) > limit:
         console.print(f"more than {limit} rows; see --limit")
+
+
+@app.command()
+def report(
+    root: Root,
+    run_id: Annotated[str | None, typer.Option(help="A published run; the newest where not given.")] = None,
+    output: Annotated[
+        str | None, typer.Option(help="The file to write; where not given, reports/<run id>.html under the root.")
+    ] = None,
+) -> None:
+    """Write one HTML page about a run: the graph, its cut, quality, time, memory and disk, as tables and pictures."""
+    from graphseam.config import check_run_id
+    from graphseam.report import published_run, write_report
+
+    if run_id is not None:
+        check_run_id(run_id)
+    print(write_report(published_run(_open(root, brief=True), run_id), output))
 
 
 @app.command()
@@ -167,49 +155,15 @@ def partition_report(
 
 
 @app.command()
-def jars(
-    fetch: Annotated[
-        str | None,
-        typer.Option(help="delta, graphframes or all: put its jars into the installed Spark, or into the folder --to."),
-    ] = None,
-    to: Annotated[
-        Path | None,
-        typer.Option(
-            help="A folder for the jars, to carry to a cluster without a network: "
-            "spark-submit --jars DIR/*.jar, apart by commas."
-        ),
-    ] = None,
-    source: Annotated[
-        Path | None,
-        typer.Option("--from", help="A folder that holds them, filled by --to on a machine with a network."),
-    ] = None,
+def views(
+    root: Root,
+    dialect: Annotated[str, typer.Option(help="spark, duckdb, or polars (lines of Python, tables only).")] = "spark",
 ) -> None:
-    """List the jars that this Spark needs besides its own, with their coordinates, or fetch them."""
-    from graphseam.jars import PACKAGES, print_packages
-    from graphseam.jars import fetch as fetch_jars
-
-    if fetch is None:
-        if to or source:
-            raise InputError(
-                "--to and --from tell where jars go and come from; say which by --fetch, as in --fetch all"
-            )
-        print_packages(Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 120))
-        return
-    if fetch not in ("all", *PACKAGES):
-        raise InputError(f"there are no jars {fetch!r}.{nearest(fetch, ('all', *PACKAGES))}")
-    for package in PACKAGES.values():
-        if fetch in ("all", package.name):
-            for jar in fetch_jars(package, to, source):
-                print(jar)
-
-
-@app.command()
-def views(root: Root) -> None:
-    """Print SQL that registers the tables and views in spark-sql or any other Spark session."""
+    """Print SQL that registers the tables and views in spark-sql, any other Spark session, or DuckDB."""
     from graphseam.views import view_statements
 
     _check_root(root)
-    print("\n".join(view_statements(root)))
+    print("\n".join(view_statements(root, dialect)))
 
 
 @app.command()
@@ -224,24 +178,6 @@ def prune(
     from graphseam.sections import PruneConfig
 
     print("\n".join(tell(prune_runs(_open(root, read_only=False), PruneConfig(keep=keep), dry_run), dry_run)))
-
-
-@app.command()
-def generate(
-    edges: Annotated[int, typer.Option(help="Rows of edges; some are loops or duplicates, as in Graph500.")],
-    output: Annotated[str, typer.Option(help="Directory for edges/ and, of communities, labels/, as Parquet.")],
-    kind: Annotated[
-        str, typer.Option(help="rmat (Graph500's parameters) or community (with power-law degrees).")
-    ] = "rmat",
-    nodes: Annotated[int | None, typer.Option(help="Where not given: a node for 16 edges (rmat) or 8.")] = None,
-    seed: Annotated[int, typer.Option(help="Another seed gives another graph.")] = 0,
-) -> None:
-    """Make up a graph of any size, to try a cluster with."""
-    from graphseam.generate import generate as generate_graph
-    from graphseam.session import build_session
-
-    made = generate_graph(build_session("graphseam", local=True), kind, edges, output, nodes, seed)
-    print(f"{made['edges']:,} edges of {made['nodes']:,} nodes written to {output}/edges")
 
 
 def _check_root(root: str) -> None:
@@ -270,17 +206,3 @@ def _open(root: str, brief: bool = False, read_only: bool = True) -> Any:
     if brief and size_of(root) < SMALL_ROOT:
         size_shuffles(spark, 0)
     return Tables(spark, OutputConfig(root=root), read_only=read_only)
-
-
-def main() -> None:
-    """Entry point: an error of graphseam or of Spark becomes one line on standard error and exit status 1."""
-    try:
-        with one_clear_line():
-            app(standalone_mode=True)
-    except KeyboardInterrupt:
-        print("graphseam: stopped; the same --run-id takes the run up again", file=sys.stderr)
-        sys.exit(130)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,200 @@
+"""What the report shows of a run, read from its tables: counts, a row per subgraph, and a sample of the vectors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pyspark.sql import functions as F
+
+from graphseam.files import absolute, is_remote, local_path, size_of
+from graphseam.ingested import Ingested
+from graphseam.report.measures import best_links
+from graphseam.runs import Run, versions
+from graphseam.seeds import derive_seed, uniform
+from graphseam.steps import ALL_STEPS
+
+MOST_CIRCLES = 60  # subgraphs on the map
+MOST_LABELS = 11  # labels told apart; the others are one
+OTHER = "other labels"
+PICTURED = 1500  # nodes in the picture of the vectors
+MOST_LINKS = 10
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """What a step took. memory_mb: of the driver's process at its peak. kept: bytes of the rows it wrote, in tables
+    under a local root; None where they lie elsewhere."""
+
+    name: str
+    seconds: float
+    memory_mb: float
+    kept: float | None
+
+
+@dataclass(frozen=True)
+class CutMap:
+    """The subgraphs of level 1, the largest, and the edges between them.
+
+    nodes, edges: {subgraph: how many}. between: {(a, b): edges cut, a < b}. total: subgraphs of the level.
+    """
+
+    nodes: dict[int, int]
+    edges: dict[int, int]
+    between: dict[tuple[int, int], int]
+    total: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Some nodes' vectors. vectors: float32[n, dim]. groups: their label or subgraph. by: label or subgraph."""
+
+    ids: list[str]
+    vectors: np.ndarray
+    groups: list[str]
+    by: str
+
+
+@dataclass(frozen=True)
+class Content:
+    """Everything the page shows. metrics, reliability, …: rows of the tables of these names, as dictionaries."""
+
+    run_id: str
+    ingested: Ingested
+    config: dict[str, Any]
+    versions: dict[str, str]
+    started: str
+    levels: list[dict[str, Any]]
+    steps: list[StepCost]
+    embed: dict[str, Any]
+    metrics: list[dict[str, Any]]
+    reliability: list[dict[str, Any]]
+    label_quality: list[dict[str, Any]]
+    links: list[dict[str, Any]]
+    cut: CutMap | None
+    sample: Sample
+    confusion: dict[tuple[str, str], int] = field(default_factory=dict)  # (label, predicted first): nodes
+    previous: tuple[str, list[dict[str, Any]]] | None = None  # the run published before, and its metrics
+
+
+def gather(run: Run) -> Content:
+    """Cost: about ten small queries, one pass over the labels' predictions, and one over the vectors for the sample."""
+    read = run.tables.read
+    levels = _rows(read("partition_levels").sort("level"))
+    labels = _rows(read("label_quality").sort(F.desc("num_examples"), "label").limit(200))
+    shown = [row["label"] for row in labels[:MOST_LABELS]]
+    metrics = _rows(read("metrics"))  # a few hundred
+    return Content(
+        run_id=run.run_id,
+        ingested=run.ingested,
+        config=json.loads(run.config.to_json()),
+        versions=versions(run.spark),
+        started=min(record["started_at"] for record in run.records).strftime("%Y-%m-%d %H:%M UTC"),
+        levels=levels,
+        steps=_costs(run),
+        embed=run.details("embed"),
+        metrics=metrics,
+        reliability=_rows(read("reliability").sort("task", "bin_low")),
+        label_quality=labels,
+        links=best_links(run, MOST_LINKS),
+        cut=_cut_map(run, levels),
+        sample=_sample(run, shown),
+        confusion=_confusion(run, shown) if shown else {},
+        previous=_previous(run),
+    )
+
+
+def _rows(rows: Any) -> list[dict[str, Any]]:
+    return [row.asDict() for row in rows.collect()]
+
+
+def _costs(run: Run) -> list[StepCost]:
+    records = [(step, run.newest(name)) for name, step in ALL_STEPS.items()]
+    return [
+        StepCost(step.name, record["seconds"], record["peak_memory_mb"], _bytes_kept(run, step.writes))
+        for step, record in records
+        if record is not None
+    ]
+
+
+def _bytes_kept(run: Run, tables: Iterable[str]) -> float | None:
+    root = run.config.output.root
+    if not root or is_remote(root):
+        return None
+    places = [Path(local_path(absolute(root)), name, f"run_id={run.run_id}") for name in tables]
+    return sum(size_of(str(place)) for place in places if place.is_dir())
+
+
+def _cut_map(run: Run, levels: list[dict[str, Any]]) -> CutMap | None:
+    if not levels or levels[0]["kind"] != "cut":
+        return None
+    stats = run.tables.read("subgraph_stats", level=1).select("subgraph_id", "num_nodes", "num_edges")
+    largest = stats.sort(F.desc("num_nodes"), "subgraph_id").limit(MOST_CIRCLES).collect()
+    chosen = [row["subgraph_id"] for row in largest]
+    low, high = F.least("src_subgraph", "dst_subgraph"), F.greatest("src_subgraph", "dst_subgraph")
+    crossing = run.tables.read("border_edges", level=1).select(low.alias("low"), high.alias("high"))
+    crossing = crossing.where(F.col("low").isin(chosen) & F.col("high").isin(chosen))
+    between = crossing.groupBy("low", "high").count().collect()  # at most MOST_CIRCLES squared
+    return CutMap(
+        {row["subgraph_id"]: row["num_nodes"] for row in largest},
+        {row["subgraph_id"]: row["num_edges"] for row in largest},
+        {(row["low"], row["high"]): row["count"] for row in between},
+        levels[0]["num_subgraphs"],
+    )
+
+
+def _sample(run: Run, shown: list[str]) -> Sample:
+    """Nodes chosen by a hash of their ids: labelled ones where there are labels, else any that have an edge."""
+    seed = derive_seed(run.config.run.seed, "picture")
+    told = run.ingested
+    if shown:
+        label = F.min(F.when(F.col("label").isin(shown), F.col("label")))
+        groups = run.tables.read("labels").groupBy("node_id").agg(F.coalesce(label, F.lit(OTHER)).alias("group"))
+        num = told.labelled_nodes
+    else:
+        subgraphs = run.tables.read("assignments", level=1)
+        groups, num = subgraphs.select("node_id", F.col("subgraph_id").cast("string").alias("group")), told.nodes
+    order = uniform(seed, "node_id")
+    groups = groups.where(order < 1.2 * PICTURED / max(1, num))
+    rows = (
+        run.tables.read("embeddings")
+        .join(F.broadcast(groups), on="node_id")
+        .sort(order, "node_id")
+        .limit(PICTURED)
+        .select("id", "vector", "group")
+        .collect()
+    )
+    vectors = np.array([row["vector"] for row in rows], np.float32).reshape(len(rows), run.config.embed.dim)
+    live = np.flatnonzero(np.linalg.norm(vectors, axis=1) > 0)
+    return Sample(
+        [rows[at]["id"] for at in live],
+        vectors[live],
+        [rows[at]["group"] for at in live],
+        "label" if shown else "subgraph",
+    )
+
+
+def _confusion(run: Run, shown: list[str]) -> dict[tuple[str, str], int]:
+    """{(label, label predicted first): nodes}, of nodes that were not trained on; a node counts once per label."""
+
+    def named(column: str) -> Any:
+        return F.when(F.col(column).isin(shown), F.col(column)).otherwise(F.lit(OTHER))
+
+    predicted = run.tables.read("node_predictions").where("rank = 1 AND fold IS NOT NULL")
+    pairs = run.tables.read("labels").join(predicted.select("node_id", F.col("label").alias("predicted")), on="node_id")
+    counts = pairs.groupBy(named("label").alias("label"), named("predicted").alias("predicted")).count().collect()
+    return {(row["label"], row["predicted"]): row["count"] for row in counts}
+
+
+def _previous(run: Run) -> tuple[str, list[dict[str, Any]]] | None:
+    """The run published before this one, or the newest if this one is not published, and its metrics."""
+    published = [row["run_id"] for row in run.tables.published()]
+    before = published[published.index(run.run_id) + 1 :] if run.run_id in published else published
+    if not before:
+        return None
+    rows = run.tables.all_runs("metrics").where((F.col("run_id") == before[0]) & (F.col("stratum") == "all"))
+    return before[0], _rows(rows)
