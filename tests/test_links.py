@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from graphseam.predict.calibration import curve, fit_curves, with_probability
-from graphseam.predict.cells import NEVER, gap_for, largest
+from graphseam.predict.cells import NEVER, Cells, gap_for, largest, recall_at, train_cells
 from graphseam.predict.features import (
     CANDIDATES,
     ONE_KIND,
@@ -22,7 +22,7 @@ from graphseam.predict.features import (
     pair_features,
     without_the_edge,
 )
-from graphseam.predict.group_search import BASE, BOTH
+from graphseam.predict.group_search import ALL, BASE, BOTH, LEARNING, UNKNOWN
 from graphseam.predict.kernels import find_paths, workspace
 from graphseam.predict.link_model import LinkModel, fit_link_models, with_score
 from graphseam.predict.paths import PathSearch, neighbour_lists, paths, plan_paths, wanted_of
@@ -197,7 +197,7 @@ def a_search(method: str, top_k: int, task_mb: int = 64, **changed) -> Search:
 
 
 def found_by(rows, search: Search, plan: Plan | None = None) -> dict[tuple[int, bool], list[int]]:
-    return {(row["src"], row["learning"]): row["dst"] for row in nearest(rows, search, plan).collect()}
+    return {(row["src"], row["kind"] == LEARNING): row["dst"] for row in nearest(rows, search, plan).collect()}
 
 
 @pytest.mark.parametrize(("blocks", "chunks"), [(1, 1), (3, 1), (3, 2)])
@@ -287,9 +287,54 @@ def test_vectors_that_are_all_alike_are_divided(spark, monkeypatch):
 def test_the_gap_follows_the_wished_recall_within_the_budget():
     needed = np.array([0.0, 0.1, 0.2, 0.3], np.float32)
     gaps = np.tile(np.arange(8, dtype=np.float32) / 10, (50, 1))
-    assert gap_for(0.75, needed, gaps) == pytest.approx((0.2, 0.75, 3.0))
-    assert gap_for(1.0, needed, gaps) == pytest.approx((0.3, 1.0, 4.0))
-    assert gap_for(1.0, np.full(4, NEVER), gaps) == pytest.approx((0.3, 0.0, 4.0))  # no more copies than MOST_COPIES
+    assert gap_for(0.75, needed, gaps) == pytest.approx(0.2)
+    assert recall_at(0.2, needed) == 0.75
+    assert gap_for(1.0, needed, gaps) == pytest.approx(0.3)
+    assert gap_for(1.0, np.full(4, NEVER), gaps) == pytest.approx(0.3)  # no more copies than MOST_COPIES
+    assert recall_at(0.3, np.full(4, NEVER)) == 0
+
+
+def test_cells_in_groups_are_nearly_those_of_all_comparisons():
+    """A row is compared with the cells of eight groups instead of all; its nearest are among them, but for a few."""
+    rng = np.random.default_rng(3)
+    centres = rng.normal(size=(60, 12))
+    unit = unit_rows((centres[rng.integers(60, size=6000)] + 0.4 * rng.normal(size=(6000, 12))).astype(np.float32))
+    centroids = train_cells(unit, 800, seed=1)
+    cells = Cells.of(centroids, seed=1)
+    assert len(cells.coarse) > 50
+    assert np.diff(cells.near_ptr).max() < len(centroids) / 2
+    nearest, gaps = cells.reach(unit)
+    exact = unit.astype(np.float64) @ centroids.T.astype(np.float64)
+    assert (nearest[:, 0] == exact.argmax(axis=1)).mean() > 0.98
+    assert (cells.home(unit) == nearest[:, 0]).mean() > 0.999
+    angles = np.arccos(np.clip(np.take_along_axis(exact, nearest, 1), -1, 1))
+    np.testing.assert_allclose(gaps, angles - angles[:, :1], atol=1e-6)
+    assert (np.diff(gaps, axis=1) >= 0).all()
+    some = rng.permutation(6000)[:777]  # whatever the rows beside it
+    for one, all_of_them in zip(cells.reach(unit[some]), (nearest, gaps), strict=True):
+        assert np.array_equal(one, all_of_them[some])
+
+
+def test_the_nearest_of_all_nodes_are_found_on_the_way(some_vectors, monkeypatch):
+    """One search gives both answers, as two searches would; for cells both recalls are measured."""
+    monkeypatch.setattr("graphseam.predict.search_plan.NODES_PER_CELL", 40)
+    frame, ids, _ = some_vectors
+    barred = F.when(F.col("node_id") % 2 == 0, F.array(*[F.lit(int(node)).cast("bigint") for node in ids[:50]]))
+    queries = frame.withColumns(
+        {"known": F.coalesce(barred, F.array().cast("array<bigint>")), "learning": F.lit(False)}
+    )
+    rows = search_rows(frame, queries)
+    for method in ("exact", "cells"):
+        search = a_search(method, 5, of_all=7)
+        plan = plan_search(rows, search)
+        both = nearest(rows, search, plan).collect()
+        apart = {
+            UNKNOWN: found_by(rows, a_search(method, 5), plan),
+            ALL: found_by(in_cells(frame, 3), a_search(method, 7), plan),
+        }
+        for kind, alone in apart.items():
+            assert {(row["src"], False): row["dst"] for row in both if row["kind"] == kind} == alone
+        assert min(plan.recall, plan.recall_of_all) >= 0.96
 
 
 def test_the_largest_numbers_of_a_row_are_those_of_topk():

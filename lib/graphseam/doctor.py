@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 from pyspark.sql import SparkSession
 
+from graphseam.causes import true_cause
 from graphseam.entry import one_clear_line
 from graphseam.files import is_remote, local_path
 from graphseam.gpus import has_gpus
@@ -154,8 +155,6 @@ def check_session() -> Check:
             rows.write.format("delta").save(f"{folder}/table")
             count = spark.read.format("delta").load(f"{folder}/table").count()
     except Exception as error:
-        from graphseam.causes import true_cause
-
         return Check("Spark", BAD, f"a session that writes a Delta table failed: {true_cause(error)}")
     if count != 3:
         return Check("Spark", BAD, f"of 3 rows written to a Delta table, {count} came back")

@@ -137,8 +137,9 @@ _RECORDS = (
             "link_calibration",
             "pair_scores",
             "search_recall",
+            "nearest_nodes",
         ),
-        depends_on=("predict.links", "predict.recall"),
+        depends_on=("predict.links", "predict.similar", "predict.recall"),  # it finds the similar nodes on the way
         after=("refine",),
         tells="{links:,} links".format_map,
     ),
@@ -156,10 +157,10 @@ _RECORDS = (
         name="predict_similar",
         function="graphseam.predict.similar:predict_similar",
         job="predict",
-        reads=("embeddings", "nodes"),
+        reads=("nearest_nodes", "embeddings", "nodes"),
         writes=("similar_nodes", "search_recall"),
         depends_on=("predict.similar", "predict.recall"),
-        after=("refine",),
+        after=("predict_links",),  # whose search finds them on the way, where it can
         tells="{similar:,} similar nodes".format_map,
     ),
     Step(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from pyspark.sql import DataFrame
@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from graphseam.errors import InputError, nearest
 from graphseam.methods import SEARCHES
 from graphseam.predict.features import count_blocks, pair_features
-from graphseam.predict.group_search import BASE, BOTH, QUERY
+from graphseam.predict.group_search import ALL, BASE, BOTH, LEARNING, QUERY
 from graphseam.predict.paths import PathSearch, neighbour_lists, paths, plan_paths, to_targets, wanted_of
 from graphseam.predict.search import EXACT_LIMIT, choose_method, excluding_none, search_of, search_rows
 from graphseam.predict.search import nearest as nearest_vectors
@@ -29,8 +29,9 @@ SHARED_BY = 4  # tasks, at most, that compute the features of all nodes if memor
 @dataclass(frozen=True)
 class LinkSearch:
     """What a run searches for. methods: exact or cells, two_hop, or pairs. three: paths have three edges because the
-    graph is bipartite. lists: from paths.neighbour_lists. sources, targets: (node_id); None means all nodes. kept:
-    what stays persisted until the end of `link_search`'s block."""
+    graph is bipartite. lists: from paths.neighbour_lists. sources, targets: (node_id); None means all nodes. of_all:
+    nearest nodes, neighbours included, found for each node on the way. kept: what stays persisted until the end of
+    `link_search`'s block."""
 
     run: Run
     methods: tuple[str, ...]
@@ -38,6 +39,7 @@ class LinkSearch:
     lists: DataFrame
     sources: DataFrame | None
     targets: DataFrame | None
+    of_all: int
     kept: ExitStack
 
     @property
@@ -66,7 +68,7 @@ class LinkSearch:
 
     @cached_property
     def search(self) -> Search:
-        return search_of(self.run, self.method, self.num_candidates, "links")
+        return replace(search_of(self.run, self.method, self.num_candidates, "links"), of_all=self.of_all)
 
     @cached_property
     def rows(self) -> DataFrame:
@@ -108,6 +110,14 @@ class LinkSearch:
         )
 
 
+def shares_search(run: Run) -> bool:
+    """Whether predict_links finds the similar nodes too: it searches all nodes, by the method of predict.similar."""
+    links, similar, ingested = run.config.predict.links, run.config.predict.similar, run.ingested
+    if not (links.top_k and similar.top_k) or ingested.bipartite or links.src_type or links.dst_type:
+        return False
+    return choose_method(similar.method, ingested.nodes) in chosen_methods(links.candidates, ingested.nodes)
+
+
 def chosen_methods(candidates: str, num_nodes: int) -> tuple[str, ...]:
     """The methods that predict.links.candidates stands for, such as ("exact", "two_hop")."""
     if candidates == "auto":
@@ -116,14 +126,17 @@ def chosen_methods(candidates: str, num_nodes: int) -> tuple[str, ...]:
 
 
 @contextmanager
-def link_search(run: Run) -> Iterator[LinkSearch]:
-    """What the run searches for; its neighbour lists stay persisted for the duration of the block."""
+def link_search(run: Run, of_all: int = 0) -> Iterator[LinkSearch]:
+    """What the run searches for; its neighbour lists stay persisted for the duration of the block.
+
+    of_all: nearest nodes of every node that `find_candidates` is to write into nearest_nodes as well.
+    """
     ingested = run.ingested
     methods = chosen_methods(run.config.predict.links.candidates, ingested.nodes)
     sources, targets = _ends(run, ingested.bipartite)
     with ExitStack() as kept:
         lists = kept.enter_context(persisted(neighbour_lists(run.tables.read("edges"))))
-        yield LinkSearch(run, methods, ingested.bipartite, lists, sources, targets, kept)
+        yield LinkSearch(run, methods, ingested.bipartite, lists, sources, targets, of_all, kept)
 
 
 def _ends(run: Run, bipartite: bool) -> tuple[DataFrame | None, DataFrame | None]:
@@ -191,9 +204,21 @@ def _with_training(what: LinkSearch) -> DataFrame:
 
 
 def _nearest_targets(what: LinkSearch, rows: DataFrame, plan: Plan) -> DataFrame:
-    """(node_id, learning, wanted BIGINT[]): what the search finds for each query. rows: as in search.nearest."""
+    """(node_id, learning, wanted BIGINT[]): what the search finds for each query. rows: as in search.nearest.
+
+    Writes nearest_nodes, if that is asked for too.
+    """
     found = nearest_vectors(rows, what.search, plan)
-    return found.select(F.col("src").alias("node_id"), "learning", F.array_sort("dst").alias("wanted"))
+    if what.of_all:
+        found = what.keep(found)
+        nearest = found.where(F.col("kind") == ALL)
+        what.run.tables.write(
+            "nearest_nodes",
+            nearest.select(F.col("src").alias("node_id"), F.col("dst").alias("near"), F.col("score").alias("cosine")),
+        )
+        found = found.where(F.col("kind") != ALL)
+    learning = (F.col("kind") == LEARNING).alias("learning")
+    return found.select(F.col("src").alias("node_id"), learning, F.array_sort("dst").alias("wanted"))
 
 
 def _with_wanted(queries: DataFrame, given: DataFrame | None) -> DataFrame:

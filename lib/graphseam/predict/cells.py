@@ -8,6 +8,7 @@ SPANN, NeurIPS 2021 (overlapping cells, hierarchical clustering); Jayaram Subram
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,9 @@ REACH = 8  # cells that a node may have copies in
 MOST_COPIES = 4.0  # copies of a node, on average: what bounds the bytes shuffled
 BRANCHES = 64
 ROUNDS = 10
-ROWS_AT_ONCE = 4096
+ROWS_AT_ONCE = 16_384
+SCORES_AT_ONCE = 8 << 20  # 32 MB
+GROUPS_AROUND = 8  # groups of cells that a vector is compared with, of those nearest to its own
 CHUNK = 64
 LAST_ROUNDS = 6  # over all cells at once, after they were divided one by one
 NEVER = np.float32(4.0)  # larger than any gap: the two have no cell in common
@@ -34,34 +37,76 @@ NEVER = np.float32(4.0)  # larger than any gap: the two have no cell in common
 @dataclass(frozen=True)
 class Cells:
     """centroids: float32[cells, dim], unit vectors. gap: how much farther than the nearest another cell may be, in
-    radians."""
+    radians. coarse: float32[groups, dim], centroids of groups of near cells; near[near_ptr[g] : near_ptr[g + 1]]: the
+    cells that a vector is compared with if it is nearest to group g, those of the groups around it too.
+    """
 
     centroids: np.ndarray
+    coarse: np.ndarray
+    near_ptr: np.ndarray
+    near: np.ndarray
     gap: float = 0.0
+
+    @staticmethod
+    def of(centroids: np.ndarray, seed: int) -> Cells:
+        """Cells with these centroids, grouped so that a vector is compared with about sqrt(8 · cells) of them twice."""
+        groups = round((GROUPS_AROUND * len(centroids)) ** 0.5)
+        if groups > len(centroids) // GROUPS_AROUND:
+            everything = np.arange(len(centroids))
+            return Cells(centroids, unit_rows(centroids.mean(axis=0)[None]), np.array([0, len(centroids)]), everything)
+        coarse = divided(centroids, groups, seed)
+        around = coarse.astype(np.float64) @ coarse.T.astype(np.float64)
+        home = np.argmax(centroids.astype(np.float64) @ coarse.T.astype(np.float64), axis=1)
+        sizes = np.bincount(home, minlength=len(coarse))
+        members = np.split(np.argsort(home, kind="stable"), np.cumsum(sizes)[:-1])
+        near = []
+        for group in range(len(coarse)):
+            nearest = np.argsort(-around[group], kind="stable")
+            enough = max(GROUPS_AROUND, 1 + int(np.searchsorted(np.cumsum(sizes[nearest]), 4 * REACH)))
+            near.append(np.sort(np.concatenate([members[other] for other in nearest[:enough]])))
+        return Cells(centroids, coarse, np.cumsum([0, *map(len, near)]), np.concatenate(near))
 
     def reach(self, unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(cells int64[n, m], gaps float32[n, m]): the m = min(8, cells) nearest cells of each row, nearest first.
 
-        unit: float32[n, dim] of length 1. Cost: O(n · cells · dim).
+        unit: float32[n, dim] of length 1. A cell whose group is not around the row's own group is not seen, which the
+        measured recall includes. Cost: O(n · sqrt(cells) · dim).
         """
-        import torch
-
         count = min(REACH, len(self.centroids))
-        base = torch.from_numpy(self.centroids.astype(np.float64))
         cells, gaps = np.empty((len(unit), count), np.int64), np.empty((len(unit), count), np.float32)
-        for start in range(0, len(unit), ROWS_AT_ONCE):
-            part = slice(start, start + ROWS_AT_ONCE)
-            # in double precision a product's last bits, which depend on the rows beside it, decide nothing
-            scores = torch.from_numpy(unit[part].astype(np.float64)) @ base.T
-            values, places = largest(scores, count)
-            angles = torch.arccos(values.clamp(-1, 1))
-            cells[part], gaps[part] = places.numpy(), (angles - angles[:, :1]).numpy()
+        for rows, listed, scores in self._compared(unit):
+            # a single-precision product's last bits depend on the rows beside it: they decide what is scored again only
+            _, at = largest(scores, min(2 * count, len(listed)))
+            places = np.sort(listed[at.numpy()], axis=1)
+            exact = np.einsum("ij,ikj->ik", unit[rows].astype(np.float64), self.centroids[places].astype(np.float64))
+            best = np.argsort(-exact, axis=1, kind="stable")[:, :count]
+            angles = np.arccos(np.clip(np.take_along_axis(exact, best, 1), -1, 1))
+            cells[rows], gaps[rows] = np.take_along_axis(places, best, 1), angles - angles[:, :1]
         return cells, gaps
 
     def home(self, unit: np.ndarray) -> np.ndarray:
-        """int64[n]: the nearest cell of each row, faster than `reach`, by single precision."""
-        parts = [unit[start : start + ROWS_AT_ONCE] for start in range(0, len(unit), ROWS_AT_ONCE)]
-        return np.concatenate([np.argmax(part @ self.centroids.T, axis=1) for part in parts])
+        """int64[n]: the nearest cell of each row, faster than `reach`, by single precision alone."""
+        found = np.empty(len(unit), np.int64)
+        for rows, listed, scores in self._compared(unit):
+            found[rows] = listed[scores.argmax(dim=1).numpy()]
+        return found
+
+    def _compared(self, unit: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, torch.Tensor]]:
+        """(rows, cells, cosines float32[rows, cells]) of each group, a few thousand rows at a time."""
+        import torch
+
+        for start in range(0, len(unit), ROWS_AT_ONCE):
+            part = unit[start : start + ROWS_AT_ONCE]
+            # in double precision, as the group decides which cells are seen
+            group = np.argmax(part.astype(np.float64) @ self.coarse.T.astype(np.float64), axis=1)
+            order = np.argsort(group, kind="stable")
+            cuts = np.flatnonzero(np.diff(group[order])) + 1
+            for rows in np.split(order, cuts):
+                of = group[rows[0]]
+                listed = self.near[self.near_ptr[of] : self.near_ptr[of + 1]]
+                for some in np.array_split(rows, max(1, -(-len(rows) * len(listed) // SCORES_AT_ONCE))):
+                    scores = torch.from_numpy(part[some]) @ torch.from_numpy(self.centroids[listed]).T
+                    yield start + some, listed, scores
 
 
 def largest(scores: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -89,12 +134,23 @@ def train_cells(sample: np.ndarray, num_cells: int, seed: int) -> np.ndarray:
 
     sample: float32[n, dim] of length 1. Groups are divided by k-means until they are small enough; vectors that are all
     alike stay together. Six rounds of k-means over all groups follow: a fiftieth more is found then. Cost: O(n ·
-    cells · dim).
+    sqrt(cells) · dim).
     """
+    centroids = divided(sample, num_cells, seed)
+    for _ in range(LAST_ROUNDS if len(centroids) > 1 else 0):
+        home = Cells.of(centroids, seed).home(sample)
+        order = np.argsort(home, kind="stable")
+        _, starts = np.unique(home[order], return_index=True)
+        centroids = unit_rows(np.add.reduceat(sample[order].astype(np.float64), starts)).astype(np.float32)
+    return centroids
+
+
+def divided(sample: np.ndarray, num_groups: int, seed: int) -> np.ndarray:
+    """float32[groups, dim]: centroids of about `num_groups` groups of unit vectors, by k-means into 64 at a time."""
     from scipy.cluster.vq import kmeans2
 
     rng = np.random.default_rng(seed)
-    wanted = max(1.0, len(sample) / num_cells)
+    wanted = max(1.0, len(sample) / num_groups)
     pending, found = [np.arange(len(sample))], []
     while pending:
         rows = pending.pop()
@@ -111,13 +167,7 @@ def train_cells(sample: np.ndarray, num_cells: int, seed: int) -> np.ndarray:
             found.append(sample[rows].astype(np.float64).mean(axis=0))
         else:
             pending += parts[::-1]
-    centroids = unit_rows(np.stack(found)).astype(np.float32)
-    for _ in range(LAST_ROUNDS if len(centroids) > 1 else 0):
-        home = Cells(centroids).home(sample)
-        order = np.argsort(home, kind="stable")
-        _, starts = np.unique(home[order], return_index=True)
-        centroids = unit_rows(np.add.reduceat(sample[order].astype(np.float64), starts)).astype(np.float32)
-    return centroids
+    return unit_rows(np.stack(found)).astype(np.float32)
 
 
 def gap_needed(cells: np.ndarray, gaps: np.ndarray, other_cells: np.ndarray, other_gaps: np.ndarray) -> np.ndarray:
@@ -130,17 +180,21 @@ def gap_needed(cells: np.ndarray, gaps: np.ndarray, other_cells: np.ndarray, oth
     return needed.reshape(len(cells), -1).min(axis=1, initial=NEVER)
 
 
-def gap_for(recall: float, needed: np.ndarray, gaps: np.ndarray) -> tuple[float, float, float]:
-    """(gap, recall, copies): the smallest gap with which the wished share of pairs meet, within MOST_COPIES copies.
+def gap_for(recall: float, needed: np.ndarray, gaps: np.ndarray) -> float:
+    """The smallest gap with which the wished share of pairs meet, within MOST_COPIES copies.
 
     needed: float32[pairs] of `gap_needed` for pairs that should meet. gaps: float32[n, m] of some nodes, to count
     their copies.
     """
     if not len(needed):
-        return 0.0, 1.0, 1.0
+        return 0.0
     ordered = np.sort(needed)
     wished = ordered[min(len(ordered) - 1, int(np.ceil(recall * len(ordered))) - 1)]
     # the gaps of all copies that the budget allows, the nearest first: one copy per node is for nothing
     affordable = np.sort(gaps.ravel())[min(gaps.size - 1, int(MOST_COPIES * len(gaps)) - 1)]
-    gap = float(min(wished, affordable))
-    return gap, float((needed <= gap).mean()), float((gaps <= gap).sum(axis=1).mean())
+    return float(min(wished, affordable))
+
+
+def recall_at(gap: float, needed: np.ndarray) -> float:
+    """The share of the pairs that meet with this gap; needed: as in `gap_for`."""
+    return float((needed <= gap).mean()) if len(needed) else 1.0

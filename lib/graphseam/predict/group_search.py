@@ -24,9 +24,14 @@ TIED = 4  # where these are all alike, as a hub's leaves are, the first of all t
 SCORES_AT_ONCE = 16 << 20  # in one block of products, 64 MB
 ROWS_AT_ONCE = 2048
 EXCLUDED = -2.0  # below any cosine
-FOUND_SCHEMA = "src BIGINT, learning BOOLEAN, dst ARRAY<BIGINT>, score ARRAY<FLOAT>"
+UNKNOWN, LEARNING, ALL = (
+    0,
+    1,
+    2,
+)  # kinds of answers: without the known nodes, for learning (twice as many), of all nodes
+FOUND_SCHEMA = "src BIGINT, kind INT, dst ARRAY<BIGINT>, score ARRAY<FLOAT>"
 ARROW_FOUND = pa.schema(
-    [("src", pa.int64()), ("learning", pa.bool_()), ("dst", pa.list_(pa.int64())), ("score", pa.list_(pa.float32()))]
+    [("src", pa.int64()), ("kind", pa.int32()), ("dst", pa.list_(pa.int64())), ("score", pa.list_(pa.float32()))]
 )
 
 
@@ -43,11 +48,16 @@ class Members:
     known: np.ndarray
 
 
-def search_group(members: Members, top_k: int, device: str) -> Iterator[pa.RecordBatch]:
-    """Rows of FOUND_SCHEMA: for each query of the group the `top_k` of its base with the largest cosine, best first.
+def wanted_of(top_k: int, of_all: int) -> tuple[int, int, int]:
+    """How many nodes an answer of each kind has."""
+    return top_k, 2 * top_k, of_all
 
-    Excludes the query itself and what it knows; twice as many for learning. Cost: O(queries · base · dim).
-    Memory: the vectors and 64 MB of scores.
+
+def search_group(members: Members, wanted: tuple[int, int, int], device: str) -> Iterator[pa.RecordBatch]:
+    """Rows of FOUND_SCHEMA: for each query of the group those of its base with the largest cosine, best first.
+
+    Excludes the query itself and, but for answers of kind ALL, what it knows. wanted: of `wanted_of`. Cost: O(queries ·
+    base · dim). Memory: the vectors and 64 MB of scores.
     """
     import torch
 
@@ -57,16 +67,18 @@ def search_group(members: Members, top_k: int, device: str) -> Iterator[pa.Recor
     base_ids, base_unit = members.ids[based], members.unit[based]
     base = torch.from_numpy(base_unit).to(device)
     step = max(1, min(ROWS_AT_ONCE, SCORES_AT_ONCE // len(based)))
-    for learning in (False, True):
-        asked = np.flatnonzero((members.role & QUERY > 0) & (members.learning == learning))
-        wanted = top_k * (1 + learning)
+    for kind in (UNKNOWN, LEARNING):
+        asked = np.flatnonzero((members.role & QUERY > 0) & (members.learning == (kind == LEARNING)))
         for start in range(0, len(asked), step):
             rows = asked[start : start + step]
             scores = torch.from_numpy(members.unit[rows]).to(device) @ base.T
-            for at, columns in excluded(members, rows, base_ids):
-                scores[torch.from_numpy(at).to(device), torch.from_numpy(columns).to(device)] = EXCLUDED
-            for chosen, values, places in _leaders(scores, wanted):
-                yield _best(members, rows[chosen], learning, wanted, base_ids, base_unit, values, places)
+            itself, known = excluded(members, rows, base_ids)
+            for answer, without in ((ALL if kind == UNKNOWN else None, itself), (kind, known)):
+                at, columns = (torch.from_numpy(place).to(device) for place in without)
+                scores[at, columns] = EXCLUDED
+                if answer is not None and wanted[answer]:
+                    for chosen, values, places in _leaders(scores, wanted[answer]):
+                        yield _best(members, rows[chosen], answer, wanted[answer], base_ids, base_unit, values, places)
 
 
 def _leaders(scores: torch.Tensor, wanted: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -87,21 +99,23 @@ def _leaders(scores: torch.Tensor, wanted: int) -> Iterator[tuple[np.ndarray, np
         yield tied, values, places
 
 
-def excluded(members: Members, rows: np.ndarray, base_ids: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(row, column) positions of scores that do not count: a query with itself, and with the nodes it knows."""
+def excluded(members: Members, rows: np.ndarray, base_ids: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(row, column) positions of scores: those of a query with itself, and those with the nodes it knows."""
     lengths = members.known_ptr[rows + 1] - members.known_ptr[rows]
     owners = np.repeat(np.arange(len(rows)), lengths)
     known = members.known[positions(members.known_ptr[rows], lengths)]
+    found = []
     for at, ids in ((np.arange(len(rows)), members.ids[rows]), (owners, known)):
         columns = np.minimum(np.searchsorted(base_ids, ids), len(base_ids) - 1)
         here = base_ids[columns] == ids
-        yield at[here], columns[here]
+        found.append((at[here], columns[here]))
+    return found
 
 
 def _best(
     members: Members,
     rows: np.ndarray,
-    learning: bool,
+    kind: int,
     wanted: int,
     base_ids: np.ndarray,
     base_unit: np.ndarray,
@@ -116,18 +130,18 @@ def _best(
     kept = np.take_along_axis(values, order, 1) > EXCLUDED
     found, cosine = np.take_along_axis(found, order, 1), np.take_along_axis(cosine, order, 1)
     offsets = np.concatenate([[0], np.cumsum(kept.sum(axis=1))])
-    return found_batch(members.ids[rows], np.full(len(rows), learning), offsets, found[kept], cosine[kept])
+    return found_batch(members.ids[rows], np.full(len(rows), kind), offsets, found[kept], cosine[kept])
 
 
 def found_batch(
-    src: np.ndarray, learning: np.ndarray, offsets: np.ndarray, dst: np.ndarray, score: np.ndarray
+    src: np.ndarray, kind: np.ndarray, offsets: np.ndarray, dst: np.ndarray, score: np.ndarray
 ) -> pa.RecordBatch:
     """A batch of FOUND_SCHEMA from flat arrays and the offsets of each row's part."""
     ends = pa.array(offsets.astype(np.int32))
     return pa.RecordBatch.from_arrays(
         [
             pa.array(src),
-            pa.array(learning),
+            pa.array(kind.astype(np.int32)),
             pa.ListArray.from_arrays(ends, pa.array(dst)),
             pa.ListArray.from_arrays(ends, pa.array(score.astype(np.float32))),
         ],
@@ -135,16 +149,16 @@ def found_batch(
     )
 
 
-def merge(found: pa.Table, top_k: int) -> pa.RecordBatch:
-    """One row per query: the best of its rows of FOUND_SCHEMA, each node once, ties in order of the id."""
-    src, learning = found["src"].to_numpy(), found["learning"].to_numpy(zero_copy_only=False)
+def merge(found: pa.Table, wanted: tuple[int, int, int]) -> pa.RecordBatch:
+    """One row per query and kind: the best of its rows of FOUND_SCHEMA, each node once, ties in order of the id."""
+    src, kind = found["src"].to_numpy(), found["kind"].to_numpy()
     dst, score = (found[name].combine_chunks() for name in ("dst", "score"))
     lengths = dst.value_lengths().to_numpy()
     ends = np.cumsum(lengths)
-    order = np.lexsort((learning, src))
-    new = np.r_[True, (np.diff(src[order]) != 0) | (np.diff(learning[order].astype(int)) != 0)]
+    order = np.lexsort((kind, src))
+    new = np.r_[True, (np.diff(src[order]) != 0) | (np.diff(kind[order]) != 0)]
     starts = np.flatnonzero(new)
-    allowed = top_k * (1 + learning[order[starts]].astype(np.int64))
+    allowed = np.array(wanted, np.int64)[kind[order[starts]]]
     values = score.flatten().to_numpy()
     kept, nodes, scores = merge_lists(
         np.append(starts, len(order)),
@@ -156,7 +170,7 @@ def merge(found: pa.Table, top_k: int) -> pa.RecordBatch:
         np.round(values * np.float32(TELLABLE)).astype(np.int64),
         allowed,
     )
-    return found_batch(src[order[starts]], learning[order[starts]], np.r_[0, np.cumsum(kept)], nodes, scores)
+    return found_batch(src[order[starts]], kind[order[starts]], np.r_[0, np.cumsum(kept)], nodes, scores)
 
 
 @compiled

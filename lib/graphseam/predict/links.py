@@ -13,7 +13,7 @@ from graphseam.errors import RunError
 from graphseam.methods import SEARCHES
 from graphseam.pairs import draw_negatives, facing, pairs_of, pools_of, sample_edges
 from graphseam.predict.calibration import ALL, Curves, fit_curves, with_probability
-from graphseam.predict.candidates import LinkSearch, find_candidates, known_features, link_search
+from graphseam.predict.candidates import LinkSearch, find_candidates, known_features, link_search, shares_search
 from graphseam.predict.features import CANDIDATES, ONE_KIND, PAIRS, TWO_KINDS, Design
 from graphseam.predict.link_model import LinkModel, fit_link_models, with_score
 from graphseam.predict.search import write_recall
@@ -36,19 +36,21 @@ def predict_links(run: Run) -> dict[str, Any]:
     or comes from predict.links.model_run.
     """
     for name in ALL_STEPS["predict_links"].writes:
-        both = name == "search_recall"  # has rows of two steps
+        both = name == "search_recall" and not shares_search(run)  # has rows of two steps
         run.tables.drop_run(name, part="(step IS NULL OR step = 'predict_links')" if both else "")
     links = run.config.predict.links
     if links.top_k == 0:
         return {"links": 0}
-    with link_search(run) as what:
+    with link_search(run, run.config.predict.similar.top_k if shares_search(run) else 0) as what:
         designs = TWO_KINDS if what.three else ONE_KIND
         borrowed = _borrowed(run, designs) if links.model_run else None
         run.tables.write("link_candidates", find_candidates(what, with_training_nodes=borrowed is None))
         models = _models(what, designs, borrowed[0] if borrowed else None)
-        if not models:  # too few edges to learn from, so all candidates look alike
-            return {"links": 0, "candidates": "+".join(what.methods), "models": "too few edges to learn from"}
         details = {"candidates": "+".join(what.methods), "bipartite": what.three, **_recall(what)}
+        if what.of_all:
+            details["similar_too"] = True
+        if not models:  # too few edges to learn from, so all candidates look alike
+            return {"links": 0, **details, "models": "too few edges to learn from"}
     ranker = _pick(models, CANDIDATES)
     with persisted(_best(run, ranker)) as best:
         curves, basis = (borrowed[1], f"run {links.model_run}") if borrowed else _calibrate(run, ranker, best)

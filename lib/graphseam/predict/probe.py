@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from graphseam.predict.cells import Cells, gap_needed, largest
-from graphseam.predict.group_search import EXCLUDED, TELLABLE, Members, excluded
+from graphseam.predict.group_search import ALL, EXCLUDED, TELLABLE, UNKNOWN, Members, excluded
 
-PROBE_SCHEMA = "query BIGINT, dst ARRAY<BIGINT>, score ARRAY<FLOAT>, needed ARRAY<FLOAT>"
+if TYPE_CHECKING:
+    import torch
+
+Best = tuple[np.ndarray, np.ndarray, np.ndarray]
+PROBE_SCHEMA = "kind INT, query BIGINT, dst ARRAY<BIGINT>, score ARRAY<FLOAT>, needed ARRAY<FLOAT>"
 LISTS = ("dst", "score", "needed")
 ROWS_AT_ONCE = 8192
 
@@ -20,59 +26,79 @@ ROWS_AT_ONCE = 8192
 class Probe:
     """Some queries, scored against all of the base: their own cells are known, those of what they find are looked up.
 
-    asked: the queries, sorted by id. Memory: a few arrays of queries · 20 numbers, and 32 MB of scores.
+    asked: the queries, sorted by id. wanted: nodes in an answer of each kind (group_search.wanted_of), of which UNKNOWN
+    and ALL are probed. Memory: a few arrays of queries · 30 numbers, and 64 MB of scores.
     """
 
     asked: Members
     cells: Cells
-    top_k: int
+    wanted: tuple[int, int, int]
+
+    @property
+    def kinds(self) -> list[int]:
+        return [kind for kind in (ALL, UNKNOWN) if self.wanted[kind]]  # ALL first: it excludes less
 
     def stream(self, base: Iterator[tuple[np.ndarray, np.ndarray]]) -> Iterator[pa.RecordBatch]:
-        """Rows of PROBE_SCHEMA, one per query: the nearest of a task's share of the base, and the gap each needs.
+        """Rows of PROBE_SCHEMA, one per query and kind: the nearest of a task's share of the base, and the gap each
+        needs.
 
         base: (ids int64[n], unit float32[n, dim]) of each batch. Cost: O(n · queries · dim).
         """
         import torch
 
-        queries = len(self.asked.ids)
-        own_cells, own_gaps = self.cells.reach(self.asked.unit)
-        asked = torch.from_numpy(self.asked.unit)
-        ids = np.full((queries, self.top_k), -1, np.int64)
-        score = np.full((queries, self.top_k), EXCLUDED, np.float32)
-        needed = np.zeros((queries, self.top_k), np.float32)
-        everyone = np.arange(queries)
+        own = self.cells.reach(self.asked.unit)
+        asked, everyone = torch.from_numpy(self.asked.unit), np.arange(len(self.asked.ids))
+        best = {kind: _nothing(len(everyone), self.wanted[kind]) for kind in self.kinds}
         for all_ids, all_unit in base:
             for start in range(0, len(all_ids), ROWS_AT_ONCE):
                 part = np.argsort(all_ids[start : start + ROWS_AT_ONCE]) + start
                 base_ids, unit = all_ids[part], all_unit[part]
                 scores = asked @ torch.from_numpy(unit).T
-                for at, columns in excluded(self.asked, everyone, base_ids):
-                    scores[torch.from_numpy(at), torch.from_numpy(columns)] = EXCLUDED
-                values, places = (found.numpy() for found in largest(scores, min(self.top_k, len(part))))
-                entering = (values > score[:, -1:]) & (values > EXCLUDED)
-                rows, _ = np.nonzero(entering)
-                new = places[entering]
-                used, which = np.unique(new, return_inverse=True)
-                cells, gaps = self.cells.reach(unit[used])
-                gap = np.zeros(values.shape, np.float32)
-                gap[entering] = gap_needed(own_cells[rows], own_gaps[rows], cells[which], gaps[which])
-                values = np.where(entering, values, EXCLUDED).astype(np.float32)
-                score, ids, needed = _leaders(
-                    np.hstack([score, values]), np.hstack([ids, base_ids[places]]), np.hstack([needed, gap]), self.top_k
-                )
-        yield probe_batch(self.asked.ids, ids, score, needed)
+                itself, known = excluded(self.asked, everyone, base_ids)
+                for kind, without in ((ALL, itself), (UNKNOWN, known)):
+                    at, columns = map(torch.from_numpy, without)
+                    scores[at, columns] = EXCLUDED
+                    if kind in best:
+                        best[kind] = self._entered(best[kind], scores, base_ids, unit, own)
+        for kind, (score, ids, needed) in best.items():
+            yield probe_batch(kind, self.asked.ids, ids, score, needed)
 
-    def answer(self, found: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-        """(needed float32[pairs], gaps float32[queries, m]): from all tasks' rows, those of the nearest overall, and
-        the gaps of the queries' own copies. Computed in one task."""
+    def _entered(
+        self, best: Best, scores: torch.Tensor, base_ids: np.ndarray, unit: np.ndarray, own: tuple[np.ndarray, ...]
+    ) -> Best:
+        """The best so far and those of the new scores, with the gaps that the new ones need."""
+        score, ids, needed = best
+        count = score.shape[1]
+        values, places = (found.numpy() for found in largest(scores, min(count, scores.shape[1])))
+        entering = (values > score[:, -1:]) & (values > EXCLUDED)
+        rows, _ = np.nonzero(entering)
+        used, which = np.unique(places[entering], return_inverse=True)
+        cells, gaps = self.cells.reach(unit[used])
+        gap = np.zeros(values.shape, np.float32)
+        gap[entering] = gap_needed(own[0][rows], own[1][rows], cells[which], gaps[which])
+        values = np.where(entering, values, EXCLUDED).astype(np.float32)
+        return _leaders(np.hstack([score, values]), np.hstack([ids, base_ids[places]]), np.hstack([needed, gap]), count)
+
+    def answer(self, found: pa.Table) -> tuple[dict[int, np.ndarray], np.ndarray]:
+        """({kind: needed float32[pairs]}, gaps float32[queries, m]): from all tasks' rows, those of the nearest
+        overall, and the gaps of the queries' own copies. Computed in one task."""
         queries = len(self.asked.ids)
-        query = found["query"].to_numpy()
-        order = np.argsort(query, kind="stable")  # every task has one row for each query
-        shape, wide = (len(query), self.top_k), (queries, -1)
-        flat = (found[name].combine_chunks().flatten().to_numpy() for name in LISTS)
-        dst, score, needed = (part.reshape(shape)[order].reshape(wide) for part in flat)
-        score, _, needed = _leaders(score, dst, needed, self.top_k)
-        return needed[score > EXCLUDED], self.cells.reach(self.asked.unit)[1]
+        answers = {}
+        for kind in self.kinds:
+            rows = found.filter(pc.equal(found["kind"], kind))
+            order = np.argsort(rows["query"].to_numpy(), kind="stable")  # every task has one row for each query
+            shape, wide = (rows.num_rows, self.wanted[kind]), (queries, -1)
+            flat = (rows[name].combine_chunks().flatten().to_numpy() for name in LISTS)
+            dst, score, needed = (part.reshape(shape)[order].reshape(wide) for part in flat)
+            score, _, needed = _leaders(score, dst, needed, self.wanted[kind])
+            answers[kind] = needed[score > EXCLUDED]
+        return answers, self.cells.reach(self.asked.unit)[1]
+
+
+def _nothing(queries: int, count: int) -> Best:
+    """(scores, ids, needed gaps) before anything is scored."""
+    shape = (queries, count)
+    return np.full(shape, EXCLUDED, np.float32), np.full(shape, -1, np.int64), np.zeros(shape, np.float32)
 
 
 def _leaders(
@@ -84,8 +110,9 @@ def _leaders(
     return one, two, three
 
 
-def probe_batch(query: np.ndarray, ids: np.ndarray, score: np.ndarray, needed: np.ndarray) -> pa.RecordBatch:
+def probe_batch(kind: int, query: np.ndarray, ids: np.ndarray, score: np.ndarray, needed: np.ndarray) -> pa.RecordBatch:
     """A batch of PROBE_SCHEMA from int64[q] and three arrays [q, k]."""
     offsets = pa.array(np.arange(len(query) + 1, dtype=np.int32) * ids.shape[1])
     columns = [pa.ListArray.from_arrays(offsets, pa.array(part.ravel())) for part in (ids, score, needed)]
-    return pa.RecordBatch.from_arrays([pa.array(query), *columns], names=["query", *LISTS])
+    kinds = pa.array(np.full(len(query), kind, np.int32))
+    return pa.RecordBatch.from_arrays([kinds, pa.array(query), *columns], names=["kind", "query", *LISTS])

@@ -66,14 +66,15 @@ def search_of(run: Run, method: str, top_k: int, purpose: str) -> Search:
 
 
 def nearest(rows: DataFrame, search: Search, plan: Plan | None = None) -> DataFrame:
-    """Rows of FOUND_SCHEMA: the `top_k` nodes of the base with the largest cosine for each query.
+    """Rows of FOUND_SCHEMA: the `top_k` nodes of the base with the largest cosine for each query, as kind UNKNOWN.
 
     rows: (node_id, vector, known BIGINT[], learning BOOLEAN, role INT), see group_search.BASE, QUERY and BOTH. Excluded
-    are the query itself and the nodes in `known`; a query with `learning` gets twice as many. Ties are in order of the
-    id. Nodes with zero vectors are neither queries nor results.
-    exact: O(nodes² · dim). cells: O(dim) per node and other node of its cells, which hold 2,000 each and at most 4
-    copies of a node on average; as many shuffles of the vectors, and two passes over them before. Memory: a group in a
-    task; the driver holds a centroid per 2,000 nodes. plan: of `plan_search` over the same base.
+    are the query itself and the nodes in `known`; a query with `learning` gets twice as many, as kind LEARNING. With
+    search.of_all, the other queries get so many of all nodes but themselves as well, as kind ALL: scores are computed
+    once. Ties are in order of the id. Nodes with zero vectors are neither queries nor results.
+    exact: O(nodes² · dim). cells: O(dim) per node and other node of its cells, at most 4 copies of a node on average;
+    as many shuffles of the vectors, and two passes over them before. Memory: a group in a task; the driver holds a
+    centroid per cell. plan: of `plan_search` over the same base.
     """
     plan = plan or plan_search(rows, search)
     route, copies = plan.route, plan.copies
@@ -85,31 +86,27 @@ def nearest(rows: DataFrame, search: Search, plan: Plan | None = None) -> DataFr
     placed = repartition_by_number(members, num_partitions, "to").drop("to")
     found = placed.mapInArrow(_search_stream(search), FOUND_SCHEMA)
     if route.num_groups > 1:
-        found_bytes = int(search.num_nodes * copies * 12 * search.top_k)
+        found_bytes = int(search.num_nodes * copies * 12 * (search.top_k + search.of_all))
         merged_in = max(2 * search.cores, found_bytes // search.partition_bytes)
-        found = found.repartition(merged_in, "src").mapInArrow(_merge_stream(search.top_k), FOUND_SCHEMA)
+        found = found.repartition(merged_in, "src").mapInArrow(_merge_stream(search.wanted), FOUND_SCHEMA)
     return found
 
 
 def write_recall(run: Run, step: str, search: Search, plan: Plan) -> dict[str, Any]:
     """Add what an approximate search of the step was measured to find to search_recall; returns what to report.
 
-    The step has dropped its earlier row.
+    A search that finds the nearest of all nodes on the way has a row for predict_similar too. The steps have dropped
+    their earlier rows.
     """
     told: dict[str, Any] = {"method": search.method}
     if search.method == "exact":
         return told
-    measured = {"recall": float(plan.recall), "copies": float(plan.copies)}
-    row = {
-        "step": step,
-        "method": search.method,
-        "top_k": search.top_k,
-        "queries": plan.queries,
-        "indexes": plan.route.num_groups,
-        **measured,
-    }
-    run.tables.append_rows("search_recall", [row])
-    return told | {name: round(value, 4) for name, value in measured.items()}
+    plain = {"method": search.method, "queries": plan.queries, "indexes": plan.route.num_groups, "copies": plan.copies}
+    rows: list[dict[str, Any]] = [{"step": step, "top_k": search.top_k, "recall": plan.recall, **plain}]
+    if search.of_all:
+        rows.append({"step": "predict_similar", "top_k": search.of_all, "recall": plan.recall_of_all, **plain})
+    run.tables.append_rows("search_recall", rows)
+    return told | {"recall": round(plan.recall, 4), "copies": round(plan.copies, 4)}
 
 
 def _route_stream(
@@ -156,7 +153,7 @@ def _search_stream(search: Search) -> Callable[[Iterator[pa.RecordBatch]], Itera
         order = np.lexsort((role, table["node_id"].to_numpy(), group))
         cuts = np.flatnonzero(np.diff(group[order])) + 1
         for rows in np.split(order, cuts) if len(order) else []:
-            yield from search_group(_members_of(table.take(pa.array(rows)), search.dim), search.top_k, device)
+            yield from search_group(_members_of(table.take(pa.array(rows)), search.dim), search.wanted, device)
 
     return search_stream
 
@@ -173,10 +170,10 @@ def _members_of(rows: pa.Table, dim: int) -> Members:
     )
 
 
-def _merge_stream(top_k: int) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def _merge_stream(wanted: tuple[int, int, int]) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def merge_stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         found = pa.Table.from_batches(list(batches), ARROW_FOUND)
         if found.num_rows:
-            yield merge(found, top_k)
+            yield merge(found, wanted)
 
     return merge_stream

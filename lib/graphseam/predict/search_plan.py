@@ -14,8 +14,8 @@ from pyspark.sql import functions as F
 from graphseam.arrow import vector_matrix
 from graphseam.compiled import mix
 from graphseam.methods import SEARCHES
-from graphseam.predict.cells import MOST_CELLS, NODES_PER_CELL, SAMPLE_PER_CELL, Cells, gap_for, train_cells
-from graphseam.predict.group_search import BASE, QUERY, Members
+from graphseam.predict.cells import MOST_CELLS, NODES_PER_CELL, SAMPLE_PER_CELL, Cells, gap_for, recall_at, train_cells
+from graphseam.predict.group_search import ALL, BASE, QUERY, UNKNOWN, Members, wanted_of
 from graphseam.predict.probe import PROBE_SCHEMA, Probe
 from graphseam.seeds import uniform
 from graphseam.session import in_one_task
@@ -37,9 +37,9 @@ ROW_BYTES = 64  # of a row beside its vector
 class Search:
     """How to search, and what limits it.
 
-    method: exact or cells. top_k: nodes wanted per query. num_nodes, dim: of the base. task_mb: memory of a task.
-    cores: tasks that run at once. threads: of each task; alone: of one that runs alone. recall: the share of the exact
-    nearest that cells shall find.
+    method: exact or cells. top_k, of_all: nodes wanted per query, without those it knows and of all. num_nodes, dim: of
+    the base. task_mb: memory of a task. cores: tasks that run at once. threads: of each task; alone: of one that runs
+    alone. recall: the share of the exact nearest that cells shall find.
     """
 
     method: str
@@ -52,6 +52,12 @@ class Search:
     seed: int
     alone: int = 1
     recall: float = 0.97
+    of_all: int = 0
+
+    @property
+    def wanted(self) -> tuple[int, int, int]:
+        """Nodes in an answer of each kind."""
+        return wanted_of(self.top_k, self.of_all)
 
     @property
     def partition_bytes(self) -> int:
@@ -129,12 +135,14 @@ class ToCells:
 
 @dataclass(frozen=True)
 class Plan:
-    """Where nodes are sent, in how many copies on average, and the recall measured on `queries` nodes."""
+    """Where nodes are sent, in how many copies on average, and the recall measured on `queries` nodes, of answers
+    without known nodes and of those of all nodes."""
 
     route: Route
     copies: float
     recall: float = 1.0
     queries: int = 0
+    recall_of_all: float = 1.0
 
     def places(self, vectors: DataFrame, dim: int) -> DataFrame:
         """(node_id, place DOUBLE in [0, 1)): near nodes have near places, those of their nearest cells in order.
@@ -203,7 +211,8 @@ def plan_cells(rows: DataFrame, search: Search, base: DataFrame) -> Plan:
     per_cell = NODES_PER_CELL
     while True:
         plan = _plan_of_size(base, search, asked, per_cell)
-        enough = plan.recall >= search.recall - NEARLY or plan.route.num_groups == 1
+        found = min(plan.recall, plan.recall_of_all)
+        enough = found >= search.recall - NEARLY or plan.route.num_groups == 1
         if enough or per_cell >= LARGER * NODES_PER_CELL:
             return plan
         per_cell *= 2
@@ -215,18 +224,19 @@ def _plan_of_size(base: DataFrame, search: Search, asked: Members, per_cell: int
     sample = base.where(uniform(search.seed, F.lit("cells"), "node_id") < size / max(1, search.num_nodes))
     trained = in_one_task(sample, _train(search, wanted), "centroid BINARY, share DOUBLE").collect()  # one per cell
     centroids = np.stack([np.frombuffer(row["centroid"], np.float32) for row in trained])
-    gap, recall, copies = 0.0, 1.0, 1.0
+    cells, copies, recall = Cells.of(centroids, search.seed), 1.0, {UNKNOWN: 1.0, ALL: 1.0}
     if len(asked.ids) and len(centroids) > 1:
-        probe = Probe(asked, Cells(centroids), search.top_k)
+        probe = Probe(asked, cells, search.wanted)
         found = base.mapInArrow(_probe_stream(probe, search), PROBE_SCHEMA)
-        row = in_one_task(found, _answer(probe, search), "needed BINARY, gaps BINARY").head()
-        assert row is not None
-        needed = np.frombuffer(row["needed"], np.float32)
-        gaps = np.frombuffer(row["gaps"], np.float32).reshape(len(asked.ids), -1)
-        gap, recall, copies = gap_for(search.recall, needed, gaps)
+        rows = in_one_task(found, _answer(probe, search), "kind INT, needed BINARY, gaps BINARY").collect()  # two
+        needed = {row["kind"]: np.frombuffer(row["needed"], np.float32) for row in rows}
+        gaps = np.frombuffer(rows[0]["gaps"], np.float32).reshape(len(asked.ids), -1)
+        gap = max(gap_for(search.recall, pairs, gaps) for pairs in needed.values())
+        cells, copies = replace(cells, gap=gap), float((gaps <= gap).sum(axis=1).mean())
+        recall |= {kind: recall_at(gap, pairs) for kind, pairs in needed.items()}
     rows_of = np.array([row["share"] for row in trained]) * search.num_nodes * copies
     parts = np.maximum(1, np.ceil(rows_of / min(MOST_ROWS, search.most_rows))).astype(np.int64)
-    return Plan(ToCells(Cells(centroids, gap), parts), copies, recall, len(asked.ids))
+    return Plan(ToCells(cells, parts), copies, recall[UNKNOWN], len(asked.ids), recall[ALL])
 
 
 def _probe_queries(rows: DataFrame, search: Search) -> Members:
@@ -258,7 +268,7 @@ def _train(search: Search, wanted: int) -> Callable[[pa.Table], pa.Table]:
             centroids, share = np.eye(1, search.dim, dtype=np.float32), np.ones(1)
         else:
             centroids = train_cells(unit, wanted, search.seed)
-            home = Cells(centroids).reach(unit)[0][:, 0]
+            home = Cells.of(centroids, search.seed).home(unit)
             share = np.bincount(home, minlength=len(centroids)) / len(unit)
         return pa.table({"centroid": [row.tobytes() for row in centroids], "share": share})
 
@@ -281,7 +291,8 @@ def _answer(probe: Probe, search: Search) -> Callable[[pa.Table], pa.Table]:
     def answer(found: pa.Table) -> pa.Table:
         limit_threads(search.threads)
         needed, gaps = probe.answer(found)
-        return pa.table({"needed": [needed.tobytes()], "gaps": [gaps.tobytes()]})
+        parts = {"needed": [pairs.tobytes() for pairs in needed.values()], "gaps": [gaps.tobytes()] * len(needed)}
+        return pa.table({"kind": pa.array(list(needed), pa.int32()), **parts})
 
     return answer
 

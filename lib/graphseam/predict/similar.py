@@ -12,7 +12,6 @@ from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
 from graphseam.arrow import slices, vector_matrix
-from graphseam.edges import with_original_ids
 from graphseam.errors import RunError
 from graphseam.predict.group_search import BOTH
 from graphseam.predict.search import choose_method, excluding_none, nearest, search_of, write_recall
@@ -27,16 +26,34 @@ ARROW_FOUND = pa.schema([("node_id", pa.int64()), ("id", pa.string()), ("cosine"
 def predict_similar(run: Run) -> dict[str, Any]:
     """The top_k most similar nodes of every node that has an edge, including its neighbours."""
     run.tables.drop_run("similar_nodes")
-    run.tables.drop_run("search_recall", part="step = 'predict_similar'")
     if run.config.predict.similar.top_k == 0:
         return {"similar": 0}
-    found, details = nearest_nodes(run)
-    rows = with_original_ids(found.withColumnRenamed("score", "cosine"), run.tables.read("nodes"))
+    if run.details("predict_links").get("similar_too"):
+        found, details = run.tables.read("nearest_nodes"), {"method": "with the candidates of predict_links"}
+    else:
+        run.tables.drop_run("search_recall", part="step = 'predict_similar'")
+        found, details = nearest_nodes(run)
+    nodes = run.tables.read("nodes").select("node_id", "id")
+    of_src = nodes.select("node_id", F.col("id").alias("src"))
+    of_dst = nodes.select(F.col("node_id").alias("dst_node_id"), F.col("id").alias("dst"))
+    near = F.posexplode(F.arrays_zip("near", "cosine")).alias("place", "one")
+    rows = (
+        found.join(of_src, on="node_id", how="inner")  # before there is a row for each pair
+        .select(F.col("node_id").alias("src_node_id"), "src", near)
+        .select(
+            "src_node_id",
+            "src",
+            F.col("one.near").alias("dst_node_id"),
+            "one.cosine",
+            (F.col("place") + 1).alias("rank"),
+        )
+        .join(of_dst, on="dst_node_id", how="inner")
+    )
     return {"similar": run.tables.write("similar_nodes", rows), **details}
 
 
 def nearest_nodes(run: Run) -> tuple[DataFrame, dict[str, Any]]:
-    """((src, dst, score, rank), what to report): the search used for predicted links, excluding only the node itself.
+    """((node_id, near, cosine), what to report): the search used for predicted links, excluding only the node itself.
 
     Exact or approximate, according to predict.similar.method. Nodes with zero vectors are neither queries nor results.
     """
@@ -44,11 +61,9 @@ def nearest_nodes(run: Run) -> tuple[DataFrame, dict[str, Any]]:
     search = search_of(run, choose_method(settings.method, run.ingested.nodes), settings.top_k, "similar")
     rows = excluding_none(run.tables.read("embeddings"), BOTH)
     plan = plan_search(rows, search)
-    each = F.posexplode(F.arrays_zip("dst", "score")).alias("place", "found")
-    found = nearest(rows, search, plan).select("src", each)
-    return found.select("src", "found.dst", "found.score", (F.col("place") + 1).alias("rank")), write_recall(
-        run, "predict_similar", search, plan
-    )
+    found = nearest(rows, search, plan)
+    found = found.select(F.col("src").alias("node_id"), F.col("dst").alias("near"), F.col("score").alias("cosine"))
+    return found, write_recall(run, "predict_similar", search, plan)
 
 
 @dataclass(frozen=True)
