@@ -16,6 +16,7 @@ from graphseam.schemas import (
     columns_ddl,
     export_columns,
     id_columns,
+    page_of_tables,
     public_names,
     sort_columns,
     sql_of,
@@ -115,6 +116,11 @@ def test_jobs_and_the_dag_follow_the_records():
 
 def test_the_docs_show_the_records():
     assert table_of_steps() in (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+
+def test_the_page_of_tables_is_that_of_the_sql_files():
+    page = (REPOSITORY / "docs" / "tables.md").read_text(encoding="utf-8")
+    assert page.endswith(page_of_tables()), "put the output of `python -m graphseam.schemas` there"
 
 
 @pytest.mark.parametrize("name", table_names())

@@ -97,3 +97,24 @@ def columns_ddl(name: str) -> dict[str, str]:
     inside = statement[statement.index("(") + 1 : statement.index(") USING delta")]
     lines = [line.strip().rstrip(",") for line in inside.splitlines() if line.strip()]
     return {line.split()[0]: re.sub(r"\s+NOT NULL\b(?=.*\bCOMMENT\b)", "", line, count=1) for line in lines}
+
+
+def page_of_tables() -> str:
+    """Every table and view with its columns as Markdown: the end of docs/tables.md."""
+    lines: list[str] = []
+    for name in table_names():
+        comment = re.search(r"\) USING delta[^\n]*\nCOMMENT '((?:[^']|'')*)'", sql_of(name))
+        assert comment is not None, name
+        lines += ["", f"### {name}", "", f"{comment[1]}{'' if name in public_names() else ' (internal)'}", ""]
+        lines += ["| column | type | meaning |", "|---|---|---|"]
+        for column, ddl in columns_ddl(name).items():
+            meaning = re.search(r"COMMENT '((?:[^']|'')*)'", ddl)
+            told = meaning[1].replace("''", "'").replace("|", "\\|") if meaning else ""
+            lines.append(f"| `{column}` | {ddl.split()[1]} | {told} |")
+    for name in view_names():
+        lines += ["", f"### {name} (view)", "", sql_of(name).splitlines()[0].removeprefix("-- ")]
+    return "\n".join(lines).strip() + "\n"
+
+
+if __name__ == "__main__":
+    print(page_of_tables(), end="")
