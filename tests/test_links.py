@@ -24,7 +24,7 @@ from graphseam.predict.features import (
 )
 from graphseam.predict.group_search import ALL, BASE, BOTH, LEARNING, UNKNOWN
 from graphseam.predict.kernels import find_paths, workspace
-from graphseam.predict.link_model import LinkModel, fit_link_models, with_score
+from graphseam.predict.link_model import LinkModel, _leading, fit_link_models, with_score
 from graphseam.predict.paths import PathSearch, neighbour_lists, paths, plan_paths, wanted_of
 from graphseam.predict.search import excluding_none, nearest, search_rows
 from graphseam.predict.search_plan import Blocks, Plan, Search, for_few, plan_search
@@ -335,6 +335,20 @@ def test_the_nearest_of_all_nodes_are_found_on_the_way(some_vectors, monkeypatch
         for kind, alone in apart.items():
             assert {(row["src"], False): row["dst"] for row in both if row["kind"] == kind} == alone
         assert min(plan.recall, plan.recall_of_all) >= 0.96
+
+
+def test_only_rows_that_can_be_among_the_best_of_their_node_are_kept():
+    rng = np.random.default_rng(2)
+    src, dst = rng.integers(0, 30, 500), rng.permutation(500)
+    scores = np.round(rng.random(500), 1)  # many ties
+    kept = _leading(pa.record_batch({"src": src, "dst": dst}), scores, 3)
+    expected = [
+        at
+        for node in range(30)
+        for at in sorted(np.flatnonzero(src == node), key=lambda at: (-scores[at], dst[at]))[:3]
+    ]
+    assert kept.tolist() == sorted(expected)
+    assert _leading(pa.record_batch({"src": src[:1], "dst": dst[:1]}), scores[:1], 3).tolist() == [0]
 
 
 def test_the_largest_numbers_of_a_row_are_those_of_topk():

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 from pyspark.sql import DataFrame, Row, Window
 from pyspark.sql import functions as F
 
-from graphseam.edges import low_and_high, with_original_ids
+from graphseam.edges import low_and_high
 from graphseam.errors import RunError
 from graphseam.methods import SEARCHES
 from graphseam.pairs import draw_negatives, facing, pairs_of, pools_of, sample_edges
@@ -23,7 +24,8 @@ from graphseam.session import persisted
 from graphseam.steps import ALL_STEPS
 
 LEARNT_PAIRS = 20_000  # edges that the model of pairs trains on, with as many pairs of each other kind
-CALIBRATED = 200_000  # predictions that the curves are fitted on, at most
+CALIBRATED = 200_000  # predictions that the curves are fitted on, about
+SENT_TO_ALL = 1_000_000  # held-out edges, at most, that each task gets to find them among its predictions: 16 MB
 
 
 def predict_links(run: Run) -> dict[str, Any]:
@@ -52,12 +54,12 @@ def predict_links(run: Run) -> dict[str, Any]:
         if not models:  # too few edges to learn from, so all candidates look alike
             return {"links": 0, **details, "models": "too few edges to learn from"}
     ranker = _pick(models, CANDIDATES)
-    with persisted(_best(run, ranker)) as best:
-        curves, basis = (borrowed[1], f"run {links.model_run}") if borrowed else _calibrate(run, ranker, best)
+    share = CALIBRATED / max(1, run.ingested.nodes * links.top_k)  # of the nodes, for the curves
+    with persisted(_best(run, ranker)) if share >= 1 else nullcontext(_best(run, ranker)) as best:
+        sampled = best if share >= 1 else _best(run, ranker, share)
+        curves, basis = (borrowed[1], f"run {links.model_run}") if borrowed else _calibrate(run, ranker, sampled)
         _keep(run, models, curves)
-        count = run.tables.write(
-            "link_predictions", with_original_ids(with_probability(best, curves), run.tables.read("nodes"))
-        )
+        count = run.tables.write("link_predictions", with_probability(best, curves))
     return {"links": count, **details, "calibrated_on": basis, "models": sorted(models)}
 
 
@@ -179,43 +181,54 @@ def _recall(what: LinkSearch) -> dict[str, Any]:
     return write_recall(what.run, "predict_links", what.search, what.plan)
 
 
-def _best(run: Run, model: LinkModel) -> DataFrame:
-    """The top_k non-neighbours of each node by score, with fold and held_out: the basis of the predictions."""
+def _best(run: Run, model: LinkModel, share: float = 1.0) -> DataFrame:
+    """The top_k non-neighbours of each node by score: rows of link_predictions without the probability, and fold.
+
+    share: of the nodes, chosen by a hash. Cost: rows are shuffled once by src and once by dst, to get the original ids;
+    once more where so many edges are held out that they cannot be sent to every task.
+    """
+    top_k = run.config.predict.links.top_k
+    candidates = run.tables.read("link_candidates").where("NOT learning AND NOT known")
+    if share < 1:
+        candidates = candidates.where(uniform(derive_seed(run.config.run.seed, "calibrated"), "src") < share)
     order = Window.partitionBy("src").orderBy(F.desc("score"), "dst")
-    scored = with_score(run.tables.read("link_candidates").where("NOT learning AND NOT known"), model)
-    ranked = scored.withColumn("rank", F.row_number().over(order)).where(
-        F.col("rank") <= run.config.predict.links.top_k
-    )
+    ranked = with_score(candidates, model, top_k=top_k).withColumn("rank", F.row_number().over(order))
+    nodes = run.tables.read("nodes").select("node_id", "id")
+    of_src = nodes.select(F.col("node_id").alias("src"), F.col("id").alias("src_id"))
+    of_dst = nodes.select(F.col("node_id").alias("dst"), F.col("id").alias("dst_id"))
     low, high = low_and_high()
+    held = run.tables.read("holdout_edges").select(low.alias("low"), high.alias("high"), F.lit(True).alias("held"))
+    held = held.distinct()  # a directed edge may be held out both ways
+    if run.ingested.holdout_edges <= SENT_TO_ALL:
+        held = F.broadcast(held)
     half = (
         uniform(derive_seed(run.config.run.seed, "curves"), low, high) < 0.5
     )  # of the pair: one probability both ways
-    fold = F.when(half, 0).otherwise(1).cast("int")
-    held = (
-        run.tables.read("holdout_edges")
-        .select(low.alias("low"), high.alias("high"))
-        .distinct()
-        .withColumn("held", F.lit(True))
-    )
-    return (
-        ranked.withColumns({"fold": fold, "low": low, "high": high})
+    found = (
+        ranked.where(F.col("rank") <= top_k)
+        .join(of_src, on="src", how="inner")  # where the rows of a src lie together already
+        .withColumns({"fold": F.when(half, 0).otherwise(1).cast("int"), "low": low, "high": high})
         .join(held, on=["low", "high"], how="left")
         .withColumn("held_out", F.coalesce("held", F.lit(False)))
         .drop("low", "high", "held", "learning", "known")
+        .join(of_dst, on="dst", how="inner")
     )
+    return found.withColumnsRenamed({"src": "src_node_id", "dst": "dst_node_id", "src_id": "src", "dst_id": "dst"})
 
 
 def _calibrate(run: Run, model: LinkModel, best: DataFrame) -> tuple[Curves, str]:
-    """(curves, what they were fitted on), from a sample of the nodes."""
-    seed = derive_seed(run.config.run.seed, "calibrated")
+    """(curves, what they were fitted on). best: of `_best`, for all nodes or a sample."""
+    columns = ("src", "dst", "fold", "score", "truth")
     if run.config.holds_out:
-        share = CALIBRATED / max(1, best.count())
-        rows = best.where(uniform(seed, "src") < share).withColumn("truth", F.col("held_out"))
-        return fit_curves(rows.select("src", "dst", "fold", "score", "truth")), "held-out edges"
+        rows = best.select(
+            F.col("src_node_id").alias("src"), F.col("dst_node_id").alias("dst"), "fold", "score", "held_out"
+        )
+        return fit_curves(rows.withColumnRenamed("held_out", "truth")), "held-out edges"
+    seed = derive_seed(run.config.run.seed, "calibrated")
     fold = F.when(uniform(seed, "src") < 0.5, 0).otherwise(1).cast("int")
     learnt = with_score(run.tables.read("link_candidates").where("learning"), model)
     rows = learnt.withColumn("fold", fold).withColumn("truth", F.col("known"))
-    return fit_curves(rows.select("src", "dst", "fold", "score", "truth")), "embedded edges"
+    return fit_curves(rows.select(*columns)), "embedded edges"
 
 
 def _keep(run: Run, models: dict[str, LinkModel], curves: Curves) -> None:
