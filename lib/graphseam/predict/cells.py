@@ -1,8 +1,10 @@
-"""Overlapping cells of unit vectors: near vectors have a cell in common, and no cell is too large to be searched whole.
+"""Cells of unit vectors: near vectors are mostly in the same or near cells, and each cell is searched whole.
 
-A node goes to its nearest cell and to every other cell whose centroid is less than a gap farther from it (in angle).
-Two nodes meet where both have a copy. How large the gap must be is measured, see `gap_for`. Sources: Chen et al.,
-SPANN, NeurIPS 2021 (overlapping cells, hierarchical clustering); Jayaram Subramanya et al., DiskANN, NeurIPS 2019.
+A node is found in its nearest cell, and looks for others there and in every other cell whose centroid is less than a
+gap farther from it (in angle). How large the gap must be is measured, see `gap_for`. (To be found in several cells too
+would score a pair several times: four times the products on debian_files, for the same recall and as many copies.)
+Sources: Jégou, Douze and Schmid, PAMI 2011 (inverted lists, several of them probed); Chen et al., SPANN, NeurIPS 2021
+(hierarchical clustering, a gap instead of a number of cells).
 """
 
 from __future__ import annotations
@@ -19,9 +21,9 @@ from graphseam.vectors import unit_rows
 if TYPE_CHECKING:
     import torch
 
-NODES_PER_CELL = 2_000  # all pairs of a cell are scored, so the work per node grows with it
-MOST_CELLS = 32_768  # every node is compared with every centroid; beyond 64 million nodes cells get larger
-SAMPLE_PER_CELL = 192
+NODES_PER_CELL = 1_000  # a node is scored with all of a cell, so the work per node grows with it
+MOST_CELLS = 65_536  # whose centroids every task holds: 32 MB; beyond 64 million nodes cells get larger
+SAMPLE_PER_CELL, LEAST_SAMPLE, MOST_SAMPLE = 96, 200_000, 1_000_000  # vectors that cells are trained on
 REACH = 8  # cells that a node may have copies in
 MOST_COPIES = 4.0  # copies of a node, on average: what bounds the bytes shuffled
 BRANCHES = 64
@@ -170,14 +172,13 @@ def divided(sample: np.ndarray, num_groups: int, seed: int) -> np.ndarray:
     return unit_rows(np.stack(found)).astype(np.float32)
 
 
-def gap_needed(cells: np.ndarray, gaps: np.ndarray, other_cells: np.ndarray, other_gaps: np.ndarray) -> np.ndarray:
-    """float32[n]: the smallest gap with which the two nodes of each pair meet; NEVER if within reach of none.
+def gap_needed(cells: np.ndarray, gaps: np.ndarray, home: np.ndarray) -> np.ndarray:
+    """float32[n]: the smallest gap with which the first node of each pair finds the second; NEVER if it reaches no such
+    cell.
 
-    cells, gaps: [n, m] of `Cells.reach` for one node of each pair, other_cells and other_gaps for the other.
+    cells, gaps: [n, m] of `Cells.reach` for the first node of each pair. home: int64[n], the nearest cell of the other.
     """
-    needed = np.maximum(gaps[:, :, None], other_gaps[:, None, :])
-    needed[cells[:, :, None] != other_cells[:, None, :]] = NEVER
-    return needed.reshape(len(cells), -1).min(axis=1, initial=NEVER)
+    return np.where(cells == home[:, None], gaps, NEVER).min(axis=1, initial=NEVER)
 
 
 def gap_for(recall: float, needed: np.ndarray, gaps: np.ndarray) -> float:

@@ -73,9 +73,9 @@ class Probe:
         entering = (values > score[:, -1:]) & (values > EXCLUDED)
         rows, _ = np.nonzero(entering)
         used, which = np.unique(places[entering], return_inverse=True)
-        cells, gaps = self.cells.reach(unit[used])
+        home = self.cells.reach(unit[used])[0][:, 0] if len(used) else np.zeros(0, np.int64)
         gap = np.zeros(values.shape, np.float32)
-        gap[entering] = gap_needed(own[0][rows], own[1][rows], cells[which], gaps[which])
+        gap[entering] = gap_needed(own[0][rows], own[1][rows], home[which])
         values = np.where(entering, values, EXCLUDED).astype(np.float32)
         return _leaders(np.hstack([score, values]), np.hstack([ids, base_ids[places]]), np.hstack([needed, gap]), count)
 

@@ -14,7 +14,17 @@ from pyspark.sql import functions as F
 from graphseam.arrow import vector_matrix
 from graphseam.compiled import mix
 from graphseam.methods import SEARCHES
-from graphseam.predict.cells import MOST_CELLS, NODES_PER_CELL, SAMPLE_PER_CELL, Cells, gap_for, recall_at, train_cells
+from graphseam.predict.cells import (
+    LEAST_SAMPLE,
+    MOST_CELLS,
+    MOST_SAMPLE,
+    NODES_PER_CELL,
+    SAMPLE_PER_CELL,
+    Cells,
+    gap_for,
+    recall_at,
+    train_cells,
+)
 from graphseam.predict.group_search import ALL, BASE, QUERY, UNKNOWN, Members, wanted_of
 from graphseam.predict.probe import PROBE_SCHEMA, Probe
 from graphseam.seeds import uniform
@@ -110,7 +120,8 @@ class Blocks:
 
 @dataclass(frozen=True)
 class ToCells:
-    """To each cell within the gap; of a cell in several parts, to the one that a hash of the id names.
+    """To the nearest cell, and as a query to each within the gap; of a cell in several parts, to the one that a hash of
+    the id names.
 
     parts: int64[cells]. asked: bool[cells], those that any query goes to, if queries are so few that it matters.
     """
@@ -125,12 +136,15 @@ class ToCells:
 
     def __call__(self, ids: np.ndarray, unit: np.ndarray, role: np.ndarray) -> tuple[np.ndarray, ...]:
         cells, gaps = self.cells.reach(unit)
-        rows, places = np.nonzero(gaps <= self.cells.gap)
-        chosen = cells[rows, places]
+        within = gaps <= self.cells.gap
+        within[:, 1:] &= (role & QUERY > 0)[:, None]
+        rows, places = np.nonzero(within)
+        chosen, roles = cells[rows, places], np.where(places == 0, role[rows], QUERY)
         if self.asked is not None:
-            rows, chosen = rows[self.asked[chosen]], chosen[self.asked[chosen]]
+            kept = self.asked[chosen]
+            rows, chosen, roles = rows[kept], chosen[kept], roles[kept]
         part = mix(ids[rows].astype(np.uint64)) % self.parts[chosen].astype(np.uint64)
-        return rows, (np.cumsum(self.parts) - self.parts)[chosen] + part.astype(np.int64), role[rows]
+        return rows, (np.cumsum(self.parts) - self.parts)[chosen] + part.astype(np.int64), roles
 
 
 @dataclass(frozen=True)
@@ -204,8 +218,8 @@ def plan_cells(rows: DataFrame, search: Search, base: DataFrame) -> Plan:
     """Cells trained on a sample, and the gap that the wished recall needs.
 
     Runs two Spark jobs, one pass over the vectors each. The recall is measured on about 1,000 nodes, of which the exact
-    nearest are known: the share of them that has a cell in common with the node. If 4 copies of a node are too few for
-    it, cells are made twice as large, twice at most: more work, but no more bytes.
+    nearest are known: the share of them that is in one of the cells which the node looks in. If 4 copies of a node are
+    too few for it, cells are made twice as large, twice at most: more work, but no more bytes.
     """
     asked = _probe_queries(rows, search)
     per_cell = NODES_PER_CELL
@@ -220,7 +234,7 @@ def plan_cells(rows: DataFrame, search: Search, base: DataFrame) -> Plan:
 
 def _plan_of_size(base: DataFrame, search: Search, asked: Members, per_cell: int) -> Plan:
     wanted = min(MOST_CELLS, -(-search.num_nodes // per_cell))
-    size = min(search.num_nodes, SAMPLE_PER_CELL * wanted, search.most_rows)
+    size = min(search.num_nodes, max(LEAST_SAMPLE, min(SAMPLE_PER_CELL * wanted, MOST_SAMPLE)), search.most_rows)
     sample = base.where(uniform(search.seed, F.lit("cells"), "node_id") < size / max(1, search.num_nodes))
     trained = in_one_task(sample, _train(search, wanted), "centroid BINARY, share DOUBLE").collect()  # one per cell
     centroids = np.stack([np.frombuffer(row["centroid"], np.float32) for row in trained])
