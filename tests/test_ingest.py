@@ -207,6 +207,7 @@ def test_string_ids_keep_their_letters(ingest, tmp_path):
     run = ingest({"edges": str(tmp_path / "e.csv")})
     assert run.details("ingest")["id_type"] == "string"
     assert run.details("ingest")["rejected"] == {}
+    assert run.details("ingest")["null_like_rows"] == 4  # those of NULL, null and NaN, which the summary tells
     assert set(edges_of(run)) == as_text(edges)
 
 
