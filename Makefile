@@ -12,7 +12,7 @@ SPARK35_VENV := .venv-spark35
 SPARK35_STAMP := $(SPARK35_VENV)/.installed
 
 .PHONY: install demo check test test-all test-airflow test-spark35 spark35-install lint format lock airflow \
-  airflow-install airflow-lock bench clean
+  airflow-install airflow-lock bench gpu-pack clean
 
 install: $(STAMP)
 
@@ -116,6 +116,10 @@ airflow-lock: $(BIN)/python
 
 bench: install
 	$(BIN)/python tests/bench/quality.py
+
+# What the check on a borrowed GPU carries along; docs/gpu.md.
+gpu-pack: install
+	PYTHON=$(BIN)/python tests/gpu/pack.sh
 
 clean:
 	rm -rf $(VENV) $(SPARK35_VENV) $(AIRFLOW_VENV) build dist spark-warehouse metastore_db derby.log
