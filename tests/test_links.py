@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from graphseam.predict.calibration import curve, fit_curves, with_probability
-from graphseam.predict.cells import NEVER, Cells, gap_for, largest, recall_at, train_cells
+from graphseam.predict.cells import NEVER, Cells, best_reach, gap_for, gap_needed, largest, recall_at, train_cells
 from graphseam.predict.features import (
     CANDIDATES,
     ONE_KIND,
@@ -26,8 +26,9 @@ from graphseam.predict.group_search import ALL, BASE, BOTH, LEARNING, UNKNOWN
 from graphseam.predict.kernels import find_paths, workspace
 from graphseam.predict.link_model import LinkModel, _leading, fit_link_models, with_score
 from graphseam.predict.paths import PathSearch, neighbour_lists, paths, plan_paths, wanted_of
+from graphseam.predict.routes import Blocks
 from graphseam.predict.search import excluding_none, nearest, search_rows
-from graphseam.predict.search_plan import Blocks, Plan, Search, for_few, plan_search
+from graphseam.predict.search_plan import Plan, Search, for_few, plan_search
 from graphseam.vectors import unit_rows
 
 
@@ -294,15 +295,17 @@ def test_the_gap_follows_the_wished_recall_within_the_budget():
     assert recall_at(0.3, np.full(4, NEVER)) == 0
 
 
-def test_cells_in_groups_are_nearly_those_of_all_comparisons():
+def test_cells_in_groups_are_nearly_those_of_all_comparisons(monkeypatch):
     """A row is compared with the cells of eight groups instead of all; its nearest are among them, but for a few."""
     rng = np.random.default_rng(3)
     centres = rng.normal(size=(60, 12))
     unit = unit_rows((centres[rng.integers(60, size=6000)] + 0.4 * rng.normal(size=(6000, 12))).astype(np.float32))
     centroids = train_cells(unit, 800, seed=1)
+    monkeypatch.setattr("graphseam.predict.cells.COMPARED_WITH_ALL", 100)
+    monkeypatch.setattr("graphseam.predict.cells.PROBED", 8)
     cells = Cells.of(centroids, seed=1)
-    assert len(cells.coarse) > 50
-    assert np.diff(cells.near_ptr).max() < len(centroids) / 2
+    assert len(cells.groups) > 50
+    assert sorted(cells.members[cells.members >= 0].tolist()) == list(range(len(centroids)))
     nearest, gaps = cells.reach(unit)
     exact = unit.astype(np.float64) @ centroids.T.astype(np.float64)
     assert (nearest[:, 0] == exact.argmax(axis=1)).mean() > 0.98
@@ -313,6 +316,23 @@ def test_cells_in_groups_are_nearly_those_of_all_comparisons():
     some = rng.permutation(6000)[:777]  # whatever the rows beside it
     for one, all_of_them in zip(cells.reach(unit[some]), (nearest, gaps), strict=True):
         assert np.array_equal(one, all_of_them[some])
+
+
+def test_a_node_is_found_where_that_costs_least():
+    """Pairs that meet in the second node's own cell need no copies of it; others do, within as many copies."""
+    cells, gaps = np.array([[0, 1, 2]]), np.array([[0.0, 0.1, 0.3]], np.float32)
+    other = np.array([[3, 2, 1]]), np.array([[0.0, 0.04, 0.2]], np.float32)
+    assert gap_needed(cells, gaps, *other, 0.0) == [NEVER]
+    assert gap_needed(cells, gaps, *other, 1.0) == pytest.approx([0.2])  # in cell 1
+    assert gap_needed(cells, gaps, *other, 0.5) == pytest.approx([0.3])  # in cell 2, where twice 0.04 is within 0.3
+    assert gap_needed(cells, gaps, np.array([[1, 0, 5]]), other[1], 0.0) == pytest.approx([0.1])
+    many = np.tile(np.arange(8, dtype=np.float32) / 10, (50, 1))
+    near, far = np.full(100, 0.2, np.float32), np.full(100, 0.5, np.float32)
+    assert best_reach(0.97, {0.0: {ALL: near}, 1.0: {ALL: near}}, many).share == 0.0
+    both = best_reach(0.97, {0.0: {ALL: far}, 1.0: {ALL: near}}, many)
+    assert (both.share, both.copies, both.work) == pytest.approx((1.0, 3.0, 9.0))
+    none = best_reach(0.97, {0.0: {ALL: far}, 1.0: {ALL: np.append(near, far[:60])}}, many)
+    assert (none.share, round(none.recall[ALL], 3)) == (1.0, 0.625)
 
 
 def test_the_nearest_of_all_nodes_are_found_on_the_way(some_vectors, monkeypatch):

@@ -1,8 +1,9 @@
 """Cells of unit vectors: near vectors are mostly in the same or near cells, and each cell is searched whole.
 
-A node is found in its nearest cell, and looks for others there and in every other cell whose centroid is less than a
-gap farther from it (in angle). How large the gap must be is measured, see `gap_for`. (To be found in several cells too
-would score a pair several times: four times the products on debian_files, for the same recall and as many copies.)
+A node looks for others in its nearest cell and in every other cell whose centroid is less than a gap farther from it
+(in angle); it is found in its nearest cell, and in those within a share of that gap: none, half or all of it. Which
+share and gap a wished recall needs is measured, see `best_reach`: where vectors lie in clusters, as on debian_files, to
+be found once costs a quarter of the products; on dblp_2010 too many cells would have to be looked in for that.
 Sources: Jégou, Douze and Schmid, PAMI 2011 (inverted lists, several of them probed); Chen et al., SPANN, NeurIPS 2021
 (hierarchical clustering, a gap instead of a number of cells).
 """
@@ -10,7 +11,6 @@ Sources: Jégou, Douze and Schmid, PAMI 2011 (inverted lists, several of them pr
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,12 +25,14 @@ NODES_PER_CELL = 1_000  # a node is scored with all of a cell, so the work per n
 MOST_CELLS = 65_536  # whose centroids every task holds: 32 MB; beyond 64 million nodes cells get larger
 SAMPLE_PER_CELL, LEAST_SAMPLE, MOST_SAMPLE = 96, 200_000, 1_000_000  # vectors that cells are trained on
 REACH = 8  # cells that a node may have copies in
+SHARES = (0.0, 0.5, 1.0)  # of the gap, that the cells may be farther in which a node is found
+NEARLY = 0.01  # a recall so much below the wished one is good enough
 MOST_COPIES = 4.0  # copies of a node, on average: what bounds the bytes shuffled
 BRANCHES = 64
 ROUNDS = 10
-ROWS_AT_ONCE = 16_384
-SCORES_AT_ONCE = 8 << 20  # 32 MB
-GROUPS_AROUND = 8  # groups of cells that a vector is compared with, of those nearest to its own
+ROWS_AT_ONCE = 8192
+COMPARED_WITH_ALL = 4096  # cells, at most: one product costs less than to choose among groups of them
+PROBED = 24  # groups of cells that a vector is compared with
 CHUNK = 64
 LAST_ROUNDS = 6  # over all cells at once, after they were divided one by one
 NEVER = np.float32(4.0)  # larger than any gap: the two have no cell in common
@@ -38,48 +40,43 @@ NEVER = np.float32(4.0)  # larger than any gap: the two have no cell in common
 
 @dataclass(frozen=True)
 class Cells:
-    """centroids: float32[cells, dim], unit vectors. gap: how much farther than the nearest another cell may be, in
-    radians. coarse: float32[groups, dim], centroids of groups of near cells; near[near_ptr[g] : near_ptr[g + 1]]: the
-    cells that a vector is compared with if it is nearest to group g, those of the groups around it too.
-    """
+    """centroids: float32[cells, dim], unit vectors. groups: float32[groups, dim], centroids of groups of near cells;
+    members: int64[groups, most], the cells of each, filled up with -1. gap: how much farther than the nearest another
+    cell may be in which a node looks for others, in radians; found_gap: the same for those in which it is found."""
 
     centroids: np.ndarray
-    coarse: np.ndarray
-    near_ptr: np.ndarray
-    near: np.ndarray
+    groups: np.ndarray
+    members: np.ndarray
     gap: float = 0.0
+    found_gap: float = 0.0
 
     @staticmethod
     def of(centroids: np.ndarray, seed: int) -> Cells:
-        """Cells with these centroids, grouped so that a vector is compared with about sqrt(8 · cells) of them twice."""
-        groups = round((GROUPS_AROUND * len(centroids)) ** 0.5)
-        if groups > len(centroids) // GROUPS_AROUND:
-            everything = np.arange(len(centroids))
-            return Cells(centroids, unit_rows(centroids.mean(axis=0)[None]), np.array([0, len(centroids)]), everything)
-        coarse = divided(centroids, groups, seed)
-        around = coarse.astype(np.float64) @ coarse.T.astype(np.float64)
-        home = np.argmax(centroids.astype(np.float64) @ coarse.T.astype(np.float64), axis=1)
-        sizes = np.bincount(home, minlength=len(coarse))
-        members = np.split(np.argsort(home, kind="stable"), np.cumsum(sizes)[:-1])
-        near = []
-        for group in range(len(coarse)):
-            nearest = np.argsort(-around[group], kind="stable")
-            enough = max(GROUPS_AROUND, 1 + int(np.searchsorted(np.cumsum(sizes[nearest]), 4 * REACH)))
-            near.append(np.sort(np.concatenate([members[other] for other in nearest[:enough]])))
-        return Cells(centroids, coarse, np.cumsum([0, *map(len, near)]), np.concatenate(near))
+        """Cells with these centroids; a few are one group."""
+        count = round((PROBED * len(centroids)) ** 0.5)
+        if len(centroids) <= COMPARED_WITH_ALL:
+            return Cells(centroids, unit_rows(centroids.mean(axis=0)[None]), np.arange(len(centroids))[None])
+        groups = divided(centroids, count, seed)
+        home = np.argmax(centroids.astype(np.float64) @ groups.T.astype(np.float64), axis=1)
+        used, home = np.unique(home, return_inverse=True)
+        sizes = np.bincount(home)
+        order = np.argsort(home, kind="stable")
+        members = np.full((len(used), sizes.max()), -1)
+        members[home[order], np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)] = order
+        return Cells(centroids, groups[used], members)
 
     def reach(self, unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(cells int64[n, m], gaps float32[n, m]): the m = min(8, cells) nearest cells of each row, nearest first.
 
-        unit: float32[n, dim] of length 1. A cell whose group is not around the row's own group is not seen, which the
-        measured recall includes. Cost: O(n · sqrt(cells) · dim).
+        unit: float32[n, dim] of length 1. A row is compared with the cells of the 24 groups nearest to it; a cell that
+        is missed so costs recall, which is measured. Cost: O(n · sqrt(cells) · dim).
         """
         count = min(REACH, len(self.centroids))
         cells, gaps = np.empty((len(unit), count), np.int64), np.empty((len(unit), count), np.float32)
-        for rows, listed, scores in self._compared(unit):
+        for start in range(0, len(unit), ROWS_AT_ONCE):
+            rows = slice(start, start + ROWS_AT_ONCE)
+            places = np.sort(self._leading(unit[rows], 2 * count), axis=1)
             # a single-precision product's last bits depend on the rows beside it: they decide what is scored again only
-            _, at = largest(scores, min(2 * count, len(listed)))
-            places = np.sort(listed[at.numpy()], axis=1)
             exact = np.einsum("ij,ikj->ik", unit[rows].astype(np.float64), self.centroids[places].astype(np.float64))
             best = np.argsort(-exact, axis=1, kind="stable")[:, :count]
             angles = np.arccos(np.clip(np.take_along_axis(exact, best, 1), -1, 1))
@@ -88,27 +85,33 @@ class Cells:
 
     def home(self, unit: np.ndarray) -> np.ndarray:
         """int64[n]: the nearest cell of each row, faster than `reach`, by single precision alone."""
-        found = np.empty(len(unit), np.int64)
-        for rows, listed, scores in self._compared(unit):
-            found[rows] = listed[scores.argmax(dim=1).numpy()]
-        return found
+        parts = [
+            self._leading(unit[start : start + ROWS_AT_ONCE], 1)[:, 0] for start in range(0, len(unit), ROWS_AT_ONCE)
+        ]
+        return np.concatenate([*parts, np.zeros(0, np.int64)])
 
-    def _compared(self, unit: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, torch.Tensor]]:
-        """(rows, cells, cosines float32[rows, cells]) of each group, a few thousand rows at a time."""
+    def _leading(self, unit: np.ndarray, count: int) -> np.ndarray:
+        """int64[n, min(count, cells)]: the nearest cells of each row in single precision, in any order."""
         import torch
 
-        for start in range(0, len(unit), ROWS_AT_ONCE):
-            part = unit[start : start + ROWS_AT_ONCE]
-            # in double precision, as the group decides which cells are seen
-            group = np.argmax(part.astype(np.float64) @ self.coarse.T.astype(np.float64), axis=1)
-            order = np.argsort(group, kind="stable")
-            cuts = np.flatnonzero(np.diff(group[order])) + 1
-            for rows in np.split(order, cuts):
-                of = group[rows[0]]
-                listed = self.near[self.near_ptr[of] : self.near_ptr[of + 1]]
-                for some in np.array_split(rows, max(1, -(-len(rows) * len(listed) // SCORES_AT_ONCE))):
-                    scores = torch.from_numpy(part[some]) @ torch.from_numpy(self.centroids[listed]).T
-                    yield start + some, listed, scores
+        count = min(count, len(self.centroids))
+        if len(self.groups) == 1:
+            return largest(torch.from_numpy(unit) @ torch.from_numpy(self.centroids).T, count)[1].numpy()
+        probed = min(PROBED, len(self.groups))
+        # in double precision, as the groups decide which cells are seen
+        near = torch.from_numpy(unit.astype(np.float64)) @ torch.from_numpy(self.groups.astype(np.float64)).T
+        chosen = torch.topk(near, probed, sorted=False).indices.numpy()
+        scores = np.full((len(unit), probed, self.members.shape[1]), np.float32(-2))
+        order = np.argsort(chosen.ravel(), kind="stable")
+        sorted_groups = chosen.ravel()[order]
+        for some in np.split(order, np.flatnonzero(np.diff(sorted_groups)) + 1):
+            listed = self.members[chosen.ravel()[some[0]]]
+            listed = listed[listed >= 0]
+            rows, place = np.divmod(some, probed)
+            scores[rows, place, : len(listed)] = unit[rows] @ self.centroids[listed].T
+        flat = torch.from_numpy(scores.reshape(len(unit), -1))
+        at = largest(flat, count)[1].numpy()
+        return np.take_along_axis(self.members[chosen].reshape(len(unit), -1), at, axis=1)
 
 
 def largest(scores: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -172,13 +175,49 @@ def divided(sample: np.ndarray, num_groups: int, seed: int) -> np.ndarray:
     return unit_rows(np.stack(found)).astype(np.float32)
 
 
-def gap_needed(cells: np.ndarray, gaps: np.ndarray, home: np.ndarray) -> np.ndarray:
-    """float32[n]: the smallest gap with which the first node of each pair finds the second; NEVER if it reaches no such
-    cell.
+def gap_needed(
+    cells: np.ndarray, gaps: np.ndarray, other_cells: np.ndarray, other_gaps: np.ndarray, share: float
+) -> np.ndarray:
+    """float32[n]: the smallest gap with which the first node of each pair finds the second; NEVER if none does.
 
-    cells, gaps: [n, m] of `Cells.reach` for the first node of each pair. home: int64[n], the nearest cell of the other.
+    cells, gaps: [n, m] of `Cells.reach` for the first node of each pair, other_cells and other_gaps for the second,
+    which is found in its nearest cell and in those within this share of the gap.
     """
-    return np.where(cells == home[:, None], gaps, NEVER).min(axis=1, initial=NEVER)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        other = np.where(other_gaps == 0, 0, other_gaps / np.float32(share))
+    needed = np.maximum(gaps[:, :, None], other[:, None, :])
+    needed[cells[:, :, None] != other_cells[:, None, :]] = NEVER
+    return np.minimum(needed.reshape(len(cells), -1).min(axis=1, initial=NEVER), NEVER)
+
+
+@dataclass(frozen=True)
+class Reached:
+    """What a gap costs and gives. copies: of a node that looks for others, on average. work: copies times those of the
+    nodes to be found. recall: by kind of answer."""
+
+    share: float
+    gap: float
+    copies: float
+    work: float
+    recall: dict[int, float]
+
+
+def best_reach(recall: float, needed: dict[float, dict[int, np.ndarray]], gaps: np.ndarray) -> Reached:
+    """The gap, and the share of it in which nodes are found too, with which the wished recall costs least.
+
+    needed: {share: {kind: float32[pairs] of `gap_needed`}}. gaps: float32[n, m] of some nodes, to count their copies.
+    If no share gives the recall within MOST_COPIES, the one that gives most.
+    """
+    found = []
+    for share, kinds in needed.items():
+        gap = max((gap_for(recall, pairs, gaps) for pairs in kinds.values()), default=0.0)
+        copies, found_in = (float((gaps <= limit).sum(axis=1).mean()) for limit in (gap, share * gap))
+        reached = {kind: recall_at(gap, pairs) for kind, pairs in kinds.items()}
+        found.append(Reached(share, gap, copies, copies * found_in, reached))
+    wished = [one for one in found if min(one.recall.values(), default=1.0) >= recall - NEARLY]
+    if wished:
+        return min(wished, key=lambda one: one.work)
+    return max(found, key=lambda one: min(one.recall.values()))
 
 
 def gap_for(recall: float, needed: np.ndarray, gaps: np.ndarray) -> float:

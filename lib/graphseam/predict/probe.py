@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from graphseam.predict.cells import Cells, gap_needed, largest
+from graphseam.predict.cells import SHARES, Cells, gap_needed, largest
 from graphseam.predict.group_search import ALL, EXCLUDED, TELLABLE, UNKNOWN, Members, excluded
 
 if TYPE_CHECKING:
@@ -73,46 +73,51 @@ class Probe:
         entering = (values > score[:, -1:]) & (values > EXCLUDED)
         rows, _ = np.nonzero(entering)
         used, which = np.unique(places[entering], return_inverse=True)
-        home = self.cells.reach(unit[used])[0][:, 0] if len(used) else np.zeros(0, np.int64)
-        gap = np.zeros(values.shape, np.float32)
-        gap[entering] = gap_needed(own[0][rows], own[1][rows], home[which])
+        cells, gaps = self.cells.reach(unit[used])
+        gap = np.zeros((*values.shape, len(SHARES)), np.float32)
+        for place, share in enumerate(SHARES):
+            gap[entering, place] = gap_needed(own[0][rows], own[1][rows], cells[which], gaps[which], share)
         values = np.where(entering, values, EXCLUDED).astype(np.float32)
         return _leaders(np.hstack([score, values]), np.hstack([ids, base_ids[places]]), np.hstack([needed, gap]), count)
 
     def answer(self, found: pa.Table) -> tuple[dict[int, np.ndarray], np.ndarray]:
-        """({kind: needed float32[pairs]}, gaps float32[queries, m]): from all tasks' rows, those of the nearest
+        """({kind: needed float32[pairs, shares]}, gaps float32[queries, m]): from all tasks' rows, those of the nearest
         overall, and the gaps of the queries' own copies. Computed in one task."""
         queries = len(self.asked.ids)
         answers = {}
         for kind in self.kinds:
             rows = found.filter(pc.equal(found["kind"], kind))
             order = np.argsort(rows["query"].to_numpy(), kind="stable")  # every task has one row for each query
-            shape, wide = (rows.num_rows, self.wanted[kind]), (queries, -1)
             flat = (rows[name].combine_chunks().flatten().to_numpy() for name in LISTS)
-            dst, score, needed = (part.reshape(shape)[order].reshape(wide) for part in flat)
+            dst, score, needed = (part.reshape(rows.num_rows, -1)[order].reshape(queries, -1) for part in flat)
+            needed = needed.reshape(*score.shape, len(SHARES))
             score, _, needed = _leaders(score, dst, needed, self.wanted[kind])
             answers[kind] = needed[score > EXCLUDED]
         return answers, self.cells.reach(self.asked.unit)[1]
 
 
 def _nothing(queries: int, count: int) -> Best:
-    """(scores, ids, needed gaps) before anything is scored."""
+    """(scores [queries, count], ids likewise, needed gaps [queries, count, shares]) before anything is scored."""
     shape = (queries, count)
-    return np.full(shape, EXCLUDED, np.float32), np.full(shape, -1, np.int64), np.zeros(shape, np.float32)
+    needed = np.zeros((*shape, len(SHARES)), np.float32)
+    return np.full(shape, EXCLUDED, np.float32), np.full(shape, -1, np.int64), needed
 
 
 def _leaders(
     score: np.ndarray, ids: np.ndarray, needed: np.ndarray, count: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The `count` best of each row, ties in order of the id."""
+    """The `count` best of each row, ties in order of the id; needed: [rows, columns, shares]."""
     order = np.lexsort((ids, -np.round(score.astype(np.float64) * TELLABLE)), axis=-1)[:, :count]
-    one, two, three = (np.take_along_axis(part, order, 1) for part in (score, ids, needed))
-    return one, two, three
+    one, two = (np.take_along_axis(part, order, 1) for part in (score, ids))
+    return one, two, np.take_along_axis(needed, order[:, :, None], 1)
 
 
 def probe_batch(kind: int, query: np.ndarray, ids: np.ndarray, score: np.ndarray, needed: np.ndarray) -> pa.RecordBatch:
-    """A batch of PROBE_SCHEMA from int64[q] and three arrays [q, k]."""
-    offsets = pa.array(np.arange(len(query) + 1, dtype=np.int32) * ids.shape[1])
-    columns = [pa.ListArray.from_arrays(offsets, pa.array(part.ravel())) for part in (ids, score, needed)]
+    """A batch of PROBE_SCHEMA from int64[q], ids and score [q, k], and needed [q, k, shares]."""
+    offsets = np.arange(len(query) + 1, dtype=np.int32)
+    columns = [
+        pa.ListArray.from_arrays(pa.array(offsets * part[0].size if len(part) else offsets), pa.array(part.ravel()))
+        for part in (ids, score, needed)
+    ]
     kinds = pa.array(np.full(len(query), kind, np.int32))
     return pa.RecordBatch.from_arrays([kinds, pa.array(query), *columns], names=["kind", "query", *LISTS])

@@ -12,7 +12,8 @@ from pyspark.sql import functions as F
 
 from graphseam.arrow import slices, vector_column, vector_matrix
 from graphseam.predict.group_search import ARROW_FOUND, BASE, FOUND_SCHEMA, QUERY, Members, merge, search_group
-from graphseam.predict.search_plan import ROW_BYTES, Plan, Route, Search, plan_search, unit_vectors
+from graphseam.predict.routes import Route
+from graphseam.predict.search_plan import ROW_BYTES, Plan, Search, plan_search, unit_vectors
 from graphseam.runs import Run
 from graphseam.seeds import derive_seed
 from graphseam.session import cores_of_a_task, empty_list

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -12,21 +11,22 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from graphseam.arrow import vector_matrix
-from graphseam.compiled import mix
 from graphseam.methods import SEARCHES
 from graphseam.predict.cells import (
     LEAST_SAMPLE,
     MOST_CELLS,
     MOST_SAMPLE,
+    NEARLY,
     NODES_PER_CELL,
     SAMPLE_PER_CELL,
+    SHARES,
     Cells,
-    gap_for,
-    recall_at,
+    best_reach,
     train_cells,
 )
 from graphseam.predict.group_search import ALL, BASE, QUERY, UNKNOWN, Members, wanted_of
 from graphseam.predict.probe import PROBE_SCHEMA, Probe
+from graphseam.predict.routes import Blocks, Route, ToCells
 from graphseam.seeds import uniform
 from graphseam.session import in_one_task
 from graphseam.task import limit_threads
@@ -35,7 +35,6 @@ from graphseam.vectors import unit_rows
 BLOCK_NODES = 20_000  # of an exact search: a smaller block is not worth a task of its own
 PROBE_QUERIES = 1000  # nodes on which the recall is measured
 PROBE_KNOWN = 3_000  # a node with more neighbours is not among them: the driver holds their lists
-NEARLY = 0.01  # a recall so much below the wished one is good enough not to begin again
 LARGER = 4  # cells may hold so many times NODES_PER_CELL
 PARTITION_BYTES = 96 << 20
 MOST_ROWS = 32_768  # of a group: a cell of vectors that are all alike is divided by a hash
@@ -78,73 +77,6 @@ class Search:
     def most_rows(self) -> int:
         """Rows of a group that a task's memory allows."""
         return max(1, (self.task_mb << 20) // (COPIES * (4 * self.dim + ROW_BYTES)))
-
-
-class Route(Protocol):
-    """Which groups a node is sent to."""
-
-    @property
-    def num_groups(self) -> int: ...
-
-    def __call__(self, ids: np.ndarray, unit: np.ndarray, role: np.ndarray) -> tuple[np.ndarray, ...]:
-        """(row, group, role) of each copy. ids int64[n], unit float32[n, dim], role int32[n]."""
-        ...
-
-
-@dataclass(frozen=True)
-class Blocks:
-    """For an exact search: each block of the base meets each block of the queries."""
-
-    base: int
-    queries: int
-
-    @property
-    def num_groups(self) -> int:
-        return self.base * self.queries
-
-    def __call__(self, ids: np.ndarray, unit: np.ndarray, role: np.ndarray) -> tuple[np.ndarray, ...]:
-        if self.num_groups == 1:
-            return np.arange(len(ids)), np.zeros(len(ids), np.int64), role
-        place = mix(ids.astype(np.uint64))
-        based, asking = np.flatnonzero(role & BASE), np.flatnonzero(role & QUERY)
-        own = (place[based] % np.uint64(self.base)).astype(np.int64) * self.queries
-        own_chunk = (place[asking] % np.uint64(self.queries)).astype(np.int64)
-        groups = [
-            (own[:, None] + np.arange(self.queries)).ravel(),
-            (own_chunk[:, None] + np.arange(self.base) * self.queries).ravel(),
-        ]
-        rows = [np.repeat(based, self.queries), np.repeat(asking, self.base)]
-        roles = [np.full(len(rows[0]), BASE), np.full(len(rows[1]), QUERY)]
-        return np.concatenate(rows), np.concatenate(groups), np.concatenate(roles)
-
-
-@dataclass(frozen=True)
-class ToCells:
-    """To the nearest cell, and as a query to each within the gap; of a cell in several parts, to the one that a hash of
-    the id names.
-
-    parts: int64[cells]. asked: bool[cells], those that any query goes to, if queries are so few that it matters.
-    """
-
-    cells: Cells
-    parts: np.ndarray
-    asked: np.ndarray | None = None
-
-    @property
-    def num_groups(self) -> int:
-        return int(self.parts.sum())
-
-    def __call__(self, ids: np.ndarray, unit: np.ndarray, role: np.ndarray) -> tuple[np.ndarray, ...]:
-        cells, gaps = self.cells.reach(unit)
-        within = gaps <= self.cells.gap
-        within[:, 1:] &= (role & QUERY > 0)[:, None]
-        rows, places = np.nonzero(within)
-        chosen, roles = cells[rows, places], np.where(places == 0, role[rows], QUERY)
-        if self.asked is not None:
-            kept = self.asked[chosen]
-            rows, chosen, roles = rows[kept], chosen[kept], roles[kept]
-        part = mix(ids[rows].astype(np.uint64)) % self.parts[chosen].astype(np.uint64)
-        return rows, (np.cumsum(self.parts) - self.parts)[chosen] + part.astype(np.int64), roles
 
 
 @dataclass(frozen=True)
@@ -243,11 +175,12 @@ def _plan_of_size(base: DataFrame, search: Search, asked: Members, per_cell: int
         probe = Probe(asked, cells, search.wanted)
         found = base.mapInArrow(_probe_stream(probe, search), PROBE_SCHEMA)
         rows = in_one_task(found, _answer(probe, search), "kind INT, needed BINARY, gaps BINARY").collect()  # two
-        needed = {row["kind"]: np.frombuffer(row["needed"], np.float32) for row in rows}
+        parts_of = {row["kind"]: np.frombuffer(row["needed"], np.float32).reshape(-1, len(SHARES)) for row in rows}
+        needed = {share: {kind: part[:, at] for kind, part in parts_of.items()} for at, share in enumerate(SHARES)}
         gaps = np.frombuffer(rows[0]["gaps"], np.float32).reshape(len(asked.ids), -1)
-        gap = max(gap_for(search.recall, pairs, gaps) for pairs in needed.values())
-        cells, copies = replace(cells, gap=gap), float((gaps <= gap).sum(axis=1).mean())
-        recall |= {kind: recall_at(gap, pairs) for kind, pairs in needed.items()}
+        reached = best_reach(search.recall, needed, gaps)
+        cells = replace(cells, gap=reached.gap, found_gap=reached.share * reached.gap)
+        copies, recall = reached.copies, recall | reached.recall
     rows_of = np.array([row["share"] for row in trained]) * search.num_nodes * copies
     parts = np.maximum(1, np.ceil(rows_of / min(MOST_ROWS, search.most_rows))).astype(np.int64)
     return Plan(ToCells(cells, parts), copies, recall[UNKNOWN], len(asked.ids), recall[ALL])

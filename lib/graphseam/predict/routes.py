@@ -1,0 +1,79 @@
+"""Which groups a search for nearest vectors sends each node to: blocks of an exact one, or cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from graphseam.compiled import mix
+from graphseam.predict.cells import Cells
+from graphseam.predict.group_search import BASE, QUERY
+
+
+class Route(Protocol):
+    """Which groups a node is sent to."""
+
+    @property
+    def num_groups(self) -> int: ...
+
+    def __call__(self, ids: np.ndarray, unit: np.ndarray, role: np.ndarray) -> tuple[np.ndarray, ...]:
+        """(row, group, role) of each copy. ids int64[n], unit float32[n, dim], role int32[n]."""
+        ...
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """For an exact search: each block of the base meets each block of the queries."""
+
+    base: int
+    queries: int
+
+    @property
+    def num_groups(self) -> int:
+        return self.base * self.queries
+
+    def __call__(self, ids: np.ndarray, unit: np.ndarray, role: np.ndarray) -> tuple[np.ndarray, ...]:
+        if self.num_groups == 1:
+            return np.arange(len(ids)), np.zeros(len(ids), np.int64), role
+        place = mix(ids.astype(np.uint64))
+        based, asking = np.flatnonzero(role & BASE), np.flatnonzero(role & QUERY)
+        own = (place[based] % np.uint64(self.base)).astype(np.int64) * self.queries
+        own_chunk = (place[asking] % np.uint64(self.queries)).astype(np.int64)
+        groups = [
+            (own[:, None] + np.arange(self.queries)).ravel(),
+            (own_chunk[:, None] + np.arange(self.base) * self.queries).ravel(),
+        ]
+        rows = [np.repeat(based, self.queries), np.repeat(asking, self.base)]
+        roles = [np.full(len(rows[0]), BASE), np.full(len(rows[1]), QUERY)]
+        return np.concatenate(rows), np.concatenate(groups), np.concatenate(roles)
+
+
+@dataclass(frozen=True)
+class ToCells:
+    """To the cells within the gap; of a cell in several parts, to the one that a hash of the id names.
+
+    parts: int64[cells]. asked: bool[cells], those that any query goes to, if queries are so few that it matters.
+    """
+
+    cells: Cells
+    parts: np.ndarray
+    asked: np.ndarray | None = None
+
+    @property
+    def num_groups(self) -> int:
+        return int(self.parts.sum())
+
+    def __call__(self, ids: np.ndarray, unit: np.ndarray, role: np.ndarray) -> tuple[np.ndarray, ...]:
+        cells, gaps = self.cells.reach(unit)
+        looks = (gaps <= self.cells.gap) & (role & QUERY > 0)[:, None]
+        is_found = ((gaps <= self.cells.found_gap) | (np.arange(gaps.shape[1]) == 0)) & (role & BASE > 0)[:, None]
+        rows, places = np.nonzero(looks | is_found)
+        chosen = cells[rows, places]
+        roles = (looks * QUERY + is_found * BASE)[rows, places].astype(role.dtype)
+        if self.asked is not None:
+            kept = self.asked[chosen]
+            rows, chosen, roles = rows[kept], chosen[kept], roles[kept]
+        part = mix(ids[rows].astype(np.uint64)) % self.parts[chosen].astype(np.uint64)
+        return rows, (np.cumsum(self.parts) - self.parts)[chosen] + part.astype(np.int64), roles
