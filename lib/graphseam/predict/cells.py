@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 NODES_PER_CELL = 1_000  # a node is scored with all of a cell, so the work per node grows with it
 MOST_CELLS = 65_536  # whose centroids every task holds: 32 MB; beyond 64 million nodes cells get larger
-SAMPLE_PER_CELL, LEAST_SAMPLE, MOST_SAMPLE = 96, 200_000, 1_000_000  # vectors that cells are trained on
+SAMPLE_PER_CELL, LEAST_SAMPLE, MOST_SAMPLE = 96, 50_000, 1_000_000  # vectors that cells are trained on
 REACH = 8  # cells that a node may have copies in
 SHARES = (0.0, 0.5, 1.0)  # of the gap, that the cells may be farther in which a node is found
 NEARLY = 0.01  # a recall so much below the wished one is good enough
@@ -33,7 +33,7 @@ ROUNDS = 10
 ROWS_AT_ONCE = 8192
 COMPARED_WITH_ALL = 4096  # cells, at most: one product costs less than to choose among groups of them
 PROBED = 24  # groups of cells that a vector is compared with
-CHUNK = 64
+LEAST_DIVIDED = 16  # times as many columns as are wanted: fewer are not worth dividing
 LAST_ROUNDS = 6  # over all cells at once, after they were divided one by one
 NEVER = np.float32(4.0)  # larger than any gap: the two have no cell in common
 
@@ -115,20 +115,21 @@ class Cells:
 
 
 def largest(scores: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """torch.topk of each row, best first, several times faster where few of many columns are wanted.
+    """torch.topk of each row, best first, faster where few of many columns are wanted.
 
-    The `count` largest numbers of a row lie in the `count` chunks of columns with the largest maxima.
+    The `count` largest numbers of a row lie in the `count` sets of columns with the largest maxima; set s has every
+    column c with c % sets = s, so that the maxima are taken along memory.
     """
     import torch
 
     rows, columns = scores.shape
-    chunks = columns // CHUNK
-    if chunks < 2 * count:
+    sets = round((columns * count) ** 0.5)
+    if columns < LEAST_DIVIDED * count:
         return torch.topk(scores, min(count, columns))
-    whole = scores[:, : chunks * CHUNK].view(rows, chunks, CHUNK)
-    chosen = torch.topk(whole.amax(dim=2), count, sorted=False).indices
-    places = (chosen[:, :, None] * CHUNK + torch.arange(CHUNK, device=scores.device)).view(rows, -1)
-    rest = torch.arange(chunks * CHUNK, columns, device=scores.device).expand(rows, -1)
+    deep = columns // sets
+    chosen = torch.topk(scores[:, : sets * deep].view(rows, deep, sets).amax(dim=1), count, sorted=False).indices
+    places = (chosen[:, None, :] + (torch.arange(deep, device=scores.device) * sets)[None, :, None]).view(rows, -1)
+    rest = torch.arange(sets * deep, columns, device=scores.device).expand(rows, -1)
     places = torch.cat([places, rest], dim=1)
     values, at = torch.topk(torch.gather(scores, 1, places), count)
     return values, torch.gather(places, 1, at)
