@@ -14,6 +14,7 @@ from conftest import REPOSITORY, make_config, run_steps
 from graphseam.config import config_of
 from graphseam.export import export_table
 from graphseam.place import place
+from graphseam.report import published_run, write_report
 from graphseam.runs import Run
 from graphseam.schemas import columns_ddl, table_names
 from graphseam.sections import OutputConfig
@@ -69,6 +70,13 @@ def test_an_old_run_is_read_and_exported_and_reading_changes_nothing(spark, root
     tables.register_views()
     assert spark.sql("SELECT count(*) FROM runs WHERE run_id = 'old' AND view_widths IS NULL").head()[0] == 1
     assert {name: columns_on_disk(root, name) for name in before} == before
+
+
+def test_an_old_run_has_a_report(spark, root, tmp_path):
+    tables = Tables(spark, OutputConfig(root=str(root)), read_only=True)
+    page = Path(write_report(published_run(tables, "old"), str(tmp_path / "old.html"))).read_text(encoding="utf-8")
+    assert "36" in page
+    assert "Where the time, the memory and the disk went" in page
 
 
 def test_what_ingest_told_then_is_understood(spark, root):

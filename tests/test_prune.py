@@ -84,12 +84,16 @@ def test_removed_runs_have_no_row_left_and_the_others_all_of_theirs(spark, table
     copies = Path(tables.output.root, "_graphframe")
     for run_id in before:
         (copies / run_id / "edges").mkdir(parents=True)
+        reports = Path(tables.output.root, "reports")
+        reports.mkdir(exist_ok=True)
+        (reports / f"{run_id}.html").write_text("")
     removed = prune(tables, PruneConfig(keep=1))
     assert "1 abandoned runs removed: abandoned" in tell(removed, dry_run=False)
     stay = {"one", "three", "four", "at-work"}
     assert runs_in(tables, "embeddings") == runs_in(tables, "run_steps") == stay
     assert runs_in(tables, "runs") == stay - {"at-work"}
     assert {copy.name for copy in copies.iterdir()} == stay & set(before)
+    assert {page.stem for page in reports.iterdir()} == stay & set(before)
     assert {row["run_id"]: row["vector"] for row in tables.all_runs("embeddings").collect()} == {
         run: vector for run, vector in before.items() if run in stay
     }

@@ -30,11 +30,25 @@ def gaussian(rows: int, columns: int, seed: int, device: torch.device) -> torch.
     return torch.randn(rows, columns, generator=torch.Generator().manual_seed(seed)).to(device)
 
 
-def orthonormal(columns: torch.Tensor) -> torch.Tensor:
+def product(left: torch.Tensor, right: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+    """left @ right, written into `out` if that has the shape of the result, else into new memory.
+
+    Memory that was in use before is written to at once; the system clears new memory page by page, which took half of
+    ProNE's time on a virtual machine. left: sparse CSR or dense.
+    """
+    if out is None or out.shape != (left.shape[0], right.shape[1]):
+        return left @ right
+    if left.layout == torch.sparse_csr:  # torch.mm would take new memory all the same
+        return torch.addmm(out, left, right, beta=0, out=out)
+    return torch.mm(left, right, out=out)
+
+
+def orthonormal(columns: torch.Tensor, spare: torch.Tensor | None = None) -> torch.Tensor:
     """An orthonormal basis of the columns' span, float32[n, k], k <= columns; dependent columns are dropped.
 
     By eigenvectors of the Gram matrix, twice: one pass over n rows each, where QR needs many. In float32 products,
-    directions below 1e-6 of the largest are lost in noise, so those are dropped.
+    directions below 1e-6 of the largest are lost in noise, so those are dropped. spare: memory of the columns' shape;
+    with it the columns are overwritten, mostly by the basis itself.
     """
     for _ in range(2):
         if columns.shape[1] == 0:
@@ -42,7 +56,8 @@ def orthonormal(columns: torch.Tensor) -> torch.Tensor:
         gram = (columns.T @ columns).double()
         values, vectors = torch.linalg.eigh(gram)
         keep = values > max(values.max().item(), 1e-30) * 1e-10
-        columns = columns @ (vectors[:, keep] / values[keep].sqrt()).to(columns.dtype)
+        turned = product(columns, (vectors[:, keep] / values[keep].sqrt()).to(columns.dtype), spare)
+        columns, spare = turned, columns if turned is spare else None
     return columns
 
 
@@ -76,13 +91,23 @@ def randomized_svd(
     if start is not None:
         known = orthonormal(start[:, :width])
         first[:, : known.shape[1]] = known * first.norm(dim=0).mean()
-    basis = orthonormal(matrix @ first)
+    one, other = torch.zeros_like(first), first  # of a square matrix, two blocks of memory are used by turns
+    basis = orthonormal(product(matrix, first, one), other)
     for _ in range(rounds):
-        basis = orthonormal(matrix @ orthonormal(transposed @ basis))
-    small = transposed @ basis  # matrix.T @ basis: its left vectors are the matrix's right ones
+        basis, other = _multiplied(transposed, basis, other)
+        basis, other = _multiplied(matrix, basis, other)
+    small = product(transposed, basis, other)  # matrix.T @ basis: its left vectors are the matrix's right ones
     values, vectors = torch.linalg.eigh((small.T @ small).double())
     values, vectors = values.flip(0)[:rank].clamp_min(0), fix_signs(vectors.flip(1)[:, :rank])
     return basis @ vectors.to(basis.dtype), values.sqrt().to(basis.dtype)
+
+
+def _multiplied(matrix: torch.Tensor, basis: torch.Tensor, other: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(an orthonormal basis of matrix @ basis, memory that is free then). other: memory that is free now; the memory of
+    `basis` is overwritten if the shapes allow it."""
+    image = product(matrix, basis, other)
+    found = orthonormal(image, basis)
+    return found, basis if found is image else image
 
 
 def unit_rows(vectors: torch.Tensor) -> torch.Tensor:

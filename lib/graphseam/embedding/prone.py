@@ -57,18 +57,26 @@ class ProneEmbedder:
 
     def _propagate(self, graph: Graph, start: torch.Tensor) -> torch.Tensor:
         """The Chebyshev expansion of a Gaussian band-pass filter of the graph's Laplacian, applied to `start`."""
+        import torch
+
         from graphseam import linalg
 
         loops = graph.adjacency + sp.identity(graph.num_nodes, format="csr")
         walk = sp.diags(1.0 / np.asarray(loops.sum(axis=1)).ravel()) @ loops
         modulated = sp.identity(graph.num_nodes) * (1 - self.mu) - walk  # Laplacian - mu * I
         step, walk = linalg.to_torch(modulated.tocsr(), start.device), linalg.to_torch(walk.tocsr(), start.device)
-        before, current = start, 0.5 * (step @ (step @ start)) - start
+        # five blocks of memory by turns: new memory for each product would take as long as the product
+        spare, current, following = (torch.zeros_like(start) for _ in range(3))
+        linalg.product(step, linalg.product(step, start, spare), current)
+        current.mul_(0.5).sub_(start)
+        before = start.clone()
         filtered = float(iv(0, self.theta)) * before - 2 * float(iv(1, self.theta)) * current
         for term in range(2, self.order):
-            before, current = current, step @ (step @ current) - 2 * current - before
-            filtered += (-1) ** term * 2 * float(iv(term, self.theta)) * current
-        return walk @ (start - filtered)
+            linalg.product(step, linalg.product(step, current, spare), following)
+            following.sub_(current, alpha=2).sub_(before)
+            before, current, following = current, following, before
+            filtered += torch.mul(current, (-1) ** term * 2 * float(iv(term, self.theta)), out=spare)
+        return linalg.product(walk, torch.sub(start, filtered, out=spare), filtered)
 
     def predict_bytes(self, num_nodes: int, num_edges: int) -> int:
         """Peak of `embed`: five sparse matrices, scipy's and torch's (two entries per edge, 20 bytes per entry), and
