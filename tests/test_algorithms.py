@@ -125,6 +125,43 @@ def test_an_embedding_on_a_gpu_tells_communities_apart_in_the_memory_it_said(met
     assert mean_cosine(vectors, same=True) > mean_cosine(vectors, same=False) + 0.3
 
 
+def test_a_product_into_given_memory_is_the_product():
+    """Sparse or dense, into memory of the right shape; memory of another shape is left alone."""
+    import torch
+
+    from graphseam import linalg
+
+    graph, rng = planted(), np.random.default_rng(1)
+    sparse = linalg.to_torch(graph.adjacency, torch.device("cpu"))
+    columns = torch.from_numpy(rng.standard_normal((graph.num_nodes, 5)).astype(np.float32))
+    for left in (sparse, columns.T.contiguous()):
+        out = torch.full((left.shape[0], 5), torch.nan)
+        assert linalg.product(left, columns, out) is out
+        assert torch.equal(out, left @ columns)
+        other = torch.zeros(3, 5)
+        assert torch.equal(linalg.product(left, columns, other), out)
+        assert not other.any()
+
+
+@pytest.mark.parametrize("rank", [5, 3])
+def test_a_basis_is_the_same_with_and_without_spare_memory(rank):
+    """Also where columns are zero, and the basis has fewer."""
+    import torch
+
+    from graphseam import linalg
+
+    rng = np.random.default_rng(2)
+    columns = torch.from_numpy(rng.standard_normal((50, 5)).astype(np.float32))
+    columns[:, rank:] = 0
+    plain = linalg.orthonormal(columns)
+    given, spare = columns.clone(), torch.zeros_like(columns)
+    basis = linalg.orthonormal(given, spare)
+    assert basis.shape == (50, rank)
+    assert torch.equal(basis, plain)
+    assert (basis is given) == (rank == 5)
+    np.testing.assert_allclose(basis.T @ basis, np.eye(rank), atol=1e-5)
+
+
 def test_log_proximity_is_the_papers_formula():
     graph = planted()
     dense = graph.adjacency.toarray()
