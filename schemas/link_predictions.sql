@@ -12,6 +12,7 @@ CREATE TABLE IF NOT EXISTS ${table} (
   resource_allocation DOUBLE NOT NULL COMMENT 'of the same paths: sum of 1 / degree of the nodes between (Zhou, 2009)',
   src_degree  BIGINT NOT NULL COMMENT 'embedded edges of src',
   dst_degree  BIGINT NOT NULL COMMENT 'embedded edges of dst',
+  cross_fitted DOUBLE         COMMENT 'probability by the curve of the half of the nodes that src is not in: what reliability measures; NULL in runs of graphseam 0.1.0',
   src_node_id BIGINT NOT NULL COMMENT 'nodes.node_id',
   dst_node_id BIGINT NOT NULL COMMENT 'nodes.node_id'
 ) USING delta PARTITIONED BY (run_id)

@@ -494,11 +494,14 @@ def test_curves_are_monotone_sure_of_nothing_and_come_true(spark):
         assert (np.diff(probabilities) >= 0).all()
         assert probabilities.min() > 0
         assert probabilities.max() < 1
-    rows = with_probability(frame, curves).toPandas()
-    for low in np.arange(0, 1, 0.1):
-        chosen = rows[(rows["probability"] >= low) & (rows["probability"] < low + 0.1)]
-        if len(chosen) > 200:
-            assert chosen["truth"].mean() == pytest.approx(chosen["probability"].mean(), abs=0.05)
+    rows = with_probability(frame, curves).toPandas().sort_values("score")
+    assert rows["probability"].is_monotonic_increasing  # one curve for all: the order is that of the scores
+    for told in ("probability", "cross_fitted"):
+        for low in np.arange(0, 1, 0.1):
+            chosen = rows[(rows[told] >= low) & (rows[told] < low + 0.1)]
+            if len(chosen) > 200:
+                assert chosen["truth"].mean() == pytest.approx(chosen[told].mean(), abs=0.05)
+    assert "cross_fitted" not in with_probability(frame.drop("fold"), curves).columns
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])

@@ -12,8 +12,12 @@ DIGITS = 12  # a mean's last bits depend on the order of summation
 
 
 def judged_links(predictions: DataFrame) -> DataFrame:
-    """(task, probability, true) of each predicted link: `true` if it is a held-out edge."""
-    return predictions.select(F.lit("link_prediction").alias("task"), "probability", F.col("held_out").alias("true"))
+    """(task, probability, true) of each predicted link: `true` if it is a held-out edge.
+
+    The probability is that of a curve fitted on other nodes; a run of an earlier version has only that.
+    """
+    probability = F.coalesce("cross_fitted", "probability").alias("probability")
+    return predictions.select(F.lit("link_prediction").alias("task"), probability, F.col("held_out").alias("true"))
 
 
 def judged_labels(predictions: DataFrame, labels: DataFrame) -> DataFrame:

@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame
 from graphseam.session import columns_of, in_one_task
 
 CURVE_SCHEMA = "fold INT, score DOUBLE, probability DOUBLE"
-ALL = 2  # the curve fitted on both halves, for runs without their own held-out edges
+ALL = 2  # the curve fitted on both halves, which tells probabilities; those of the halves show what it is worth
 MOST_BINS = 200
 CANDIDATES_PER_BIN = 50  # candidates, at least
 Curves = dict[int, tuple[np.ndarray, np.ndarray]]
@@ -69,18 +69,24 @@ def curve(score: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 def with_probability(scored: DataFrame, curves: Curves) -> DataFrame:
-    """Add probability to `scored`, which has fold INT and score DOUBLE. No shuffle."""
-    return scored.mapInArrow(_probability_stream(curves), f"{columns_of(scored)}, probability DOUBLE")
+    """Add probability, by the curve of all, to `scored`, which has score DOUBLE. No shuffle.
+
+    If it has fold INT as well, cross_fitted is added: by the fold's own curve, fitted on the other half.
+    """
+    added = "probability DOUBLE, cross_fitted DOUBLE" if "fold" in scored.columns else "probability DOUBLE"
+    return scored.mapInArrow(_probability_stream(curves), f"{columns_of(scored)}, {added}")
 
 
 def _probability_stream(curves: Curves) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def probability_stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             if batch.num_rows:
-                fold, score = batch["fold"].to_numpy(), batch["score"].to_numpy()
-                found = np.zeros(len(fold))
-                for half, (scores, probabilities) in curves.items():
-                    found = np.where(fold == half, np.interp(score, scores, probabilities), found)
-                yield batch.append_column("probability", pa.array(found))
+                score = batch["score"].to_numpy()
+                found = {fold: np.interp(score, *points) for fold, points in curves.items()}
+                told = batch.append_column("probability", pa.array(found[ALL]))
+                if "fold" in batch.schema.names:
+                    fold = batch["fold"].to_numpy()
+                    told = told.append_column("cross_fitted", pa.array(np.where(fold == 0, found[0], found[1])))
+                yield told
 
     return probability_stream

@@ -33,9 +33,9 @@ def predict_links(run: Run) -> dict[str, Any]:
 
     Two logistic regressions learn from embedded edges: one tells edges from drawn pairs (evaluation uses it to score
     pairs), the other tells neighbours from non-neighbours among the candidates of some nodes (it ranks). A probability
-    is the share of predictions with about the same score that are held-out edges; each half of the pairs uses the curve
-    of the other half. If nothing is held out, it is the share of embedded edges among candidates, which is optimistic,
-    or comes from predict.links.model_run.
+    is the share of predictions with about the same score that are held-out edges; what that is worth is measured with
+    curves of which each is fitted on one half of the nodes and used on the other. If nothing is held out, it is the
+    share of embedded edges among candidates, which is optimistic, or comes from predict.links.model_run.
     """
     for name in ALL_STEPS["predict_links"].writes:
         both = name == "search_recall" and not shares_search(run)  # has rows of two steps
@@ -201,9 +201,7 @@ def _best(run: Run, model: LinkModel, share: float = 1.0) -> DataFrame:
     held = held.distinct()  # a directed edge may be held out both ways
     if run.ingested.holdout_edges <= SENT_TO_ALL:
         held = F.broadcast(held)
-    half = (
-        uniform(derive_seed(run.config.run.seed, "curves"), low, high) < 0.5
-    )  # of the pair: one probability both ways
+    half = uniform(derive_seed(run.config.run.seed, "curves"), "src") < 0.5
     found = (
         ranked.where(F.col("rank") <= top_k)
         .join(of_src, on="src", how="inner")  # where the rows of a src lie together already
