@@ -211,7 +211,8 @@ def _best(run: Run, model: LinkModel, share: float = 1.0) -> DataFrame:
         .drop("low", "high", "held", "learning", "known")
         .join(of_dst, on="dst", how="inner")
     )
-    return found.withColumnsRenamed({"src": "src_node_id", "dst": "dst_node_id", "src_id": "src", "dst_id": "dst"})
+    numbers = found.withColumnsRenamed({"src": "src_node_id", "dst": "dst_node_id"})
+    return numbers.withColumnsRenamed({"src_id": "src", "dst_id": "dst"})  # apart: Spark 3.5 renames one by one
 
 
 def _calibrate(run: Run, model: LinkModel, best: DataFrame) -> tuple[Curves, str]:
