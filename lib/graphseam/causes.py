@@ -55,7 +55,7 @@ def _messages(error: BaseException) -> list[str]:
 def _disk_full(text: str) -> str:
     """Which disk is full, and what lies on it. Paths in the messages may name it; else those with no room left."""
     named = re.findall(r"(/[^\s:()']+)", "\n".join(line for line in text.splitlines() if DISK_FULL.search(line)))
-    shuffled = _shuffle_folders()
+    shuffled = shuffle_folders()
     full = [folder for folder in shuffled if _free_share(folder) < ALMOST_FULL]
     where = next(iter(full or named), None)
     kind = ", which holds Spark's shuffle files" if where in shuffled else ""
@@ -65,7 +65,8 @@ def _disk_full(text: str) -> str:
     )
 
 
-def _shuffle_folders() -> list[str]:
+def shuffle_folders() -> list[str]:
+    """Where Spark keeps shuffle files on this machine."""
     folders = os.environ.get("SPARK_LOCAL_DIRS")
     context = SparkContext._active_spark_context
     with suppress(Exception):

@@ -11,21 +11,21 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import psutil
 from pyspark.sql import SparkSession
 
-from graphseam.causes import true_cause
+from graphseam.causes import shuffle_folders, true_cause
 from graphseam.entry import one_clear_line
 from graphseam.files import is_remote, local_path
 from graphseam.gpus import has_gpus
 from graphseam.heap import local_heap
 from graphseam.jars import PACKAGES
+from graphseam.runs import versions_of
 from graphseam.session import build_session
 from graphseam.version import __version__
 
@@ -55,7 +55,9 @@ def examine(root: str | None = None) -> Iterator[Check]:
     yield Check("packages", *_packages())
     yield from check_jars()
     yield check_memory()
-    yield check_disk("scratch disk", _scratch(), "Spark's shuffle files; SPARK_LOCAL_DIRS names another folder")
+    yield check_disk(
+        "scratch disk", shuffle_folders()[0], "Spark's shuffle files; SPARK_LOCAL_DIRS names another folder"
+    )
     if root and not is_remote(root):
         yield check_disk("tables", local_path(root), "the tables of --root")
     yield check_gpu()
@@ -84,18 +86,6 @@ def _packages() -> tuple[str, str]:
     return GOOD, ", ".join(f"{name} {number}" for name, number in found.items())
 
 
-def versions_of(packages: Iterable[str]) -> tuple[dict[str, str], list[str]]:
-    """({package: version}, those that are not installed)."""
-    found: dict[str, str] = {}
-    missing = []
-    for name in packages:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            missing.append(name)
-    return found, missing
-
-
 def check_jars() -> Iterator[Check]:
     for package in PACKAGES.values():
         if package.is_here():
@@ -117,10 +107,6 @@ def check_memory() -> Check:
     if memory.available < LEAST_MEMORY_GB * GB:
         return Check("memory", WARNING, f"{said}; a run wants {LEAST_MEMORY_GB} GB free: close something, or cut finer")
     return Check("memory", GOOD, said)
-
-
-def _scratch() -> str:
-    return os.environ.get("SPARK_LOCAL_DIRS", tempfile.gettempdir()).split(",")[0]
 
 
 def check_disk(name: str, folder: str, why: str) -> Check:

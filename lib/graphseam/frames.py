@@ -22,7 +22,7 @@ from graphseam.errors import InputError, nearest
 from graphseam.files import absolute, has_table
 from graphseam.graphframe import VertexEdges
 from graphseam.pipeline import run_pipeline
-from graphseam.report import published_run, report_path, write_report
+from graphseam.report import published_run, write_report
 from graphseam.runs import Run, new_run_id
 from graphseam.sections import OutputConfig
 from graphseam.session import build_session
@@ -88,7 +88,7 @@ class Embedding:
 
     def report(self, output: str | None = None) -> str:
         """Write the run's page and return where it is; see `report.write_report`."""
-        return write_report(self.run, output or report_path(self.run.config.output, self.run_id))
+        return write_report(self.run, output)
 
     def _given(self, rows: DataFrame) -> Any:
         return rows if self.as_spark else rows.toPandas()

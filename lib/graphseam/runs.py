@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -218,10 +218,17 @@ def _note(
 
 def versions(spark: SparkSession) -> dict[str, str]:
     """The versions of graphseam and of everything that a result can depend on."""
-    found = {"graphseam": __version__, "python": platform.python_version(), "spark": spark.version}
-    for package in ("delta-spark", "torch", "numpy", "scipy", "pymetis", "scikit-learn", "pyarrow"):
+    found, _ = versions_of(("delta-spark", "torch", "numpy", "scipy", "pymetis", "scikit-learn", "pyarrow"))
+    return {"graphseam": __version__, "python": platform.python_version(), "spark": spark.version, **found}
+
+
+def versions_of(packages: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+    """({package: version}, those that are not installed)."""
+    found: dict[str, str] = {}
+    missing = []
+    for name in packages:
         try:
-            found[package] = version(package)
+            found[name] = version(name)
         except PackageNotFoundError:
-            continue
-    return found
+            missing.append(name)
+    return found, missing

@@ -10,7 +10,14 @@ from rich.table import Table
 from graphseam.files import has_table
 from graphseam.partition.report import print_levels
 from graphseam.report import report_path
-from graphseam.report.measures import LABEL_MEASURES, LINK_MEASURES, LINK_SCORERS, best_links, remark_on_scorers
+from graphseam.report.measures import (
+    LABEL_MEASURES,
+    LINK_MEASURES,
+    LINK_SCORERS,
+    best_links,
+    mean_error,
+    remark_on_scorers,
+)
 from graphseam.runs import Run
 from graphseam.schemas import public_names, view_names
 from graphseam.steps import ALL_STEPS
@@ -188,11 +195,10 @@ def _print_calibration(run: Run, console: Console) -> None:
             soft_wrap=True,
         )
     elif bins:
-        off = sum(abs(row["mean_probability"] - row["observed_rate"]) * row["support"] for row in bins)
         low, high = min(row["bin_low"] for row in bins), max(row["bin_high"] for row in bins)
         console.print(
             f"[bold]Links[/bold]  probabilities range from {low:.4f} to {high:.4f}, are calibrated on {basis}, and off "
-            f"by {off / sum(row['support'] for row in bins):.2%} on average; see reliability",
+            f"by {mean_error([row.asDict() for row in bins]):.2%} on average; see reliability",
             soft_wrap=True,
         )
 

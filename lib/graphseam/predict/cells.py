@@ -188,7 +188,7 @@ def gap_needed(
         other = np.where(other_gaps == 0, 0, other_gaps / np.float32(share))
     needed = np.maximum(gaps[:, :, None], other[:, None, :])
     needed[cells[:, :, None] != other_cells[:, None, :]] = NEVER
-    return np.minimum(needed.reshape(len(cells), -1).min(axis=1, initial=NEVER), NEVER)
+    return needed.reshape(len(cells), -1).min(axis=1, initial=NEVER)
 
 
 @dataclass(frozen=True)

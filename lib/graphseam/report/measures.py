@@ -40,3 +40,9 @@ def remark_on_scorers(metrics: list[dict[str, Any]]) -> str:
         if lost
         else ""
     )
+
+
+def mean_error(bins: list[dict[str, Any]]) -> float:
+    """How far probabilities are off on average: `ece`, from the rows of reliability of one task."""
+    off = sum(abs(row["mean_probability"] - row["observed_rate"]) * row["support"] for row in bins)
+    return float(off / sum(row["support"] for row in bins))

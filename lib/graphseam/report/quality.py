@@ -7,7 +7,7 @@ from typing import Any
 from graphseam.evaluate.metrics import STRATA
 from graphseam.report.content import OTHER, Content
 from graphseam.report.drawing import by_stratum, reliability_curve
-from graphseam.report.measures import BETTER, LABEL_MEASURES, LINK_MEASURES, LINK_SCORERS, remark_on_scorers
+from graphseam.report.measures import BETTER, LABEL_MEASURES, LINK_MEASURES, LINK_SCORERS, mean_error, remark_on_scorers
 
 LABELS_SHOWN = 20
 
@@ -83,13 +83,13 @@ def curves_of(content: Content) -> list[dict[str, Any]]:
         bins = [row for row in content.reliability if row["task"] == task]
         if bins:
             count = sum(row["support"] for row in bins)
-            off = sum(abs(row["mean_probability"] - row["observed_rate"]) * row["support"] for row in bins) / count
             low, high = bins[0]["mean_probability"], bins[-1]["mean_probability"]
             found.append(
                 {
                     "title": title,
                     "said": f"{count:,} predictions, with probabilities around {low:.3f} to {high:.3f} in "
-                    f"{len(bins)} bins; off by {off:.2%} on average. On the dashed line a probability is what it says.",
+                    f"{len(bins)} bins; off by {mean_error(bins):.2%} on average. On the dashed line a "
+                    "probability is what it says.",
                     "svg": reliability_curve(bins),
                 }
             )
