@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from string import Template
 from typing import Any
 
@@ -14,10 +15,12 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
+from graphseam.delta_files import files_of_run
 from graphseam.errors import RunError, nearest
-from graphseam.files import absolute, has_table, is_remote
+from graphseam.files import absolute, has_table, is_remote, local_path
 from graphseam.schemas import columns_ddl, create_statement, sql_of, table_names, view_names
 from graphseam.sections import OutputConfig, check_run_id
+from graphseam.session import in_one_process
 from graphseam.spark_line import schema_of
 
 GRAPHFRAME_INPUTS = "_graphframe"  # under output.root: a copy of the graph for each run made by `graphseam.embed`
@@ -108,12 +111,24 @@ class Tables:
         if self.read_only:
             if not self.exists(name):
                 return self.spark.createDataFrame([], schema_of(", ".join(columns_ddl(name).values())))
-        elif name not in self._created:
-            if self.output.catalog and not self._created:
-                self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {quoted(self.output.catalog)}")
-            self.spark.sql(create_statement(name, self.identifier(name)))
-            self._created.add(name)
+        else:
+            self._create(name)
         return self.spark.table(self.identifier(name))
+
+    def _create(self, name: str) -> None:
+        """Create the table from its SQL file if it does not exist."""
+        if name in self._created:
+            return
+        if self.output.catalog and not self._created:
+            self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {quoted(self.output.catalog)}")
+        self.spark.sql(create_statement(name, self.identifier(name)))
+        self._created.add(name)
+
+    def _files(self, name: str, level: int | None = None) -> Sequence[str] | None:
+        """The files of this run's rows, or of one level of them; None if only a query can tell, as on a cluster."""
+        if self.run_id is None or self.output.catalog or is_remote(self.output.root) or not in_one_process(self.spark):
+            return None
+        return files_of_run(Path(local_path(absolute(self.output.root)), name), self.run_id, level)
 
     def _missing_columns(self, name: str, rows: DataFrame) -> list[str]:
         """Columns that the table's SQL file defines and its rows lack."""
@@ -146,9 +161,23 @@ class Tables:
         return chosen["run_id"], chosen["id_type"]
 
     def read(self, name: str, level: int | None = None) -> DataFrame:
-        """This run's rows, or those of one level, without run_id."""
-        rows = self.all_runs(name).where(F.col("run_id") == F.lit(self.run_id)).drop("run_id")
-        return rows if level is None else rows.where(F.col("level") == level)
+        """This run's rows, or those of one level, without run_id.
+
+        In a local session straight from the files that the table's log names now: no query over the log, and no rows
+        that are written later. A column that a table of an earlier version lacks is NULL.
+        """
+        if not self.read_only:
+            self._create(name)
+        files = self._files(name, level)
+        if files is None:
+            rows = self.all_runs(name).where(F.col("run_id") == F.lit(self.run_id)).drop("run_id")
+            return rows if level is None else rows.where(F.col("level") == level)
+        columns = schema_of(", ".join(columns_ddl(name).values()))
+        if not files:
+            return self.spark.createDataFrame([], columns).where(F.lit(False)).drop("run_id")
+        table = f"{absolute(self.output.root)}/{name}"
+        reader = self.spark.read.schema(columns).options(basePath=table, __globPaths__="false")
+        return reader.parquet(*files).drop("run_id")
 
     def schema(self, name: str) -> StructType:
         """The columns of the table without run_id: what a transformation that fills it must return."""
@@ -169,7 +198,7 @@ class Tables:
             + (f" AND level = {int(level)}" if level is not None else "")
             + (f" AND {part}" if part else "")
         )
-        replaced = None if self._holds_nothing(name, mine) else mine  # an append costs a quarter of a replacement
+        replaced = None if self._holds_nothing(name, mine, level) else mine  # an append costs a quarter of that
         return self._save(name, rows, replaced)
 
     def append(self, name: str, rows: DataFrame) -> int:
@@ -202,13 +231,15 @@ class Tables:
         else:
             writer.save(f"{absolute(self.output.root)}/{name}")
 
-    def _holds_nothing(self, name: str, predicate: str) -> bool:
+    def _holds_nothing(self, name: str, predicate: str, level: int | None = None) -> bool:
         """Whether no row of the table matches; for the first write of a new run that is known without a query."""
         first_time = f"{name} {predicate}" not in self._written
         self._written.add(f"{name} {predicate}")
         if self.is_new_run and first_time:
             return True
-        return self.all_runs(name).where(predicate).limit(1).count() == 0
+        self._create(name)
+        files = self._files(name, level)
+        return not files if files is not None else self.all_runs(name).where(predicate).limit(1).count() == 0
 
     def write_rows(self, name: str, rows: list[dict[str, Any]]) -> None:
         """Replace this run's rows with a few that the driver holds (at most one per subgraph, level or metric)."""
@@ -225,7 +256,7 @@ class Tables:
 
     def drop_run(self, name: str, part: str = "") -> None:
         """Remove this run's rows from the table, if it exists; of them those that match the SQL predicate `part`."""
-        if not self.is_new_run and self.exists(name):
+        if not self.is_new_run and self.exists(name) and self._files(name) != []:
             if part:  # it may name a column that an earlier version's table lacks
                 self.ensure(name)
             mine = f"run_id = '{self.run_id}'" + (f" AND {part}" if part else "")
