@@ -16,7 +16,7 @@ FLOORS = {
     "configuration": "sections config explain sources starter steps",
     "storage and Spark": "spark_line heap causes class_archive jars local_java entry session gpus folders gathered "
     "checkpoints schemas delta_files tables queries views",
-    "run": "ingested runs",
+    "run": "ingested lease runs",
     "shared by steps": "blocks pairs label_hits graphframes_jvm",
     "steps": "ingest partition embedding fuse refine predict evaluate gate publish",
     "on a run's results": "place",

@@ -6,23 +6,27 @@ machine, and a run over a small graph asks some hundred times. delta-rs (the `de
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 MOST_FILES = 32  # Spark lists more than these by a job of its own: there the table's log costs no more
 
 
-def files_of_run(table: Path, run_id: str, level: int | None = None) -> Sequence[str] | None:
+def files_of_run(table: Path, run_id: str, level: int | None = None) -> list[str] | None:
     """Paths of the files that hold the run's rows of the table, or those of one level; none if there are no such rows.
 
     None where Spark has to look: more than 32 files, or a log that delta-rs does not understand.
     """
-    wanted = [("run_id", "=", run_id)] + ([("level", "=", str(int(level)))] if level is not None else [])
     try:
-        files = DeltaTable(str(table)).file_uris(wanted)
+        added = pa.table(DeltaTable(str(table)).get_add_actions(flatten=True))
     except (DeltaError, OSError, ValueError):
         return None
-    return sorted(files) if len(files) <= MOST_FILES else None
+    wanted = pc.equal(added["partition.run_id"], run_id) if added.num_rows else []
+    if added.num_rows and level is not None:
+        wanted = pc.and_(wanted, pc.equal(added["partition.level"], level))
+    paths = added.filter(wanted)["path"].to_pylist() if added.num_rows else []
+    return [f"{table}/{path}" for path in sorted(paths)] if len(paths) <= MOST_FILES else None

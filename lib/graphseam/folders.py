@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
 
@@ -24,6 +25,20 @@ def write_text(spark: SparkSession, path: str, text: str) -> None:
     stream = file_system.create(place, True)
     try:
         stream.write(bytearray(text.encode("utf-8")))
+    finally:
+        stream.close()
+
+
+def read_text(spark: SparkSession, path: str) -> str:
+    """The content of a small file; empty if it is gone by now."""
+    file_system, place = _at(spark, path)
+    jvm: Any = spark.sparkContext._jvm
+    try:
+        stream = file_system.open(place)
+    except Py4JJavaError:
+        return ""
+    try:
+        return str(jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8"))
     finally:
         stream.close()
 

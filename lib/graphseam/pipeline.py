@@ -13,6 +13,7 @@ from graphseam.errors import ConfigError, GateError
 from graphseam.gpus import has_gpus
 from graphseam.graphframes_jvm import require_graphframes
 from graphseam.heap import heap_errors_told
+from graphseam.lease import held
 from graphseam.progress import StepProgress
 from graphseam.report import write_report
 from graphseam.runs import Run, is_done, new_run_id, open_run, recorded, require_before
@@ -28,6 +29,8 @@ WHOLE = "pipeline: all steps in one session, from input files to the published r
 def run_step(run: Run, step: str, progress: StepProgress) -> None:
     """Run one step and record it in run_steps. GraphseamError if a step it reads from is missing or out of date."""
     require_before(run, step)
+    if run.lease is not None:
+        run.lease.require()
     size_shuffles(run.spark, run.ingested.edges if run.details("ingest") else 0)
     way_on = f"the same run id, {run.run_id}, then takes the run up again"
     with progress.step(step) as say, recorded(run, step) as details, heap_errors_told(way_on):
@@ -56,8 +59,9 @@ def run_pipeline(
             "output.catalog needs a metastore, and this local session has none: its tables would be gone "
             "with it; set output.root, or submit jobs/pipeline.py to a cluster that has one"
         )
-    run = open_run(spark, config, run_id)
-    run_each(run, steps, progress, resume=True)
+    with held(spark, config.output, run_id) as lease:
+        run = open_run(spark, config, run_id, lease)
+        run_each(run, steps, progress, resume=True)
     return run
 
 
@@ -117,5 +121,7 @@ def submit(job: str) -> None:
             print_summary(run_pipeline(config, arguments.run_id))
             return
         check_inputs(config.input)
-        run = open_run(build_session(f"graphseam {steps[0]}"), config, check_run_id(arguments.run_id))
-        run_each(run, steps, StepProgress(total=len(steps)), arguments.resume)
+        spark, run_id = build_session(f"graphseam {steps[0]}"), check_run_id(arguments.run_id)
+        with held(spark, config.output, run_id) as lease:
+            run = open_run(spark, config, run_id, lease)
+            run_each(run, steps, StepProgress(total=len(steps)), arguments.resume)

@@ -19,6 +19,7 @@ from graphseam.config import Config
 from graphseam.errors import RunError
 from graphseam.files import is_remote, local_files
 from graphseam.ingested import Ingested
+from graphseam.lease import Lease
 from graphseam.measure import peak_memory
 from graphseam.session import MANY_TASKS, in_one_process, memory_of_a_task
 from graphseam.sources import inputs
@@ -26,6 +27,7 @@ from graphseam.steps import ALL_STEPS, GATE, step_fingerprint
 from graphseam.tables import Tables
 from graphseam.version import __version__
 
+ROWS = "rows_written"  # among a step's details: {table: rows}
 MOST_TOLD = 5  # settings that differ, in a message
 
 
@@ -38,6 +40,7 @@ class Run:
     run_id: str
     tables: Tables
     records: list[dict[str, Any]] = field(default_factory=list)  # this run's rows of run_steps, oldest first
+    lease: Lease | None = None  # if this process works on the run, and does not only look at it
 
     def task_memory_mb(self, num_tasks: int = MANY_TASKS) -> int:
         """MB that each of `num_tasks` tasks of a stage may use; by default for as many tasks as run at once."""
@@ -78,9 +81,9 @@ def new_run_id() -> str:
     return datetime.now(timezone.utc).strftime("run-%Y%m%d-%H%M%S-%f")[:-3]
 
 
-def open_run(spark: SparkSession, config: Config, run_id: str) -> Run:
+def open_run(spark: SparkSession, config: Config, run_id: str, lease: Lease | None = None) -> Run:
     """The run with its records so far. RunError if the id was started on other input files."""
-    run = Run(spark, config, run_id, Tables(spark, config.output, run_id))
+    run = Run(spark, config, run_id, Tables(spark, config.output, run_id), lease=lease)
     begun = run.tables.read("run_steps").sort("started_at").collect()  # one row per step and attempt
     # Spark returns timestamps as local time without a zone
     run.records.extend({**row.asDict(), "started_at": row["started_at"].astimezone(timezone.utc)} for row in begun)
@@ -180,6 +183,7 @@ def recorded(run: Run, step: str) -> Iterator[dict[str, Any]]:
     """
     details: dict[str, Any] = {}
     started, clock = datetime.now(timezone.utc), time.monotonic()
+    run.tables.forget_rows_written()
     with peak_memory() as peak:
         try:
             yield details
@@ -188,6 +192,7 @@ def recorded(run: Run, step: str) -> Iterator[dict[str, Any]]:
                 details["error"] = str(error).splitlines()[0][:500] if str(error) else type(error).__name__
                 _note(run, step, "failed", started, time.monotonic() - clock, peak[0], details)
             raise
+        details[ROWS] = run.tables.rows_written()
         _note(run, step, "finished", started, time.monotonic() - clock, peak[0], details)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -67,6 +67,7 @@ class Tables:
         self._created: set[str] = set()
         self._complete: set[str] = set()  # tables known to have every column of their SQL files
         self._written: set[str] = set()
+        self._rows_written: dict[str, dict[str, int]] = {}  # by table and predicate, since `forget_rows_written`
 
     def identifier(self, name: str) -> str:
         """The table's name in SQL."""
@@ -124,7 +125,7 @@ class Tables:
         self.spark.sql(create_statement(name, self.identifier(name)))
         self._created.add(name)
 
-    def _files(self, name: str, level: int | None = None) -> Sequence[str] | None:
+    def files(self, name: str, level: int | None = None) -> list[str] | None:
         """The files of this run's rows, or of one level of them; None if only a query can tell, as on a cluster."""
         if self.run_id is None or self.output.catalog or is_remote(self.output.root) or not in_one_process(self.spark):
             return None
@@ -168,7 +169,7 @@ class Tables:
         """
         if not self.read_only:
             self._create(name)
-        files = self._files(name, level)
+        files = self.files(name, level)
         if files is None:
             rows = self.all_runs(name).where(F.col("run_id") == F.lit(self.run_id)).drop("run_id")
             return rows if level is None else rows.where(F.col("level") == level)
@@ -177,7 +178,7 @@ class Tables:
             return self.spark.createDataFrame([], columns).where(F.lit(False)).drop("run_id")
         table = f"{absolute(self.output.root)}/{name}"
         reader = self.spark.read.schema(columns).options(basePath=table, __globPaths__="false")
-        return reader.parquet(*files).drop("run_id")
+        return reader.parquet(*files).select(*(name for name in columns.names if name != "run_id"))
 
     def schema(self, name: str) -> StructType:
         """The columns of the table without run_id: what a transformation that fills it must return."""
@@ -199,11 +200,24 @@ class Tables:
             + (f" AND {part}" if part else "")
         )
         replaced = None if self._holds_nothing(name, mine, level) else mine  # an append costs a quarter of that
-        return self._save(name, rows, replaced)
+        num_rows = self._save(name, rows, replaced)
+        self._rows_written.setdefault(name, {})[mine] = num_rows
+        return num_rows
 
     def append(self, name: str, rows: DataFrame) -> int:
         """Add rows to this run's, for a step that writes a table in several commits and has dropped its old rows."""
-        return self._save(name, rows, None)
+        num_rows = self._save(name, rows, None)
+        of_table = self._rows_written.setdefault(name, {})
+        of_table["appended"] = of_table.get("appended", 0) + num_rows
+        return num_rows
+
+    def forget_rows_written(self) -> None:
+        """Begin to count anew; said before each step."""
+        self._rows_written = {}
+
+    def rows_written(self) -> dict[str, int]:
+        """{table: rows of this run that the step has written and not dropped again}; 0 if it only dropped some."""
+        return {name: sum(parts.values()) for name, parts in self._rows_written.items()}
 
     def _save(self, name: str, rows: DataFrame, replaced: str | None) -> int:
         """Write rows in one commit, replacing those that match `replaced`; returns how many were written."""
@@ -238,7 +252,7 @@ class Tables:
         if self.is_new_run and first_time:
             return True
         self._create(name)
-        files = self._files(name, level)
+        files = self.files(name, level)
         return not files if files is not None else self.all_runs(name).where(predicate).limit(1).count() == 0
 
     def write_rows(self, name: str, rows: list[dict[str, Any]]) -> None:
@@ -256,7 +270,11 @@ class Tables:
 
     def drop_run(self, name: str, part: str = "") -> None:
         """Remove this run's rows from the table, if it exists; of them those that match the SQL predicate `part`."""
-        if not self.is_new_run and self.exists(name) and self._files(name) != []:
+        if part:
+            self._rows_written.setdefault(name, {})
+        else:
+            self._rows_written[name] = {}
+        if not self.is_new_run and self.exists(name) and self.files(name) != []:
             if part:  # it may name a column that an earlier version's table lacks
                 self.ensure(name)
             mine = f"run_id = '{self.run_id}'" + (f" AND {part}" if part else "")
