@@ -78,8 +78,10 @@ def test_the_pipeline_job_ends_with_a_published_run_and_a_summary(whole, config)
     assert len(levels) >= 2
     assert sum(level["num_subgraphs"] for level in levels) >= 9
     metrics = {(row["metric"], row["variant"], row["scorer"]): row["value"] for row in rows(config, "metrics", "whole")}
-    assert metrics["auc", "uniform", "cosine"] > 0.92
-    assert metrics["micro_f1", "trained on 50 %", "logistic_regression"] > 0.8
+    # 0.960, 0.956 and 0.842 when this was written; uncut it is no better, as the thorough test below shows
+    assert metrics["auc", "uniform", "cosine"] > 0.955
+    assert metrics["auc", "hard", "cosine"] > 0.95
+    assert metrics["micro_f1", "trained on 50 %", "logistic_regression"] > 0.83
 
 
 @pytest.mark.parametrize(
@@ -94,6 +96,7 @@ def test_a_step_out_of_order_or_over_a_published_run_is_one_clear_line(config, w
     assert "Traceback" not in printed
 
 
+@pytest.mark.thorough
 def test_cut_into_eight_scores_within_a_point_of_uncut(spark, tmp_path, evalkit):
     """LastFM Asia by the referee: link prediction AUC and Micro-F1 at 50 %, with 8 subgraphs and with one.
 
