@@ -77,8 +77,12 @@ def test_the_pipeline_job_ends_with_a_published_run_and_a_summary(whole, config)
     levels = rows(config, "partition_levels", "whole")
     assert len(levels) >= 2
     assert sum(level["num_subgraphs"] for level in levels) >= 9
-    metrics = {(row["metric"], row["variant"], row["scorer"]): row["value"] for row in rows(config, "metrics", "whole")}
-    # 0.960, 0.956 and 0.842 when this was written; uncut it is no better, as the thorough test below shows
+    metrics = {
+        (row["metric"], row["variant"], row["scorer"]): row["value"]
+        for row in rows(config, "metrics", "whole")
+        if row["stratum"] == "all"
+    }
+    # 0.960, 0.956 and 0.842 when this was written
     assert metrics["auc", "uniform", "cosine"] > 0.955
     assert metrics["auc", "hard", "cosine"] > 0.95
     assert metrics["micro_f1", "trained on 50 %", "logistic_regression"] > 0.83
