@@ -17,16 +17,21 @@ MOST_FILES = 32  # Spark lists more than these by a job of its own: there the ta
 
 
 def files_of_run(table: Path, run_id: str, level: int | None = None) -> list[str] | None:
-    """Paths of the files that hold the run's rows of the table, or those of one level; none if there are no such rows.
+    """Paths of the files that hold the run's rows of the table; none if there are no such rows.
 
+    level: leave out files that hold only other levels, where the table is partitioned by level.
     None where Spark has to look: more than 32 files, or a log that delta-rs does not understand.
     """
     try:
         added = pa.table(DeltaTable(str(table)).get_add_actions(flatten=True))
     except (DeltaError, OSError, ValueError):
         return None
-    wanted = pc.equal(added["partition.run_id"], run_id) if added.num_rows else []
-    if added.num_rows and level is not None:
+    if added.num_rows == 0:
+        return []
+    if "partition.run_id" not in added.column_names:
+        return None
+    wanted = pc.equal(added["partition.run_id"], run_id)
+    if level is not None and "partition.level" in added.column_names:
         wanted = pc.and_(wanted, pc.equal(added["partition.level"], level))
-    paths = added.filter(wanted)["path"].to_pylist() if added.num_rows else []
-    return [f"{table}/{path}" for path in sorted(paths)] if len(paths) <= MOST_FILES else None
+    paths = sorted(added.filter(wanted)["path"].to_pylist())
+    return [f"{table}/{path}" for path in paths] if len(paths) <= MOST_FILES else None

@@ -172,7 +172,12 @@ class Tables:
         files = self.files(name, level)
         if files is None:
             rows = self.all_runs(name).where(F.col("run_id") == F.lit(self.run_id)).drop("run_id")
-            return rows if level is None else rows.where(F.col("level") == level)
+        else:
+            rows = self._rows_in(files, name)
+        return rows if level is None else rows.where(F.col("level") == level)
+
+    def _rows_in(self, files: list[str], name: str) -> DataFrame:
+        """The rows of these files of the table, without run_id, in the order of its columns."""
         columns = schema_of(", ".join(columns_ddl(name).values()))
         if not files:
             return self.spark.createDataFrame([], columns).where(F.lit(False)).drop("run_id")
