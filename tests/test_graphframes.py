@@ -7,6 +7,7 @@ import datetime
 import networkx as nx
 import numpy as np
 import pyarrow.parquet as pq
+import pyspark
 import pytest
 from pyspark.sql import functions as F
 
@@ -22,6 +23,8 @@ from graphseam.partition.report import components_told
 from graphseam.session import size_shuffles
 from graphseam.spark_line import schema_of
 
+# The Spark 3.5 lane of `make test` runs all of this file; test_frames has a whole run for this line
+in_one_lane = pytest.mark.spark if pyspark.__version__.startswith("3.5") else pytest.mark.thorough
 SMALL = {"embed.dim": 8, "predict.links.top_k": 3, "predict.similar.top_k": 0}
 ASSIGNMENTS = "level INT NOT NULL, subgraph_id INT NOT NULL, node_id BIGINT NOT NULL"
 
@@ -82,6 +85,7 @@ def settings_of(spark) -> dict[str, str]:
     return {row["key"]: row["value"] for row in spark.sql("SET").collect()}
 
 
+@in_one_lane
 def test_two_dataframes_do_without_the_jar_and_any_type_of_id(spark, tmp_path):
     def day(number):
         return F.date_add(F.lit(datetime.date(2026, 1, 1)), number)

@@ -47,6 +47,17 @@ def test_every_query_of_the_readme_runs(root):
         assert len(told.stdout.splitlines()) > 2
 
 
+def test_every_query_of_the_readme_runs_over_the_names_that_views_registers(spark, root):
+    told = CliRunner().invoke(app, ["views", "--root", str(root)])
+    assert told.exit_code == 0
+    fresh = spark.newSession()  # which has none of these names yet
+    for statement in filter(str.strip, re.split(r";\s*$", told.stdout, flags=re.MULTILINE)):
+        fresh.sql(statement)
+    for query in readme_queries():
+        assert fresh.sql(query.removesuffix(";")).count() > 0, query
+
+
+@pytest.mark.thorough
 def test_every_query_of_the_readme_runs_in_spark_sql(spark, run, root, tmp_path):
     """Spark's own command line, as a process, over the names that `graphseam views` registers."""
     told = CliRunner().invoke(app, ["views", "--root", str(root)])
