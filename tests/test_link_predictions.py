@@ -266,7 +266,7 @@ def test_every_kind_of_candidates_predicts_links(spark, held, tmp_path, monkeypa
     def three_blocks(edges: int, task_mb: int, cores: int, shape: tuple[bool, int, int]) -> PathSearch:
         return PathSearch(*shape, 3, 1 << 30, whole=False)
 
-    for candidates in ("exact", "cells", "hnsw+two_hop", "cells+two_hop"):
+    for candidates in ("exact", "cells", "two_hop", "hnsw+two_hop", "cells+two_hop"):
         if candidates == "hnsw+two_hop":  # several tasks, each with all vectors
             monkeypatch.setattr("graphseam.predict.candidates.EXACT_LIMIT", 100)
         if candidates == "cells+two_hop":  # several tasks, each with the vectors it needs
@@ -283,5 +283,6 @@ def test_every_kind_of_candidates_predicts_links(spark, held, tmp_path, monkeypa
         assert all(row["recall"] > 0.9 and row["queries"] > 100 and row["indexes"] > 3 for row in recall)
     assert len(found["exact"] & found["cells"]) / len(found["exact"]) > 0.9
     assert found["cells+two_hop"] == found["hnsw+two_hop"]
+    assert found["two_hop"] != found["exact"]
     paths = run.tables.read("link_candidates").where((F.col("num_paths") == 0) & ~F.col("learning")).count()
     assert paths > 0  # nearest vectors add pairs that no path joins

@@ -45,6 +45,11 @@ def view_selects(output: OutputConfig) -> Iterator[tuple[str, str]]:
         yield view, Template(sql_of(view)).substitute(names)
 
 
+def _columns_of(name: str) -> StructType:
+    """The columns of the table's SQL file. A session must have been started."""
+    return schema_of(", ".join(columns_ddl(name).values()))
+
+
 def _words(sql: str) -> set[str]:
     return set(re.findall(r"\w+", sql.lower()))
 
@@ -76,6 +81,10 @@ class Tables:
     def location(self, name: str) -> str:
         """Where to find the table, for messages: its path, or its name in the catalog."""
         return f"{self.output.catalog}.{name}" if self.output.catalog else f"{self.output.root.rstrip('/')}/{name}"
+
+    def _address(self, name: str) -> str:
+        """Where the table lies under output.root, independent of the working directory."""
+        return f"{absolute(self.output.root)}/{name}"
 
     def ensure(self, name: str) -> None:
         """Create the table if it does not exist yet, and add the columns that a table of an earlier version lacks.
@@ -111,7 +120,7 @@ class Tables:
         """The stored table, created from its SQL file if it does not exist; read-only, an empty one stands for it."""
         if self.read_only:
             if not self.exists(name):
-                return self.spark.createDataFrame([], schema_of(", ".join(columns_ddl(name).values())))
+                return self.spark.createDataFrame([], _columns_of(name))
         else:
             self._create(name)
         return self.spark.table(self.identifier(name))
@@ -129,7 +138,7 @@ class Tables:
         """The files of this run's rows, or of one level of them; None if only a query can tell, as on a cluster."""
         if self.run_id is None or self.output.catalog or is_remote(self.output.root) or not in_one_process(self.spark):
             return None
-        return files_of_run(Path(local_path(absolute(self.output.root)), name), self.run_id, level)
+        return files_of_run(Path(local_path(self._address(name))), self.run_id, level)
 
     def _missing_columns(self, name: str, rows: DataFrame) -> list[str]:
         """Columns that the table's SQL file defines and its rows lack."""
@@ -143,7 +152,7 @@ class Tables:
             return has_table(self.output.root, name)
         from delta.tables import DeltaTable
 
-        return DeltaTable.isDeltaTable(self.spark, f"{absolute(self.output.root)}/{name}")
+        return DeltaTable.isDeltaTable(self.spark, self._address(name))
 
     def published(self, *columns: str) -> list[Row]:
         """run_id and the named columns of `runs`, newest first: one row per published run, collected by the driver."""
@@ -178,11 +187,10 @@ class Tables:
 
     def _rows_in(self, files: list[str], name: str) -> DataFrame:
         """The rows of these files of the table, without run_id, in the order of its columns."""
-        columns = schema_of(", ".join(columns_ddl(name).values()))
+        columns = _columns_of(name)
         if not files:
             return self.spark.createDataFrame([], columns).where(F.lit(False)).drop("run_id")
-        table = f"{absolute(self.output.root)}/{name}"
-        reader = self.spark.read.schema(columns).options(basePath=table, __globPaths__="false")
+        reader = self.spark.read.schema(columns).options(basePath=self._address(name), __globPaths__="false")
         return reader.parquet(*files).select(*(name for name in columns.names if name != "run_id"))
 
     def schema(self, name: str) -> StructType:
@@ -248,7 +256,7 @@ class Tables:
         if self.output.catalog:
             writer.saveAsTable(self.identifier(name))
         else:
-            writer.save(f"{absolute(self.output.root)}/{name}")
+            writer.save(self._address(name))
 
     def _holds_nothing(self, name: str, predicate: str, level: int | None = None) -> bool:
         """Whether no row of the table matches; for the first write of a new run that is known without a query."""
