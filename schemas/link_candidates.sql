@@ -11,4 +11,4 @@ CREATE TABLE IF NOT EXISTS ${table} (
   src_degree  BIGINT NOT NULL  COMMENT 'embedded edges of src',
   dst_degree  BIGINT NOT NULL  COMMENT 'embedded edges of dst'
 ) USING delta PARTITIONED BY (run_id)
-COMMENT 'one row per pair that link prediction looked at, with what the model knows of it'
+COMMENT 'one row per candidate, in runs of graphseam 0.1; since then candidate_lists has a row per node'

@@ -17,6 +17,7 @@ from graphseam.errors import ConfigError, InputError, RunError
 from graphseam.pipeline import run_step
 from graphseam.predict.paths import PathSearch
 from graphseam.progress import StepProgress
+from graphseam.publish import require_what_was_written
 from graphseam.runs import Run, open_run
 
 SMALL = {"embed": {"dim": 16}, "predict": {"links": {"top_k": 5}, "similar": {"top_k": 0}}}
@@ -276,6 +277,7 @@ def test_every_kind_of_candidates_predicts_links(spark, held, tmp_path, monkeypa
         config = make_config(section, tmp_path / "tables", evaluate={"holdout": 0.2}, **{**SMALL, "predict": predict})
         run = open_run(spark, config, "measured")
         run_step(run, "predict_links", StepProgress(total=1))
+        require_what_was_written(run)
         found[candidates] = {(row["src"], row["dst"]) for row in links_of(run)}
         assert len(found[candidates]) > 2000
         recall = run.tables.read("search_recall").collect()

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from graphseam.config import config_of
+from graphseam.files import size_told
 from graphseam.ingested import Ingested
 from graphseam.report.content import Content, CutMap, Sample, StepCost
-from graphseam.report.page import page_of, size_told, without_credentials
+from graphseam.report.page import page_of, without_credentials
 from graphseam.report.picture import in_the_plane, on_the_map
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")

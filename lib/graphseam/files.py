@@ -38,6 +38,14 @@ def size_of(root: str) -> float:
     return sum(file.stat().st_size for file in Path(local_path(root)).rglob("*") if file.is_file())
 
 
+def size_told(count: float) -> str:
+    for unit in ("B", "KB", "MB"):
+        if count < 1000:
+            return f"{count:,.0f} {unit}"
+        count /= 1000
+    return f"{count:,.1f} GB"
+
+
 def local_files(path: str, key: str) -> list[Path]:
     """The files behind a local path, directory or glob; InputError if there are none, or they cannot be opened."""
     try:

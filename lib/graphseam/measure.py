@@ -12,14 +12,16 @@ NEW_HIGH = 1.01  # how far memory must rise above its highest value so far to be
 
 
 @contextmanager
-def peak_memory(interval_s: float = 0.5) -> Iterator[list[float]]:
-    """Watch the resident memory of this process and its children (JVM, Python workers); yields [peak in MB].
+def peak_memory(interval_s: float = 0.5, beside: Callable[[], float] | None = None) -> Iterator[list[float]]:
+    """Watch the resident memory of this process and its children (JVM, Python workers); yields [peak in MB, 0].
+
+    beside: another figure to be watched as often; its highest value takes the place of the 0.
 
     On a cluster this covers the driver's side only. Pages that processes share are divided among them if the system
     reports it (Linux), else counted once per process. That division walks every page, a tenth of a second for a JVM,
     so it is requested only when the processes together use more than ever before.
     """
-    peak, highest, done = [0.0], [0], threading.Event()
+    peak, highest, done = [0.0, 0.0], [0], threading.Event()
 
     def total(size: Callable[[psutil.Process], int]) -> int:
         held = 0
@@ -29,6 +31,8 @@ def peak_memory(interval_s: float = 0.5) -> Iterator[list[float]]:
         return held
 
     def look() -> None:
+        if beside is not None:
+            peak[1] = max(peak[1], beside())
         resident = total(lambda process: process.memory_info().rss)
         if resident > NEW_HIGH * highest[0]:
             highest[0] = resident

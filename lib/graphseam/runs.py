@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -15,9 +15,10 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
+from graphseam.causes import shuffle_folders
 from graphseam.config import Config
 from graphseam.errors import RunError
-from graphseam.files import is_remote, local_files
+from graphseam.files import absolute, is_remote, local_files, local_path
 from graphseam.ingested import Ingested
 from graphseam.lease import Lease
 from graphseam.measure import peak_memory
@@ -25,9 +26,10 @@ from graphseam.session import MANY_TASKS, in_one_process, memory_of_a_task
 from graphseam.sources import inputs
 from graphseam.steps import ALL_STEPS, GATE, step_fingerprint
 from graphseam.tables import Tables
+from graphseam.usage import DISK_MB, MB, TABLES_MB, bytes_of_run, room_used, totals
 from graphseam.version import __version__
 
-ROWS = "rows_written"  # among a step's details: {table: rows}
+ROWS, USAGE = "rows_written", "usage"  # among a step's details: {table: rows}, {what it used: how much}
 MOST_TOLD = 5  # settings that differ, in a message
 
 
@@ -184,7 +186,8 @@ def recorded(run: Run, step: str) -> Iterator[dict[str, Any]]:
     details: dict[str, Any] = {}
     started, clock = datetime.now(timezone.utc), time.monotonic()
     run.tables.forget_rows_written()
-    with peak_memory() as peak:
+    before, disk = totals(run.spark), _disk_watch(run)
+    with peak_memory(beside=disk) as peak:
         try:
             yield details
         except BaseException as error:
@@ -193,7 +196,21 @@ def recorded(run: Run, step: str) -> Iterator[dict[str, Any]]:
                 _note(run, step, "failed", started, time.monotonic() - clock, peak[0], details)
             raise
         details[ROWS] = run.tables.rows_written()
+        details[USAGE] = totals(run.spark).since(before) | _room(run, step, peak[1] if disk else None)
         _note(run, step, "finished", started, time.monotonic() - clock, peak[0], details)
+
+
+def _disk_watch(run: Run) -> Callable[[], float] | None:
+    """How much of this machine's disks is filled from now on, where the whole run is on this machine."""
+    root = run.config.output.root
+    here = [local_path(absolute(root))] if root and not is_remote(root) else []
+    return room_used([*shuffle_folders(), *here]) if in_one_process(run.spark) else None
+
+
+def _room(run: Run, step: str, disk_mb: float | None) -> dict[str, float]:
+    tables = bytes_of_run(run.config.output.root, run.run_id, ALL_STEPS[step].writes)
+    found = {DISK_MB: disk_mb, TABLES_MB: None if tables is None else tables / MB}
+    return {name: round(value, 1) for name, value in found.items() if value is not None}
 
 
 def _note(

@@ -57,6 +57,22 @@ def graphframes_coordinate() -> str:
     return f"io.graphframes:graphframes-spark{SPARK_LINE[0]}_{scala_line()}:{version('graphframes-py')}"
 
 
+def small_table(spark: SparkSession, rows: list[dict[str, Any]], schema: StructType) -> DataFrame:
+    """A few rows of the driver as a DataFrame; what a row has besides the columns is left out.
+
+    On Spark 4 by Arrow, as a part of the plan: rows passed as Python objects are read by a Python worker in a task.
+    ValueError for a null in a column that is NOT NULL.
+    """
+    for field in schema.fields:
+        if not field.nullable and any(row[field.name] is None for row in rows):
+            raise ValueError(f"column {field.name} has no value in a row, and is NOT NULL")
+    if IS_SPARK_3:
+        return spark.createDataFrame([tuple(row[name] for name in schema.names) for row in rows], schema)
+    arrow = to_arrow_schema(schema, timezone="UTC")
+    columns = {name: pa.array([row[name] for row in rows], arrow.field(name).type) for name in schema.names}
+    return spark.createDataFrame(pa.table(columns, arrow), schema)
+
+
 def with_row_numbers(rows: DataFrame, name: str) -> DataFrame:
     """`rows` with one more column: their numbers from 0, without gaps, in their order."""
     if not IS_SPARK_3:

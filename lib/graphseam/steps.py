@@ -132,7 +132,7 @@ _RECORDS = (
         reads=("embeddings", "edges", "holdout_edges", "nodes", "assignments", "candidate_pairs", "evaluation_pairs"),
         writes=(
             "link_predictions",
-            "link_candidates",
+            "candidate_lists",
             "link_models",
             "link_calibration",
             "pair_scores",

@@ -7,7 +7,7 @@ import os
 from rich.console import Console
 from rich.table import Table
 
-from graphseam.files import has_table
+from graphseam.files import has_table, size_told
 from graphseam.partition.report import print_levels
 from graphseam.report import report_path
 from graphseam.report.measures import (
@@ -18,9 +18,10 @@ from graphseam.report.measures import (
     mean_error,
     remark_on_scorers,
 )
-from graphseam.runs import Run
+from graphseam.runs import USAGE, Run
 from graphseam.schemas import public_names, view_names
 from graphseam.steps import ALL_STEPS
+from graphseam.usage import DISK_MB, MB, SHUFFLED_MB, TABLES_MB, TASK_SECONDS
 
 NUM_EXAMPLES = 5
 
@@ -83,21 +84,30 @@ def _print_graph(run: Run, console: Console) -> None:
 
 
 def _steps(run: Run) -> Table:
-    table = Table(title="Where the time went", title_justify="left")
-    for name in ("step", "seconds", "share", "peak memory"):
+    """Tasks: seconds that tasks ran, on all cores. Disk: how much more of this machine's disks was filled at most."""
+    table = Table(title="Where time, memory and disk went", title_justify="left")
+    names = ("step", "seconds", "share", "tasks", "peak memory", "shuffled", "disk", "tables")
+    for name in names:
         table.add_column(name, justify="left" if name == "step" else "right")
     records = [record for record in map(run.newest, ALL_STEPS) if record is not None]
+    usages = [run.details(record["step"]).get(USAGE, {}) for record in records]
     total = sum(record["seconds"] for record in records)
-    for record in records:
+    for record, usage in zip(records, usages, strict=True):
         table.add_row(
             record["step"],
             f"{record['seconds']:.1f}",
             _share(record["seconds"], total),
+            f"{usage[TASK_SECONDS]:,.1f} s" if TASK_SECONDS in usage else "",
             f"{record['peak_memory_mb']:,.0f} MB",
+            *(size_told(usage[name] * MB) if name in usage else "" for name in (SHUFFLED_MB, DISK_MB, TABLES_MB)),
         )
     table.add_section()
     peak = max((record["peak_memory_mb"] for record in records), default=0)
-    table.add_row("all", f"{total:.1f}", "", f"{peak:,.0f} MB")
+    tasks = sum(usage.get(TASK_SECONDS, 0) for usage in usages)
+    shuffled, tables = (
+        size_told(MB * sum(usage.get(name, 0) for usage in usages)) for name in (SHUFFLED_MB, TABLES_MB)
+    )
+    table.add_row("all", f"{total:.1f}", "", f"{tasks:,.1f} s", f"{peak:,.0f} MB", shuffled, "", tables)
     return table
 
 

@@ -21,7 +21,7 @@ from graphseam.files import absolute, has_table, is_remote, local_path
 from graphseam.schemas import columns_ddl, create_statement, sql_of, table_names, view_names
 from graphseam.sections import OutputConfig, check_run_id
 from graphseam.session import in_one_process
-from graphseam.spark_line import schema_of
+from graphseam.spark_line import schema_of, small_table
 
 GRAPHFRAME_INPUTS = "_graphframe"  # under output.root: a copy of the graph for each run made by `graphseam.embed`
 WRITE_OPTIONS = {"compression": "snappy"}
@@ -220,9 +220,12 @@ class Tables:
     def append(self, name: str, rows: DataFrame) -> int:
         """Add rows to this run's, for a step that writes a table in several commits and has dropped its old rows."""
         num_rows = self._save(name, rows, None)
+        self._count_appended(name, num_rows)
+        return num_rows
+
+    def _count_appended(self, name: str, num_rows: int) -> None:
         of_table = self._rows_written.setdefault(name, {})
         of_table["appended"] = of_table.get("appended", 0) + num_rows
-        return num_rows
 
     def forget_rows_written(self) -> None:
         """Begin to count anew; said before each step."""
@@ -270,16 +273,15 @@ class Tables:
 
     def write_rows(self, name: str, rows: list[dict[str, Any]]) -> None:
         """Replace this run's rows with a few that the driver holds (at most one per subgraph, level or metric)."""
-        schema = self.schema(name)
-        values = [tuple(row[field.name] for field in schema.fields) for row in rows]
-        self.write(name, self.spark.createDataFrame(values, schema))
+        self.write(name, small_table(self.spark, rows, self.schema(name)))
 
     def append_rows(self, name: str, rows: list[dict[str, Any]]) -> None:
-        """Add a few rows to this run's, keeping the existing ones (the log of steps)."""
+        """Add a few rows to this run's, keeping the existing ones (the log of steps, a table of two)."""
         self.ensure(name)
-        schema = self.all_runs(name).schema
-        values = [tuple({**row, "run_id": self.run_id}[field.name] for field in schema.fields) for row in rows]
-        self._commit(name, self.spark.createDataFrame(values, schema).coalesce(1).write.format("delta").mode("append"))
+        given = [{**row, "run_id": self.run_id} for row in rows]
+        added = small_table(self.spark, given, self.all_runs(name).schema)
+        self._commit(name, added.coalesce(1).write.format("delta").mode("append"))
+        self._count_appended(name, len(rows))
 
     def drop_run(self, name: str, part: str = "") -> None:
         """Remove this run's rows from the table, if it exists; of them those that match the SQL predicate `part`."""

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from graphseam.edges import with_original_ids
-from graphseam.predict.calibration import with_probability
-from graphseam.predict.candidates import link_search, unseen_node_features
+from graphseam.predict.candidates import link_search, unseen_node_lists
 from graphseam.predict.label_model import ALL_LABELS, predict_labels
-from graphseam.predict.link_model import with_score
 from graphseam.predict.links import kept_model
 from graphseam.predict.nodes import read_models
+from graphseam.predict.ranking import best_links
 from graphseam.runs import Run
 
 
@@ -34,10 +33,8 @@ def placed_links(run: Run, placed: DataFrame, arcs: DataFrame, top_k: int) -> It
     known = arcs.groupBy("node_id").agg(F.array_sort(F.collect_set("other")).alias("known"))
     unseen_nodes = placed.select("node_id", "vector").join(known, on="node_id", how="inner")
     with link_search(run) as what:
-        scored = with_score(unseen_node_features(what, unseen_nodes), model)
-        order = Window.partitionBy("src").orderBy(F.desc("score"), "dst")
-        best = scored.withColumn("rank", F.row_number().over(order)).where(F.col("rank") <= top_k)
-        yield with_original_ids(with_probability(best, curves), placed, run.tables.read("nodes"))
+        best = best_links(unseen_node_lists(what, unseen_nodes), model, top_k, curves)
+        yield with_original_ids(best, placed, run.tables.read("nodes"))
 
 
 def placed_labels(run: Run, placed: DataFrame) -> DataFrame | None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-
 import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame
 
-from graphseam.session import columns_of, in_one_task
+from graphseam.session import in_one_task
 
 CURVE_SCHEMA = "fold INT, score DOUBLE, probability DOUBLE"
 ALL = 2  # the curve fitted on both halves, which tells probabilities; those of the halves show what it is worth
@@ -66,27 +64,3 @@ def curve(score: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return means, IsotonicRegression(y_min=0, y_max=1).fit(np.arange(len(means)), shares, sample_weight=sizes).predict(
         np.arange(len(means))
     )
-
-
-def with_probability(scored: DataFrame, curves: Curves) -> DataFrame:
-    """Add probability, by the curve of all, to `scored`, which has score DOUBLE. No shuffle.
-
-    If it has fold INT as well, cross_fitted is added: by the fold's own curve, fitted on the other half.
-    """
-    added = "probability DOUBLE, cross_fitted DOUBLE" if "fold" in scored.columns else "probability DOUBLE"
-    return scored.mapInArrow(_probability_stream(curves), f"{columns_of(scored)}, {added}")
-
-
-def _probability_stream(curves: Curves) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    def probability_stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            if batch.num_rows:
-                score = batch["score"].to_numpy()
-                found = {fold: np.interp(score, *points) for fold, points in curves.items()}
-                told = batch.append_column("probability", pa.array(found[ALL]))
-                if "fold" in batch.schema.names:
-                    fold = batch["fold"].to_numpy()
-                    told = told.append_column("cross_fitted", pa.array(np.where(fold == 0, found[0], found[1])))
-                yield told
-
-    return probability_stream

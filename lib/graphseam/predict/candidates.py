@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from graphseam.errors import InputError, nearest
 from graphseam.methods import SEARCHES
-from graphseam.predict.features import count_blocks, pair_features
+from graphseam.predict.features import as_pairs, count_blocks, pair_features
 from graphseam.predict.group_search import ALL, BASE, BOTH, LEARNING, QUERY
 from graphseam.predict.paths import PathSearch, neighbour_lists, paths, plan_paths, to_targets, wanted_of
 from graphseam.predict.search import EXACT_LIMIT, choose_method, excluding_none, search_of, search_rows
@@ -179,7 +179,7 @@ def _training_nodes(what: LinkSearch) -> DataFrame:
 
 
 def find_candidates(what: LinkSearch, with_training_nodes: bool) -> DataFrame:
-    """Rows of features.FEATURES_SCHEMA: num_candidates per source and method, all of them non-neighbours.
+    """Rows of features.LISTS_SCHEMA: num_candidates per source and method, all of them non-neighbours.
 
     With `with_training_nodes`, some sources occur again with learning = true; for these, neighbours can be candidates
     too. Cost: that of the searches; vectors and lists are moved once per block.
@@ -194,7 +194,7 @@ def find_candidates(what: LinkSearch, with_training_nodes: bool) -> DataFrame:
     top = what.num_candidates if "two_hop" in what.methods else 0
     several = min(what.run.spark.sparkContext.defaultParallelism, SHARED_BY)
     tasks = several if what.num_nodes > EXACT_LIMIT else 1
-    return features_of(what, _with_wanted(queries, given), top, num_tasks=tasks)
+    return lists_of(what, _with_wanted(queries, given), top, num_tasks=tasks)
 
 
 def _with_training(what: LinkSearch) -> DataFrame:
@@ -234,11 +234,11 @@ def known_features(what: LinkSearch, pairs: DataFrame) -> DataFrame:
     asked = given.join(what.lists, on="node_id", how="left").select(
         "node_id", F.coalesce("known", empty_list("bigint")).alias("known"), F.lit(False).alias("learning"), "wanted"
     )
-    return features_of(what, asked, 0)
+    return as_pairs(lists_of(what, asked, 0))
 
 
-def unseen_node_features(what: LinkSearch, unseen_nodes: DataFrame) -> DataFrame:
-    """Rows of features.FEATURES_SCHEMA: candidates for nodes that are not in the run.
+def unseen_node_lists(what: LinkSearch, unseen_nodes: DataFrame) -> DataFrame:
+    """Rows of features.LISTS_SCHEMA: candidates for nodes that are not in the run.
 
     unseen_nodes: (node_id, vector, known BIGINT[]), where `known` lists nodes of the run. Uses nearest vectors and
     paths, as "auto" does. In a bipartite graph, only unseen nodes joined to targets are returned.
@@ -251,14 +251,17 @@ def unseen_node_features(what: LinkSearch, unseen_nodes: DataFrame) -> DataFrame
         asked = asked.join(ends.select("node_id").distinct(), on="node_id", how="left_semi")
     plan = for_few(what.plan, asked, what.run.config.embed.dim)
     given = _nearest_targets(what, search_rows(what.base, asked), plan)
-    return features_of(what, _with_wanted(asked.drop("vector"), given), what.num_candidates, asked)
+    return lists_of(what, _with_wanted(asked.drop("vector"), given), what.num_candidates, asked)
 
 
-def features_of(
+def lists_of(
     what: LinkSearch, queries: DataFrame, top: int, unseen_nodes: DataFrame | None = None, num_tasks: int = 1
 ) -> DataFrame:
-    """queries: (node_id, known, wanted, learning). unseen_nodes: (node_id, vector, …), the queries not in the run.
-    num_tasks: that share the features if memory would allow one; each gets all vectors, so few queries want one."""
+    """Rows of features.LISTS_SCHEMA.
+
+    queries: (node_id, known, wanted, learning). unseen_nodes: (node_id, vector, …), the queries not in the run.
+    num_tasks: that share the features if memory would allow one; each gets all vectors, so few queries want one.
+    """
     run, settings = what.run, what.path_search(top)
     lists = what.lists if what.targets is None or what.three else to_targets(what.lists, what.targets)
     per_node = top + what.num_candidates

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from graphseam.predict.leaders import EXCLUDED, leading
 from graphseam.vectors import unit_rows
 
 if TYPE_CHECKING:
@@ -96,12 +97,13 @@ class Cells:
 
         count = min(count, len(self.centroids))
         if len(self.groups) == 1:
-            return largest(torch.from_numpy(unit) @ torch.from_numpy(self.centroids).T, count)[1].numpy()
+            scores = (torch.from_numpy(unit) @ torch.from_numpy(self.centroids).T).numpy()
+            return np.asarray(leading(scores, np.full(len(unit), EXCLUDED, np.float32), count)[1])
         probed = min(PROBED, len(self.groups))
         # in double precision, as the groups decide which cells are seen
         near = torch.from_numpy(unit.astype(np.float64)) @ torch.from_numpy(self.groups.astype(np.float64)).T
         chosen = torch.topk(near, probed, sorted=False).indices.numpy()
-        scores = np.full((len(unit), probed, self.members.shape[1]), np.float32(-2))
+        scores = np.full((len(unit), probed, self.members.shape[1]), np.float32(EXCLUDED))
         order = np.argsort(chosen.ravel(), kind="stable")
         sorted_groups = chosen.ravel()[order]
         for some in np.split(order, np.flatnonzero(np.diff(sorted_groups)) + 1):
@@ -109,8 +111,7 @@ class Cells:
             listed = listed[listed >= 0]
             rows, place = np.divmod(some, probed)
             scores[rows, place, : len(listed)] = unit[rows] @ self.centroids[listed].T
-        flat = torch.from_numpy(scores.reshape(len(unit), -1))
-        at = largest(flat, count)[1].numpy()
+        at = leading(scores.reshape(len(unit), -1), np.full(len(unit), EXCLUDED, np.float32), count)[1]
         return np.take_along_axis(self.members[chosen].reshape(len(unit), -1), at, axis=1)
 
 

@@ -18,6 +18,11 @@ FEATURES_SCHEMA = (
     "src BIGINT, dst BIGINT, learning BOOLEAN, known BOOLEAN, cosine FLOAT, num_paths BIGINT, "
     "adamic_adar FLOAT, resource_allocation FLOAT, src_degree BIGINT, dst_degree BIGINT"
 )
+LISTS_SCHEMA = (
+    "src BIGINT, learning BOOLEAN, src_degree BIGINT, dst ARRAY<BIGINT>, known ARRAY<BOOLEAN>, cosine ARRAY<FLOAT>, "
+    "num_paths ARRAY<BIGINT>, adamic_adar ARRAY<FLOAT>, resource_allocation ARRAY<FLOAT>, dst_degree ARRAY<BIGINT>"
+)
+LISTED_NAMES = [column.split()[0] for column in LISTS_SCHEMA.split(", ")]
 FEATURE_NAMES = [column.split()[0] for column in FEATURES_SCHEMA.split(", ")]
 NUMBERS = ("cosine", "num_paths", "adamic_adar", "resource_allocation", "src_degree", "dst_degree")
 PAIRS_AT_ONCE = 32_768  # their gathered vectors, of 128 numbers each, take 32 MB
@@ -32,7 +37,7 @@ def count_blocks(num_nodes: int, pairs_per_node: int, dim: int, task_mb: int) ->
 
 
 def pair_features(vectors: DataFrame, found: DataFrame, num_blocks: int, to_all: bool) -> DataFrame:
-    """One row of FEATURES_SCHEMA per pair: `found` with the cosine and the degree of dst added.
+    """One row of LISTS_SCHEMA per query: `found` with the cosines and the degrees of dst added.
 
     vectors: (node_id, vector, degree INT), of all nodes. found: rows of paths.PATHS_SCHEMA. The vectors of a block's
     dst nodes are sent to it, each once, and pass by one batch at a time. to_all: each block gets all vectors, which is
@@ -57,7 +62,7 @@ def pair_features(vectors: DataFrame, found: DataFrame, num_blocks: int, to_all:
         needed = found.select(block.alias("block"), F.explode("dst").alias("node_id")).distinct()
         passing = needed.join(passing, on="node_id", how="inner")
     return answered_in_blocks(
-        held, passing.select("block", "node_id", "vector", "degree"), num_blocks, _feature_stream, FEATURES_SCHEMA
+        held, passing.select("block", "node_id", "vector", "degree"), num_blocks, _feature_stream, LISTS_SCHEMA
     )
 
 
@@ -72,11 +77,13 @@ def _feature_stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatc
             if block is None:
                 block = Block(held)
                 held = []
-            yield from block.features_with(passing)
+            block.meet(passing)
+    if block is not None:
+        yield from block.lists()
 
 
 class Block:
-    """The pairs of a task, sorted by dst, with the vectors of their src nodes."""
+    """The pairs of a task, by src, and sorted by dst, with the vectors of their src nodes."""
 
     def __init__(self, held: list[pa.RecordBatch]) -> None:
         lengths = np.concatenate([batch["dst"].value_lengths().to_numpy() for batch in held])
@@ -85,32 +92,67 @@ class Block:
         self.dst = dst[self.order]
         self.rows = np.repeat(np.arange(len(lengths)), lengths)[self.order]
         self.vectors = np.concatenate([_unit(batch) for batch in held])
-        self.nodes = pa.Table.from_batches([batch.select(["node_id", "learning", "degree"]) for batch in held])
-        self.lists = [pa.chunked_array([batch[name].flatten() for batch in held]) for name in LISTS]
+        self.held = [batch.select(["node_id", "learning", "degree", *LISTS]) for batch in held]
+        self.cosine, self.degree = np.full(len(dst), np.nan, np.float32), np.zeros(len(dst), np.int64)
 
-    def features_with(self, passing: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-        """Rows of FEATURES_SCHEMA: the pairs whose dst is among these nodes, which are sorted by id."""
+    def meet(self, passing: pa.RecordBatch) -> None:
+        """Fill in the pairs whose dst is among these nodes, which are sorted by id."""
         ids, vectors, degrees = passing["node_id"].to_numpy(), _unit(passing), passing["degree"].to_numpy()
         first, last = np.searchsorted(self.dst, ids), np.searchsorted(self.dst, ids, side="right")
         which = np.repeat(np.arange(len(ids)), last - first)
         pairs = positions(first, last - first)
         for start in range(0, len(pairs), PAIRS_AT_ONCE):
             other, chosen = which[start : start + PAIRS_AT_ONCE], pairs[start : start + PAIRS_AT_ONCE]
-            rows = self.rows[chosen]
-            cosine = np.einsum("ij,ij->i", self.vectors[rows], vectors[other])
-            nodes = self.nodes.take(pa.array(rows)).combine_chunks()
-            dst, *known_and_sums = (part.take(pa.array(self.order[chosen])).combine_chunks() for part in self.lists)
-            columns = [
-                nodes["node_id"],
-                dst,
-                nodes["learning"],
-                known_and_sums[0],
-                pa.array(cosine.astype(np.float32)),
-                *known_and_sums[1:],
-                nodes["degree"],
-                pa.array(degrees[other]),
-            ]
-            yield pa.Table.from_arrays(columns, names=FEATURE_NAMES).combine_chunks().to_batches()[0]
+            cosine = np.einsum("ij,ij->i", self.vectors[self.rows[chosen]], vectors[other])
+            self.cosine[self.order[chosen]], self.degree[self.order[chosen]] = cosine, degrees[other]
+
+    def lists(self) -> Iterator[pa.RecordBatch]:
+        """Rows of LISTS_SCHEMA."""
+        before = 0
+        for batch in self.held:
+            dst = batch["dst"]
+            size = len(dst.flatten())
+            ends = pa.array(np.concatenate([[0], np.cumsum(dst.value_lengths().to_numpy())]).astype(np.int32))
+            added = (self.cosine[before : before + size], self.degree[before : before + size])
+            cosine, degree = (pa.ListArray.from_arrays(ends, pa.array(part)) for part in added)
+            columns = [batch["node_id"], batch["learning"], batch["degree"], dst, batch["known"], cosine]
+            yield pa.RecordBatch.from_arrays(
+                [*columns, *(batch[name] for name in LISTS[2:]), degree], names=LISTED_NAMES
+            )
+            before += size
+
+
+def as_pairs(lists: DataFrame) -> DataFrame:
+    """Rows of FEATURES_SCHEMA from those of LISTS_SCHEMA: one per pair. No shuffle."""
+    return lists.select(*LISTED_NAMES).mapInArrow(_pairs_stream, FEATURES_SCHEMA)
+
+
+def _pairs_stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        for part in parts_by_pairs(batch):
+            yield pairs_in(part).select(FEATURE_NAMES)
+
+
+def parts_by_pairs(lists: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """The rows in parts of about PAIRS_AT_ONCE pairs, whole rows each; rows without pairs may be left out."""
+    ends = np.cumsum(lists["dst"].value_lengths().to_numpy())
+    start = 0
+    while start < len(ends):
+        before = ends[start - 1] if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, before + PAIRS_AT_ONCE, side="right")))
+        if ends[stop - 1] > before:
+            yield lists.slice(start, stop - start)
+        start = stop
+
+
+def pairs_in(lists: pa.RecordBatch) -> pa.RecordBatch:
+    """A row per pair: each list's elements, and the other columns repeated."""
+    owners = pa.array(np.repeat(np.arange(lists.num_rows), lists["dst"].value_lengths().to_numpy()))
+    columns = [
+        lists[name].flatten() if pa.types.is_list(lists[name].type) else lists[name].take(owners)
+        for name in lists.schema.names
+    ]
+    return pa.RecordBatch.from_arrays(columns, names=lists.schema.names)
 
 
 def _unit(batch: pa.RecordBatch) -> np.ndarray:

@@ -12,23 +12,17 @@ import pyarrow as pa
 from graphseam.arrow import positions
 from graphseam.compiled import compiled
 from graphseam.predict.cells import largest
+from graphseam.predict.leaders import EXCLUDED, TELLABLE, TELLING, cosines, leading, with_ties
 
 if TYPE_CHECKING:
     import torch
 
 BASE, QUERY, BOTH = 1, 2, 3  # the role of a row; BOTH = BASE | QUERY
-TELLABLE = 1 << 20  # cosines closer than 1e-6 are ties: rounding of products differs between groups
-TELLING = 2.0 / TELLABLE
 TIES = 8  # extra nodes beyond the last rank, so that the id can break ties of equal cosine
 TIED = 4  # where these are all alike, as a hub's leaves are, the first of all ties, up to so many times as are wanted
 SCORES_AT_ONCE = 16 << 20  # in one block of products, 64 MB
 ROWS_AT_ONCE = 2048
-EXCLUDED = -2.0  # below any cosine
-UNKNOWN, LEARNING, ALL = (
-    0,
-    1,
-    2,
-)  # kinds of answers: without the known nodes, for learning (twice as many), of all nodes
+UNKNOWN, LEARNING, ALL = 0, 1, 2  # answers: without the known nodes, for learning (twice as many), of all nodes
 FOUND_SCHEMA = "src BIGINT, kind INT, dst ARRAY<BIGINT>, score ARRAY<FLOAT>"
 ARROW_FOUND = pa.schema(
     [("src", pa.int64()), ("kind", pa.int32()), ("dst", pa.list_(pa.int64())), ("score", pa.list_(pa.float32()))]
@@ -87,7 +81,10 @@ def _leaders(scores: torch.Tensor, wanted: int) -> Iterator[tuple[np.ndarray, np
 
     columns = scores.shape[1]
     count = min(wanted + TIES, columns)
-    values, places = (part.cpu().numpy() for part in largest(scores, count))
+    if scores.is_cuda:
+        values, places = (part.cpu().numpy() for part in largest(scores, count))
+    else:
+        values, places = leading(scores.numpy(), np.full(len(scores), EXCLUDED, np.float32), count)
     alike = values[:, min(wanted, count) - 1] - values[:, -1] <= TELLING
     alike &= (values[:, -1] > EXCLUDED) & (count < columns)
     plain, tied = np.flatnonzero(~alike), np.flatnonzero(alike)
@@ -95,7 +92,7 @@ def _leaders(scores: torch.Tensor, wanted: int) -> Iterator[tuple[np.ndarray, np
         yield plain, values[plain], places[plain]
     if len(tied):
         of_these = scores[torch.from_numpy(tied).to(scores.device)].cpu().numpy()
-        places, values = with_ties(of_these, values[tied, -1], min(TIED * wanted + TIES, columns))
+        values, places = with_ties(of_these, values[tied, -1], min(TIED * wanted + TIES, columns))
         yield tied, values, places
 
 
@@ -122,8 +119,8 @@ def _best(
     values: np.ndarray,
     places: np.ndarray,
 ) -> pa.RecordBatch:
-    """The leaders of `places`, scored again row by row, so that a score does not depend on the rows beside it."""
-    cosine = (members.unit[rows][:, None, :] * base_unit[places]).sum(axis=2)
+    """The leaders of `places`, scored again pair by pair, so that a score does not depend on the rows beside it."""
+    cosine = cosines(members.unit, rows, base_unit, places)
     found = base_ids[places]
     order = np.lexsort((found, np.where(values > EXCLUDED, -np.round(cosine * TELLABLE), TELLABLE + 1)), axis=-1)
     order = order[:, :wanted]
@@ -171,25 +168,6 @@ def merge(found: pa.Table, wanted: tuple[int, int, int]) -> pa.RecordBatch:
         allowed,
     )
     return found_batch(src[order[starts]], kind[order[starts]], np.r_[0, np.cumsum(kept)], nodes, scores)
-
-
-@compiled
-def with_ties(scores: Any, edge: Any, width: int) -> tuple[Any, Any]:
-    """(columns, values) of each row's scores above its edge, then of those equal to it in order of the column.
-
-    scores: float32[n, columns], edge: float32[n]; fewer than `width` scores are above it. Filled up with EXCLUDED.
-    """
-    places = np.zeros((len(scores), width), np.int64)
-    values = np.full((len(scores), width), np.float32(EXCLUDED))
-    for row in range(len(scores)):
-        size = 0
-        for tied in (False, True):
-            for column in range(scores.shape[1]):
-                above = scores[row, column] - edge[row]
-                if size < width and (abs(above) <= TELLING if tied else above > TELLING):
-                    places[row, size], values[row, size] = column, scores[row, column]
-                    size += 1
-    return places, values
 
 
 @compiled

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame
 
-from graphseam.predict.features import Design
+from graphseam.arrow import slices
+from graphseam.predict.features import PAIRS_AT_ONCE, Design
 from graphseam.session import columns_of
 from graphseam.spark_line import map_groups
 
@@ -138,27 +139,13 @@ def _fit(designs: dict[str, Design]) -> Callable[[pa.Table], pa.Table]:
     return fit
 
 
-def with_score(pairs: DataFrame, model: LinkModel, name: str = "score", top_k: int | None = None) -> DataFrame:
-    """Add the model's log-odds to `pairs` (rows of FEATURES_SCHEMA) as a column called `name`. No shuffle.
-
-    top_k: leave out rows that cannot be among the best of their src, as so many of the same batch are better. Ranked
-    next, only the others are shuffled; a src has most of its rows in one batch, as they were written together.
-    """
+def with_score(pairs: DataFrame, model: LinkModel, name: str = "score") -> DataFrame:
+    """Add the model's log-odds to `pairs` (rows of FEATURES_SCHEMA) as a column called `name`. No shuffle."""
 
     def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            if batch.num_rows:
-                scores = model.scores(batch)
-                scored = batch.append_column(name, pa.array(scores))
-                yield scored if top_k is None else scored.take(pa.array(_leading(batch, scores, top_k)))
+            for part in slices(batch.num_rows, 1, PAIRS_AT_ONCE):
+                some = batch.slice(part.start, part.stop - part.start)
+                yield some.append_column(name, pa.array(model.scores(some)))
 
     return pairs.mapInArrow(score, f"{columns_of(pairs)}, {name} DOUBLE")
-
-
-def _leading(batch: pa.RecordBatch, scores: np.ndarray, top_k: int) -> np.ndarray:
-    """Positions of the top_k rows of each src by score, ties in order of dst, in their order in the batch."""
-    src = batch["src"].to_numpy()
-    order = np.lexsort((batch["dst"].to_numpy(), -scores, src))
-    starts = np.flatnonzero(np.r_[True, np.diff(src[order]) != 0])
-    rank = np.arange(len(order)) - np.repeat(starts, np.diff(np.r_[starts, len(order)]))
-    return np.sort(order[rank < top_k])

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
-from pyspark.sql import DataFrame, Row, Window
+from pyspark.sql import Column, DataFrame, Row, Window
 from pyspark.sql import functions as F
 
 from graphseam.edges import low_and_high
 from graphseam.errors import RunError
 from graphseam.methods import SEARCHES
 from graphseam.pairs import draw_negatives, facing, pairs_of, pools_of, sample_edges
-from graphseam.predict.calibration import ALL, Curves, fit_curves, with_probability
+from graphseam.predict.calibration import ALL, Curves, fit_curves
 from graphseam.predict.candidates import LinkSearch, find_candidates, known_features, link_search, shares_search
-from graphseam.predict.features import CANDIDATES, ONE_KIND, PAIRS, TWO_KINDS, Design
+from graphseam.predict.features import CANDIDATES, ONE_KIND, PAIRS, TWO_KINDS, Design, as_pairs
 from graphseam.predict.link_model import LinkModel, fit_link_models, with_score
+from graphseam.predict.ranking import best_links
 from graphseam.predict.search import write_recall
 from graphseam.runs import Run
 from graphseam.seeds import derive_seed, uniform
@@ -37,7 +37,7 @@ def predict_links(run: Run) -> dict[str, Any]:
     curves of which each is fitted on one half of the nodes and used on the other. If nothing is held out, it is the
     share of embedded edges among candidates, which is optimistic, or comes from predict.links.model_run.
     """
-    for name in ALL_STEPS["predict_links"].writes:
+    for name in (*ALL_STEPS["predict_links"].writes, "link_candidates"):  # the latter of a run begun by graphseam 0.1
         both = name == "search_recall" and not shares_search(run)  # has rows of two steps
         run.tables.drop_run(name, part="(step IS NULL OR step = 'predict_links')" if both else "")
     links = run.config.predict.links
@@ -46,7 +46,7 @@ def predict_links(run: Run) -> dict[str, Any]:
     with link_search(run, run.config.predict.similar.top_k if shares_search(run) else 0) as what:
         designs = TWO_KINDS if what.three else ONE_KIND
         borrowed = _borrowed(run, designs) if links.model_run else None
-        run.tables.write("link_candidates", find_candidates(what, with_training_nodes=borrowed is None))
+        run.tables.write("candidate_lists", find_candidates(what, with_training_nodes=borrowed is None))
         models = _models(what, designs, borrowed[0] if borrowed else None)
         details = {"candidates": "+".join(what.methods), "bipartite": what.three, **_recall(what)}
         if what.of_all:
@@ -54,12 +54,9 @@ def predict_links(run: Run) -> dict[str, Any]:
         if not models:  # too few edges to learn from, so all candidates look alike
             return {"links": 0, **details, "models": "too few edges to learn from"}
     ranker = _pick(models, CANDIDATES)
-    share = CALIBRATED / max(1, run.ingested.nodes * links.top_k)  # of the nodes, for the curves
-    with persisted(_best(run, ranker)) if share >= 1 else nullcontext(_best(run, ranker)) as best:
-        sampled = best if share >= 1 else _best(run, ranker, share)
-        curves, basis = (borrowed[1], f"run {links.model_run}") if borrowed else _calibrate(run, ranker, sampled)
-        _keep(run, models, curves)
-        count = run.tables.write("link_predictions", with_probability(best, curves))
+    curves, basis = (borrowed[1], f"run {links.model_run}") if borrowed else _calibrate(run, ranker)
+    _keep(run, models, curves)
+    count = run.tables.write("link_predictions", _predicted(run, ranker, curves))
     return {"links": count, **details, "calibrated_on": basis, "models": sorted(models)}
 
 
@@ -148,7 +145,7 @@ def _models(what: LinkSearch, designs: dict[str, Design], given: dict[str, LinkM
 
 def _candidate_examples(run: Run, by_source: bool) -> DataFrame:
     """The candidates of the training nodes as examples; by_source: weights each node equally, as for users."""
-    rows = run.tables.read("link_candidates").where("learning").withColumn("truth", F.col("known"))
+    rows = as_pairs(run.tables.read("candidate_lists").where("learning")).withColumn("truth", F.col("known"))
     if not by_source:
         return rows.withColumn("weight", F.lit(1.0))
     edges_of = F.count_if(F.col("known")).over(Window.partitionBy("src"))
@@ -181,53 +178,53 @@ def _recall(what: LinkSearch) -> dict[str, Any]:
     return write_recall(what.run, "predict_links", what.search, what.plan)
 
 
-def _best(run: Run, model: LinkModel, share: float = 1.0) -> DataFrame:
-    """The top_k non-neighbours of each node by score: rows of link_predictions without the probability, and fold.
+def _predicted(run: Run, model: LinkModel, curves: Curves) -> DataFrame:
+    """Rows of link_predictions: the top_k non-neighbours of each node by score.
 
-    share: of the nodes, chosen by a hash. Cost: rows are shuffled once by src and once by dst, to get the original ids;
-    once more where so many edges are held out that they cannot be sent to every task.
+    Cost: candidates are read once; of the predictions one shuffle, to get the original ids of dst, and one more where
+    so many edges are held out that they cannot be sent to every task.
     """
-    top_k = run.config.predict.links.top_k
-    candidates = run.tables.read("link_candidates").where("NOT learning AND NOT known")
-    if share < 1:
-        candidates = candidates.where(uniform(derive_seed(run.config.run.seed, "calibrated"), "src") < share)
-    order = Window.partitionBy("src").orderBy(F.desc("score"), "dst")
-    ranked = with_score(candidates, model, top_k=top_k).withColumn("rank", F.row_number().over(order))
     nodes = run.tables.read("nodes").select("node_id", "id")
-    of_src = nodes.select(F.col("node_id").alias("src"), F.col("id").alias("src_id"))
+    lists = run.tables.read("candidate_lists").where("NOT learning").withColumn("fold", _half(run))
+    named = lists.join(nodes.select(F.col("node_id").alias("src"), F.col("id").alias("src_id")), on="src", how="inner")
+    best = best_links(named, model, run.config.predict.links.top_k, curves)
     of_dst = nodes.select(F.col("node_id").alias("dst"), F.col("id").alias("dst_id"))
+    found = _with_held_out(run, best).join(of_dst, on="dst", how="inner")
+    numbers = found.withColumnsRenamed({"src": "src_node_id", "dst": "dst_node_id"})
+    return numbers.withColumnsRenamed({"src_id": "src", "dst_id": "dst"})  # apart: Spark 3.5 renames one by one
+
+
+def _half(run: Run) -> Column:
+    """0 or 1: the half of the nodes that src is in, whose predictions the other half's curve is measured on."""
+    return F.when(uniform(derive_seed(run.config.run.seed, "curves"), "src") < 0.5, 0).otherwise(1).cast("int")
+
+
+def _with_held_out(run: Run, links: DataFrame) -> DataFrame:
+    """Links (src, dst, …) with held_out: whether the pair is one of the held-out edges."""
     low, high = low_and_high()
     held = run.tables.read("holdout_edges").select(low.alias("low"), high.alias("high"), F.lit(True).alias("held"))
     held = held.distinct()  # a directed edge may be held out both ways
     if run.ingested.holdout_edges <= SENT_TO_ALL:
         held = F.broadcast(held)
-    half = uniform(derive_seed(run.config.run.seed, "curves"), "src") < 0.5
-    found = (
-        ranked.where(F.col("rank") <= top_k)
-        .join(of_src, on="src", how="inner")  # where the rows of a src lie together already
-        .withColumns({"fold": F.when(half, 0).otherwise(1).cast("int"), "low": low, "high": high})
-        .join(held, on=["low", "high"], how="left")
-        .withColumn("held_out", F.coalesce("held", F.lit(False)))
-        .drop("low", "high", "held", "learning", "known")
-        .join(of_dst, on="dst", how="inner")
-    )
-    numbers = found.withColumnsRenamed({"src": "src_node_id", "dst": "dst_node_id"})
-    return numbers.withColumnsRenamed({"src_id": "src", "dst_id": "dst"})  # apart: Spark 3.5 renames one by one
+    joined = links.withColumns({"low": low, "high": high}).join(held, on=["low", "high"], how="left")
+    return joined.withColumn("held_out", F.coalesce("held", F.lit(False))).drop("low", "high", "held")
 
 
-def _calibrate(run: Run, model: LinkModel, best: DataFrame) -> tuple[Curves, str]:
-    """(curves, what they were fitted on). best: of `_best`, for all nodes or a sample."""
-    columns = ("src", "dst", "fold", "score", "truth")
+def _calibrate(run: Run, model: LinkModel) -> tuple[Curves, str]:
+    """(curves, what they were fitted on): the predictions of so many nodes that there are about CALIBRATED of them."""
+    top_k = run.config.predict.links.top_k
+    lists = run.tables.read("candidate_lists")
     if run.config.holds_out:
-        rows = best.select(
-            F.col("src_node_id").alias("src"), F.col("dst_node_id").alias("dst"), "fold", "score", "held_out"
-        )
-        return fit_curves(rows.withColumnRenamed("held_out", "truth")), "held-out edges"
+        share = CALIBRATED / max(1, run.ingested.nodes * top_k)
+        some = lists.where(~F.col("learning")).withColumn("fold", _half(run))
+        if share < 1:
+            some = some.where(uniform(derive_seed(run.config.run.seed, "calibrated"), "src") < share)
+        rows = _with_held_out(run, best_links(some, model, top_k)).withColumnRenamed("held_out", "truth")
+        return fit_curves(rows.select("src", "dst", "fold", "score", "truth")), "held-out edges"
     seed = derive_seed(run.config.run.seed, "calibrated")
     fold = F.when(uniform(seed, "src") < 0.5, 0).otherwise(1).cast("int")
-    learnt = with_score(run.tables.read("link_candidates").where("learning"), model)
-    rows = learnt.withColumn("fold", fold).withColumn("truth", F.col("known"))
-    return fit_curves(rows.select(*columns)), "embedded edges"
+    rows = with_score(as_pairs(lists.where("learning")), model).withColumns({"fold": fold, "truth": F.col("known")})
+    return fit_curves(rows.select("src", "dst", "fold", "score", "truth")), "embedded edges"
 
 
 def _keep(run: Run, models: dict[str, LinkModel], curves: Curves) -> None:

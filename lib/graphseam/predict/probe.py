@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from graphseam.predict.cells import SHARES, Cells, gap_needed, largest
-from graphseam.predict.group_search import ALL, EXCLUDED, TELLABLE, UNKNOWN, Members, excluded
+from graphseam.predict.cells import SHARES, Cells, gap_needed
+from graphseam.predict.group_search import ALL, UNKNOWN, Members, excluded
+from graphseam.predict.leaders import EXCLUDED, TELLABLE, leading
 
 if TYPE_CHECKING:
     import torch
@@ -69,15 +70,14 @@ class Probe:
         """The best so far and those of the new scores, with the gaps that the new ones need."""
         score, ids, needed = best
         count = score.shape[1]
-        values, places = (found.numpy() for found in largest(scores, min(count, scores.shape[1])))
-        entering = (values > score[:, -1:]) & (values > EXCLUDED)
+        values, places = leading(scores.numpy(), np.ascontiguousarray(score[:, -1]), min(count, scores.shape[1]))
+        entering = values > score[:, -1:]
         rows, _ = np.nonzero(entering)
         used, which = np.unique(places[entering], return_inverse=True)
         cells, gaps = self.cells.reach(unit[used])
         gap = np.zeros((*values.shape, len(SHARES)), np.float32)
         for place, share in enumerate(SHARES):
             gap[entering, place] = gap_needed(own[0][rows], own[1][rows], cells[which], gaps[which], share)
-        values = np.where(entering, values, EXCLUDED).astype(np.float32)
         return _leaders(np.hstack([score, values]), np.hstack([ids, base_ids[places]]), np.hstack([needed, gap]), count)
 
     def answer(self, found: pa.Table) -> tuple[dict[int, np.ndarray], np.ndarray]:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pyspark.sql import functions as F
 
-from graphseam.files import absolute, is_remote, local_path, size_of
 from graphseam.ingested import Ingested
 from graphseam.report.measures import best_links
-from graphseam.runs import Run, versions
+from graphseam.runs import USAGE, Run, versions
 from graphseam.seeds import derive_seed, uniform
 from graphseam.steps import ALL_STEPS
+from graphseam.usage import SHUFFLED_MB, bytes_of_run
 
 MOST_CIRCLES = 60  # subgraphs on the map
 MOST_LABELS = 11  # labels told apart; the others are one
@@ -28,12 +26,13 @@ MOST_LINKS = 10
 @dataclass(frozen=True)
 class StepCost:
     """What a step took. memory_mb: of the driver's process at its peak. kept: bytes of the rows it wrote, in tables
-    under a local root; None where they lie elsewhere."""
+    under a local root; None where they lie elsewhere. shuffled_mb: None in runs of earlier versions."""
 
     name: str
     seconds: float
     memory_mb: float
     kept: float | None
+    shuffled_mb: float | None = None
 
 
 @dataclass(frozen=True)
@@ -115,18 +114,16 @@ def _rows(rows: Any) -> list[dict[str, Any]]:
 def _costs(run: Run) -> list[StepCost]:
     records = [(step, run.newest(name)) for name, step in ALL_STEPS.items()]
     return [
-        StepCost(step.name, record["seconds"], record["peak_memory_mb"], _bytes_kept(run, step.writes))
+        StepCost(
+            step.name,
+            record["seconds"],
+            record["peak_memory_mb"],
+            bytes_of_run(run.config.output.root, run.run_id, step.writes),
+            run.details(step.name).get(USAGE, {}).get(SHUFFLED_MB),
+        )
         for step, record in records
         if record is not None
     ]
-
-
-def _bytes_kept(run: Run, tables: Iterable[str]) -> float | None:
-    root = run.config.output.root
-    if not root or is_remote(root):
-        return None
-    places = [Path(local_path(absolute(root)), name, f"run_id={run.run_id}") for name in tables]
-    return sum(size_of(str(place)) for place in places if place.is_dir())
 
 
 def _cut_map(run: Run, levels: list[dict[str, Any]]) -> CutMap | None:

@@ -10,11 +10,13 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from graphseam.config import Config
+from graphseam.files import size_told
 from graphseam.partition.report import verdict
 from graphseam.report.content import Content
 from graphseam.report.drawing import cut_map, scatter
 from graphseam.report.quality import compared, curves_of, labels_of, links_of, matrix_of, most_measured, value_of
 from graphseam.sections import InputConfig, OutputConfig
+from graphseam.usage import MB
 from graphseam.version import __version__
 
 CREDENTIALS = re.compile(r"(?<=://)[^/@\s\"]+@")  # user:password@ in an address
@@ -126,6 +128,7 @@ def _costs(content: Content) -> list[dict[str, Any]]:
             "width": round(100 * step.seconds / longest),
             "seconds": f"{step.seconds:,.1f}",
             "memory": f"{step.memory_mb:,.0f} MB",
+            "shuffled": "" if step.shuffled_mb is None else size_told(step.shuffled_mb * MB),
             "kept": "" if step.kept is None else size_told(step.kept),
         }
         for step in content.steps
@@ -158,14 +161,6 @@ def _changed(config: dict[str, Any]) -> list[tuple[str, str]]:
 
     walk(config, usual, "")
     return found
-
-
-def size_told(count: float) -> str:
-    for unit in ("B", "KB", "MB"):
-        if count < 1000:
-            return f"{count:,.0f} {unit}"
-        count /= 1000
-    return f"{count:,.1f} GB"
 
 
 def _seconds(seconds: float) -> str:

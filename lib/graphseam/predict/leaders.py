@@ -1,0 +1,97 @@
+"""The largest scores of each row, and exact scores of chosen pairs: the inner loops of every search, compiled by numba.
+
+A score of a matrix product depends in its last bits on the rows beside it, so it only decides which pairs are scored
+again by `cosines`, whose order of summation is fixed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from graphseam.compiled import compiled
+
+EXCLUDED = -2.0  # below any cosine
+TELLABLE = 1 << 20  # cosines closer than 1e-6 are ties: rounding of products differs between groups
+TELLING = 2.0 / TELLABLE
+AT_ONCE = 16  # scores compared before any of them is looked at: few rows of many have one that enters
+
+
+@compiled
+def leading(scores: Any, floor: Any, count: int) -> tuple[Any, Any]:
+    """(values float32[n, count], columns int64[n, count]) of the largest scores above each row's floor, best first.
+
+    scores: float32[n, columns]; floor: float32[n]. Of equal scores the first columns count. Filled up with EXCLUDED.
+    Cost: one pass, and an insertion into a short sorted list for each score that is among the largest so far.
+    """
+    rows, columns = scores.shape
+    values = np.full((rows, count), np.float32(EXCLUDED))
+    places = np.zeros((rows, count), np.int64)
+    for row in range(rows):
+        least = floor[row]
+        for start in range(0, columns, AT_ONCE):
+            stop = min(start + AT_ONCE, columns)
+            any_enters = False
+            for column in range(start, stop):
+                any_enters |= scores[row, column] > least
+            if not any_enters:
+                continue
+            for column in range(start, stop):
+                score = scores[row, column]
+                if score > least:
+                    at = count - 1
+                    while at > 0 and values[row, at - 1] < score:
+                        values[row, at], places[row, at] = values[row, at - 1], places[row, at - 1]
+                        at -= 1
+                    values[row, at], places[row, at] = score, column
+                    least = max(least, values[row, count - 1])
+    return values, places
+
+
+@compiled
+def with_ties(scores: Any, edge: Any, width: int) -> tuple[Any, Any]:
+    """(values, columns) of each row's scores above its edge, then of those equal to it in order of the column.
+
+    scores: float32[n, columns], edge: float32[n]; fewer than `width` scores are above it. Filled up with EXCLUDED.
+    """
+    places = np.zeros((len(scores), width), np.int64)
+    values = np.full((len(scores), width), np.float32(EXCLUDED))
+    for row in range(len(scores)):
+        size = 0
+        for tied in (False, True):
+            for column in range(scores.shape[1]):
+                above = scores[row, column] - edge[row]
+                if size < width and (abs(above) <= TELLING if tied else above > TELLING):
+                    places[row, size], values[row, size] = column, scores[row, column]
+                    size += 1
+    return values, places
+
+
+@compiled
+def cosines(unit: Any, rows: Any, base: Any, places: Any) -> Any:
+    """float32[n, k]: unit[rows[i]] · base[places[i, j]], each as the sum of the same eight partial sums.
+
+    unit, base: float32[., dim]; rows: int64[n]; places: int64[n, k]. The same bytes whatever else is scored.
+    """
+    found = np.empty(places.shape, np.float32)
+    dim = unit.shape[1]
+    whole = dim - dim % 8
+    for row in range(len(rows)):
+        own = unit[rows[row]]
+        for at in range(places.shape[1]):
+            other = base[places[row, at]]
+            a = b = c = d = e = f = g = h = np.float32(0)
+            for i in range(0, whole, 8):  # eight sums side by side, which fit a vector register
+                a += own[i] * other[i]
+                b += own[i + 1] * other[i + 1]
+                c += own[i + 2] * other[i + 2]
+                d += own[i + 3] * other[i + 3]
+                e += own[i + 4] * other[i + 4]
+                f += own[i + 5] * other[i + 5]
+                g += own[i + 6] * other[i + 6]
+                h += own[i + 7] * other[i + 7]
+            for i in range(whole, dim):
+                a += own[i] * other[i]
+            found[row, at] = ((a + b) + (c + d)) + ((e + f) + (g + h))
+    return found
