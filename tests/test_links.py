@@ -11,21 +11,26 @@ import scipy.sparse as sp
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from graphseam.predict.calibration import curve, fit_curves, with_probability
+from graphseam.predict.calibration import curve, fit_curves
 from graphseam.predict.cells import NEVER, Cells, best_reach, gap_for, gap_needed, largest, recall_at, train_cells
 from graphseam.predict.features import (
     CANDIDATES,
+    LISTED_NAMES,
+    LISTS_SCHEMA,
     ONE_KIND,
     PAIRS,
     TWO_KINDS,
+    as_pairs,
     count_blocks,
     pair_features,
     without_the_edge,
 )
 from graphseam.predict.group_search import ALL, BASE, BOTH, LEARNING, UNKNOWN
 from graphseam.predict.kernels import find_paths, workspace
-from graphseam.predict.link_model import LinkModel, _leading, fit_link_models, with_score
+from graphseam.predict.leaders import EXCLUDED, cosine_of, leading, leading_of_each
+from graphseam.predict.link_model import LinkModel, fit_link_models, with_score
 from graphseam.predict.paths import PathSearch, neighbour_lists, paths, plan_paths, wanted_of
+from graphseam.predict.ranking import best_links
 from graphseam.predict.routes import Blocks
 from graphseam.predict.search import excluding_none, nearest, search_rows
 from graphseam.predict.search_plan import Plan, Search, for_few, plan_search
@@ -291,8 +296,8 @@ def test_the_gap_follows_the_wished_recall_within_the_budget():
     assert gap_for(0.75, needed, gaps) == pytest.approx(0.2)
     assert recall_at(0.2, needed) == 0.75
     assert gap_for(1.0, needed, gaps) == pytest.approx(0.3)
-    assert gap_for(1.0, np.full(4, NEVER), gaps) == pytest.approx(0.3)  # no more copies than MOST_COPIES
-    assert recall_at(0.3, np.full(4, NEVER)) == 0
+    assert gap_for(1.0, np.full(4, NEVER), gaps) == pytest.approx(0.4)  # no more copies than MOST_COPIES
+    assert recall_at(0.4, np.full(4, NEVER)) == 0
 
 
 def test_cells_in_groups_are_nearly_those_of_all_comparisons(monkeypatch):
@@ -357,18 +362,45 @@ def test_the_nearest_of_all_nodes_are_found_on_the_way(some_vectors, monkeypatch
         assert min(plan.recall, plan.recall_of_all) >= 0.96
 
 
-def test_only_rows_that_can_be_among_the_best_of_their_node_are_kept():
+def test_the_best_of_each_node_are_those_of_a_sort():
     rng = np.random.default_rng(2)
-    src, dst = rng.integers(0, 30, 500), rng.permutation(500)
+    src, dst, allowed = np.sort(rng.integers(0, 30, 500)), rng.permutation(500), rng.random(500) < 0.7
     scores = np.round(rng.random(500), 1)  # many ties
-    kept = _leading(pa.record_batch({"src": src, "dst": dst}), scores, 3)
+    kept, rank = leading_of_each(src, dst, scores, allowed, 3)
     expected = [
-        at
+        (at, place + 1)
         for node in range(30)
-        for at in sorted(np.flatnonzero(src == node), key=lambda at: (-scores[at], dst[at]))[:3]
+        for place, at in enumerate(
+            sorted(np.flatnonzero((src == node) & allowed), key=lambda at: (-scores[at], dst[at]))[:3]
+        )
     ]
-    assert kept.tolist() == sorted(expected)
-    assert _leading(pa.record_batch({"src": src[:1], "dst": dst[:1]}), scores[:1], 3).tolist() == [0]
+    assert list(zip(kept, rank, strict=True)) == expected
+    nothing = leading_of_each(src, dst, scores, np.zeros(500, bool), 3)
+    assert [len(part) for part in nothing] == [0, 0]
+
+
+@pytest.mark.parametrize("columns", [5, 64, 1000])
+def test_leading_scores_are_those_of_topk(columns):
+    """Above a floor; fewer than are wanted are filled up, and of equal scores the first count."""
+    scores = np.random.default_rng(3).uniform(-1, 2, (40, columns)).astype(np.float32).round(2)
+    scores[0] = 0.5
+    floor = np.full(40, EXCLUDED, np.float32)
+    floor[1] = 1.0
+    values, places = leading(scores, floor, 9)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :9]
+    best = np.take_along_axis(scores, order, axis=1)
+    filled = np.full((40, 9), np.float32(EXCLUDED))
+    filled[:, : best.shape[1]] = best
+    filled[1] = np.where(filled[1] > 1, filled[1], EXCLUDED)
+    assert np.array_equal(values, filled)
+    here = (values > EXCLUDED)[:, : best.shape[1]]
+    assert np.array_equal(places[:, : best.shape[1]][here], order[here])
+
+
+@pytest.mark.parametrize("dim", [3, 8, 13])
+def test_a_cosine_is_the_product_of_its_rows(dim):
+    own, other = np.random.default_rng(4).normal(size=(2, dim)).astype(np.float32)
+    assert cosine_of(own, other) == pytest.approx(own @ other, abs=1e-5)
 
 
 def test_the_largest_numbers_of_a_row_are_those_of_topk():
@@ -391,7 +423,7 @@ def test_features_are_the_vectors_cosine_and_the_degree(spark, some_vectors, blo
         "src BIGINT, place DOUBLE, learning BOOLEAN, src_degree BIGINT, dst ARRAY<BIGINT>, known ARRAY<BOOLEAN>, "
         "num_paths ARRAY<BIGINT>, adamic_adar ARRAY<FLOAT>, resource_allocation ARRAY<FLOAT>",
     )
-    rows = {(row["src"], row["dst"]): row for row in pair_features(vectors, found, blocks, to_all).collect()}
+    rows = {(row["src"], row["dst"]): row for row in as_pairs(pair_features(vectors, found, blocks, to_all)).collect()}
     assert len(rows) == 6
     for src, degree in ((1, 4), (2, 5)):
         for place, at in ((0, 0), (1, 7), (2, 50)):
@@ -452,6 +484,39 @@ def test_the_model_is_scikit_learns_and_survives_its_table(spark, designs):
     assert np.allclose([row["score"] for row in scored], model.scores(table))
 
 
+@pytest.mark.parametrize("at_once", [1, 1 << 15])
+def test_the_best_links_are_those_of_scores_sorted(spark, monkeypatch, at_once):
+    """However many pairs are looked at together; a node whose candidates are all neighbours has none."""
+    monkeypatch.setattr("graphseam.predict.features.PAIRS_AT_ONCE", at_once)
+    table = examples(300, seed=5).to_pandas().assign(src=np.arange(300) // 30, learning=False)
+    table["known"] |= table["src"] == 4
+    names = [name for name in LISTED_NAMES if name not in ("src", "learning", "src_degree")]
+    lists = table.groupby("src")[names].agg(list).reset_index().assign(learning=False, src_degree=7)
+    lists["fold"] = (lists["src"] % 2).astype("int32")
+    frame = spark.createDataFrame(lists[[*LISTED_NAMES, "fold"]]).selectExpr(
+        *(f"CAST({name} AS {kind}) AS {name}" for name, kind in (part.split() for part in LISTS_SCHEMA.split(", "))),
+        "CAST(fold AS INT) AS fold",
+    )
+    rows, design = fit_link_models(pairs_to_learn(spark), ONE_KIND), ONE_KIND[PAIRS]
+    model = LinkModel.of(rows[PAIRS], design)
+    curves = {fold: (np.array([-9.0, 9.0]), np.array([0.0, 1.0 - fold / 10])) for fold in (0, 1, 2)}
+    found = best_links(frame, model, 4, curves).toPandas().sort_values(["src", "rank"])
+    scored = with_score(as_pairs(frame), model).toPandas()
+    wanted = scored[~scored["known"]].sort_values(["src", "score", "dst"], ascending=[True, False, True])
+    wanted = wanted.groupby("src").head(4)
+    assert found[["src", "dst"]].to_numpy().tolist() == wanted[["src", "dst"]].to_numpy().tolist()
+    assert np.allclose(found["score"], wanted["score"])
+    assert 4 not in set(found["src"])
+    assert (found["rank"] == found.groupby("src").cumcount() + 1).all()
+    assert np.allclose(found["probability"], np.interp(found["score"], *curves[2]))
+    own = np.where(found["fold"] == 0, np.interp(found["score"], *curves[0]), np.interp(found["score"], *curves[1]))
+    assert np.allclose(found["cross_fitted"], own)
+
+
+def pairs_to_learn(spark) -> DataFrame:
+    return spark.createDataFrame(examples(400, seed=6).to_pandas()).withColumn("model", F.lit(PAIRS))
+
+
 def test_too_few_examples_fit_no_model(spark):
     table = examples(3000, seed=2).slice(0, 12)
     assert fit_link_models(spark.createDataFrame(table.to_pandas()).withColumn("model", F.lit(PAIRS)), ONE_KIND) == {}
@@ -494,14 +559,17 @@ def test_curves_are_monotone_sure_of_nothing_and_come_true(spark):
         assert (np.diff(probabilities) >= 0).all()
         assert probabilities.min() > 0
         assert probabilities.max() < 1
-    rows = with_probability(frame, curves).toPandas().sort_values("score")
+    frame = frame.toPandas()
+    told = {fold: np.interp(frame["score"], *points) for fold, points in curves.items()}
+    rows = frame.assign(probability=told[2], cross_fitted=np.where(frame["fold"] == 0, told[0], told[1])).sort_values(
+        "score"
+    )
     assert rows["probability"].is_monotonic_increasing  # one curve for all: the order is that of the scores
     for told in ("probability", "cross_fitted"):
         for low in np.arange(0, 1, 0.1):
             chosen = rows[(rows[told] >= low) & (rows[told] < low + 0.1)]
             if len(chosen) > 200:
                 assert chosen["truth"].mean() == pytest.approx(chosen[told].mean(), abs=0.05)
-    assert "cross_fitted" not in with_probability(frame.drop("fold"), curves).columns
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])

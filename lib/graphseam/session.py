@@ -38,6 +38,9 @@ BOUNDED = {
     "spark.sql.maxPlanStringLength": "32768",
     # float32 vectors hardly repeat: a dictionary of them is given up after it was built. Delta takes no such option.
     "parquet.enable.dictionary#vector.list.element": "false",
+    # Files of up to so many partitions of a table are written side by side; else all rows are sorted by run_id first,
+    # which is the same for all of them.
+    "spark.sql.maxConcurrentOutputFileWriters": "16",
 }
 # For local sessions only: quiet, no web server, small graphs in seconds.
 LOCAL = {

@@ -40,10 +40,13 @@ def totals(spark: SparkSession) -> Totals:
     """
     with suppress(Exception):
         context: Any = spark.sparkContext
-        executors = context._jsc.sc().statusStore().executorList(False).iterator()
+        kind = context._jvm.java.lang.Class.forName("org.apache.spark.status.ExecutorSummaryWrapper")
+        stored = (
+            context._jsc.sc().statusStore().store().view(kind).iterator()
+        )  # executorList's driver has its age instead
         task_ms = shuffled = 0
-        while executors.hasNext():
-            executor = executors.next()
+        while stored.hasNext():
+            executor = stored.next().info()
             task_ms += executor.totalDuration()
             shuffled += executor.totalShuffleWrite()
         return Totals(task_ms / 1000, shuffled)

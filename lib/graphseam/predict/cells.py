@@ -22,20 +22,20 @@ from graphseam.vectors import unit_rows
 if TYPE_CHECKING:
     import torch
 
-NODES_PER_CELL = 1_000  # a node is scored with all of a cell, so the work per node grows with it
+NODES_PER_CELL = 500  # a node is scored with all of a cell, so the work per node grows with it
 MOST_CELLS = 65_536  # whose centroids every task holds: 32 MB; beyond 64 million nodes cells get larger
 SAMPLE_PER_CELL, LEAST_SAMPLE, MOST_SAMPLE = 96, 50_000, 1_000_000  # vectors that cells are trained on
 REACH = 8  # cells that a node may have copies in
 SHARES = (0.0, 0.5, 1.0)  # of the gap, that the cells may be farther in which a node is found
 NEARLY = 0.01  # a recall so much below the wished one is good enough
-MOST_COPIES = 4.0  # copies of a node, on average: what bounds the bytes shuffled
+MOST_COPIES = 5.0  # copies of a node, on average: what bounds the bytes shuffled
 BRANCHES = 64
 ROUNDS = 10
 ROWS_AT_ONCE = 8192
 COMPARED_WITH_ALL = 4096  # cells, at most: one product costs less than to choose among groups of them
 PROBED = 24  # groups of cells that a vector is compared with
 LEAST_DIVIDED = 16  # times as many columns as are wanted: fewer are not worth dividing
-LAST_ROUNDS = 6  # over all cells at once, after they were divided one by one
+LAST_ROUNDS = 2  # over all cells at once, after they were divided one by one
 NEVER = np.float32(4.0)  # larger than any gap: the two have no cell in common
 
 
@@ -140,7 +140,7 @@ def train_cells(sample: np.ndarray, num_cells: int, seed: int) -> np.ndarray:
     """float32[cells, dim]: centroids of about `num_cells` equally large groups of the sample, unit vectors.
 
     sample: float32[n, dim] of length 1. Groups are divided by k-means until they are small enough; vectors that are all
-    alike stay together. Six rounds of k-means over all groups follow: a fiftieth more is found then. Cost: O(n ·
+    alike stay together. Two rounds of k-means over all groups follow: a fiftieth more is found then. Cost: O(n ·
     sqrt(cells) · dim).
     """
     centroids = divided(sample, num_cells, seed)

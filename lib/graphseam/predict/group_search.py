@@ -12,7 +12,7 @@ import pyarrow as pa
 from graphseam.arrow import positions
 from graphseam.compiled import compiled
 from graphseam.predict.cells import largest
-from graphseam.predict.leaders import EXCLUDED, TELLABLE, TELLING, cosines, leading, with_ties
+from graphseam.predict.leaders import EXCLUDED, TELLABLE, TELLING, cosine_of, leading, with_ties
 
 if TYPE_CHECKING:
     import torch
@@ -63,16 +63,31 @@ def search_group(members: Members, wanted: tuple[int, int, int], device: str) ->
     step = max(1, min(ROWS_AT_ONCE, SCORES_AT_ONCE // len(based)))
     for kind in (UNKNOWN, LEARNING):
         asked = np.flatnonzero((members.role & QUERY > 0) & (members.learning == (kind == LEARNING)))
+        of_all = wanted[ALL] if kind == UNKNOWN else 0
         for start in range(0, len(asked), step):
             rows = asked[start : start + step]
             scores = torch.from_numpy(members.unit[rows]).to(device) @ base.T
             itself, known = excluded(members, rows, base_ids)
-            for answer, without in ((ALL if kind == UNKNOWN else None, itself), (kind, known)):
-                at, columns = (torch.from_numpy(place).to(device) for place in without)
-                scores[at, columns] = EXCLUDED
-                if answer is not None and wanted[answer]:
-                    for chosen, values, places in _leaders(scores, wanted[answer]):
-                        yield _best(members, rows[chosen], answer, wanted[answer], base_ids, base_unit, values, places)
+            for at, columns in (itself, known):
+                scores[torch.from_numpy(at).to(device), torch.from_numpy(columns).to(device)] = EXCLUDED
+            owners = np.searchsorted(known[0], np.arange(len(rows) + 1))
+            for chosen, values, places in _leaders(scores, max(wanted[kind], of_all)):
+                parts = _answers(
+                    members.unit,
+                    rows[chosen],
+                    base_unit,
+                    base_ids,
+                    np.where(values > EXCLUDED, places, -1),
+                    owners[chosen],
+                    owners[chosen + 1],
+                    known[1],
+                    wanted[kind],
+                    of_all,
+                )
+                for answer, (kept, nodes, cosine) in zip((kind, ALL), parts, strict=True):
+                    if wanted[answer] and (answer == kind or of_all):
+                        offsets, kinds = np.r_[0, np.cumsum(kept)], np.full(len(chosen), answer)
+                        yield found_batch(members.ids[rows[chosen]], kinds, offsets, nodes, cosine)
 
 
 def _leaders(scores: torch.Tensor, wanted: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -97,37 +112,18 @@ def _leaders(scores: torch.Tensor, wanted: int) -> Iterator[tuple[np.ndarray, np
 
 
 def excluded(members: Members, rows: np.ndarray, base_ids: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(row, column) positions of scores: those of a query with itself, and those with the nodes it knows."""
+    """(row, column) positions of scores: those of a query with itself, and those with other nodes it knows, by row."""
     lengths = members.known_ptr[rows + 1] - members.known_ptr[rows]
     owners = np.repeat(np.arange(len(rows)), lengths)
     known = members.known[positions(members.known_ptr[rows], lengths)]
+    others = known != members.ids[rows][owners]
+    owners, known = owners[others], known[others]
     found = []
     for at, ids in ((np.arange(len(rows)), members.ids[rows]), (owners, known)):
         columns = np.minimum(np.searchsorted(base_ids, ids), len(base_ids) - 1)
         here = base_ids[columns] == ids
         found.append((at[here], columns[here]))
     return found
-
-
-def _best(
-    members: Members,
-    rows: np.ndarray,
-    kind: int,
-    wanted: int,
-    base_ids: np.ndarray,
-    base_unit: np.ndarray,
-    values: np.ndarray,
-    places: np.ndarray,
-) -> pa.RecordBatch:
-    """The leaders of `places`, scored again pair by pair, so that a score does not depend on the rows beside it."""
-    cosine = cosines(members.unit, rows, base_unit, places)
-    found = base_ids[places]
-    order = np.lexsort((found, np.where(values > EXCLUDED, -np.round(cosine * TELLABLE), TELLABLE + 1)), axis=-1)
-    order = order[:, :wanted]
-    kept = np.take_along_axis(values, order, 1) > EXCLUDED
-    found, cosine = np.take_along_axis(found, order, 1), np.take_along_axis(cosine, order, 1)
-    offsets = np.concatenate([[0], np.cumsum(kept.sum(axis=1))])
-    return found_batch(members.ids[rows], np.full(len(rows), kind), offsets, found[kept], cosine[kept])
 
 
 def found_batch(
@@ -189,6 +185,56 @@ def insert(at: Any, best: Any, size: int, most: int, dst: Any, rank: Any) -> int
         best[other] = best[other - 1]
     best[place] = at
     return size
+
+
+@compiled
+def flat(kept: Any, nodes: Any, scores: Any) -> Any:
+    """(kept, nodes, scores): the first kept[i] of each row i, one row after the other."""
+    total = kept.sum()
+    listed, values = np.empty(total, np.int64), np.empty(total, np.float32)
+    start = 0
+    for row in range(len(kept)):
+        stop = start + kept[row]
+        listed[start:stop], values[start:stop] = nodes[row, : kept[row]], scores[row, : kept[row]]
+        start = stop
+    return kept, listed, values
+
+
+@compiled
+def _answers(
+    unit: Any, rows: Any, base: Any, ids: Any, places: Any, first: Any, last: Any, known: Any, wanted: int, of_all: int
+) -> Any:
+    """((how many each query keeps, nodes, cosines) without what it knows, the same of all), each best first.
+
+    places: int64[n, k], the columns of the largest scores of those that a query does not know, -1 for none; known: the
+    columns of those it knows, of query i known[first[i] : last[i]]. Scored again pair by pair, so that a score does not
+    depend on the rows beside it; ties in order of the id. The largest of all are among both.
+    """
+    queries, width = places.shape
+    kept, nodes = np.zeros((2, queries), np.int64), np.empty((2, queries, max(wanted, of_all, 1)), np.int64)
+    scores = np.empty(nodes.shape, np.float32)
+    most = width + (last - first).max() if queries else 0
+    node, score, rank = np.empty(most, np.int64), np.empty(most, np.float32), np.empty(most, np.int64)
+    best = np.empty((2, max(wanted, of_all) + 1), np.int64)
+    for query in range(queries):
+        size = np.zeros(2, np.int64)
+        num_known = last[query] - first[query] if of_all else 0
+        for at in range(width + num_known):
+            column = places[query, at] if at < width else known[first[query] + at - width]
+            if column < 0:
+                continue
+            cosine = cosine_of(unit[rows[query]], base[column])
+            node[at], score[at], rank[at] = ids[column], cosine, np.int64(np.rint(cosine * np.float32(TELLABLE)))
+            if at < width:
+                size[0] = insert(at, best[0], size[0], wanted, node, rank)
+            if of_all:
+                size[1] = insert(at, best[1], size[1], of_all, node, rank)
+        for answer in range(2):
+            kept[answer, query] = size[answer]
+            for at in range(size[answer]):
+                nodes[answer, query, at] = node[best[answer, at]]
+                scores[answer, query, at] = score[best[answer, at]]
+    return flat(kept[0], nodes[0], scores[0]), flat(kept[1], nodes[1], scores[1])
 
 
 @compiled

@@ -1,7 +1,7 @@
-"""The largest scores of each row, and exact scores of chosen pairs: the inner loops of every search, compiled by numba.
+"""The inner loops of every search and ranking, compiled by numba: largest scores of a row, exact scores of pairs.
 
 A score of a matrix product depends in its last bits on the rows beside it, so it only decides which pairs are scored
-again by `cosines`, whose order of summation is fixed.
+again by `cosine_of`, whose order of summation is fixed.
 """
 
 from __future__ import annotations
@@ -69,29 +69,68 @@ def with_ties(scores: Any, edge: Any, width: int) -> tuple[Any, Any]:
 
 
 @compiled
-def cosines(unit: Any, rows: Any, base: Any, places: Any) -> Any:
-    """float32[n, k]: unit[rows[i]] · base[places[i, j]], each as the sum of the same eight partial sums.
-
-    unit, base: float32[., dim]; rows: int64[n]; places: int64[n, k]. The same bytes whatever else is scored.
-    """
-    found = np.empty(places.shape, np.float32)
-    dim = unit.shape[1]
+def cosine_of(own: Any, other: Any) -> Any:
+    """The product of two float32[dim], always as the sum of the same eight partial sums."""
+    dim = len(own)
     whole = dim - dim % 8
-    for row in range(len(rows)):
-        own = unit[rows[row]]
-        for at in range(places.shape[1]):
-            other = base[places[row, at]]
-            a = b = c = d = e = f = g = h = np.float32(0)
-            for i in range(0, whole, 8):  # eight sums side by side, which fit a vector register
-                a += own[i] * other[i]
-                b += own[i + 1] * other[i + 1]
-                c += own[i + 2] * other[i + 2]
-                d += own[i + 3] * other[i + 3]
-                e += own[i + 4] * other[i + 4]
-                f += own[i + 5] * other[i + 5]
-                g += own[i + 6] * other[i + 6]
-                h += own[i + 7] * other[i + 7]
-            for i in range(whole, dim):
-                a += own[i] * other[i]
-            found[row, at] = ((a + b) + (c + d)) + ((e + f) + (g + h))
+    a = b = c = d = e = f = g = h = np.float32(0)
+    for i in range(0, whole, 8):  # eight sums side by side, which fit a vector register
+        a += own[i] * other[i]
+        b += own[i + 1] * other[i + 1]
+        c += own[i + 2] * other[i + 2]
+        d += own[i + 3] * other[i + 3]
+        e += own[i + 4] * other[i + 4]
+        f += own[i + 5] * other[i + 5]
+        g += own[i + 6] * other[i + 6]
+        h += own[i + 7] * other[i + 7]
+    for i in range(whole, dim):
+        a += own[i] * other[i]
+    return ((a + b) + (c + d)) + ((e + f) + (g + h))
+
+
+@compiled
+def leading_of_each(src: Any, dst: Any, scores: Any, allowed: Any, top_k: int) -> tuple[Any, Any]:
+    """(positions, ranks from 1) of the top_k allowed pairs of each src by score, ties in order of dst.
+
+    src: int64[n], those of one node side by side; dst: int64[n]; scores: float64[n]; allowed: bool[n].
+    """
+    found, ranks = np.empty(len(src), np.int64), np.empty(len(src), np.int64)
+    total = start = 0
+    for at in range(len(src)):
+        if at and src[at] != src[at - 1]:
+            start = total
+        if not allowed[at]:
+            continue
+        place = total
+        while place > start:
+            other = found[place - 1]
+            if scores[other] > scores[at] or (scores[other] == scores[at] and dst[other] < dst[at]):
+                break
+            place -= 1
+        if place - start >= top_k:
+            continue
+        total = min(total + 1, start + top_k)
+        for moved in range(total - 1, place, -1):
+            found[moved] = found[moved - 1]
+        found[place] = at
+        ranks[total - 1] = total - start
+    return found[:total], ranks[:total]
+
+
+@compiled
+def quadratic(features: Any, constant: float, linear: Any, products: Any) -> Any:
+    """float64[n]: constant + z · linear + the sum of z[i] z[j] times the upper triangle of products, row by row.
+
+    features: float64[n, k]; linear: [k]; products: [k (k + 1) / 2], or empty.
+    """
+    rows, width = features.shape
+    found = np.empty(rows)
+    for row in range(rows):
+        total, place = constant, 0
+        for i in range(width):
+            total += features[row, i] * linear[i]
+            for j in range(i, width if len(products) else i):
+                total += features[row, i] * features[row, j] * products[place]
+                place += 1
+        found[row] = total
     return found

@@ -12,6 +12,7 @@ from pyspark.sql import DataFrame
 
 from graphseam.arrow import slices
 from graphseam.predict.features import PAIRS_AT_ONCE, Design
+from graphseam.predict.leaders import quadratic
 from graphseam.session import columns_of
 from graphseam.spark_line import map_groups
 
@@ -43,8 +44,7 @@ class LinkModel:
     def scores(self, pairs: pa.RecordBatch | pa.Table) -> np.ndarray:
         """float64[n]: log-odds for rows of features.FEATURES_SCHEMA."""
         standard = (self.design.matrix(pairs) - self.mean) / self.scale
-        found = self.intercept + standard @ self.linear
-        return found + _products(standard) @ self.products if len(self.products) else found
+        return np.asarray(quadratic(standard, self.intercept, self.linear, self.products))
 
     def rows(self) -> list[dict[str, object]]:
         """Rows of MODEL_SCHEMA, without the model's name."""

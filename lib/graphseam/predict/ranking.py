@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame
 
 from graphseam.predict.calibration import ALL, Curves
 from graphseam.predict.features import FEATURE_NAMES, pairs_in, parts_by_pairs
+from graphseam.predict.leaders import leading_of_each
 from graphseam.predict.link_model import LinkModel
 from graphseam.session import columns_of
 
@@ -56,18 +57,3 @@ def _ranked(
             halves = [np.interp(score, *curves[fold]) for fold in (0, 1)]
             columns["cross_fitted"] = np.where(best["fold"].to_numpy() == 0, *halves)
     return pa.RecordBatch.from_pydict(columns)
-
-
-def leading_of_each(
-    src: np.ndarray, dst: np.ndarray, scores: np.ndarray, allowed: np.ndarray, top_k: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """(positions, ranks from 1) of the top_k allowed pairs of each src by score, ties in order of dst.
-
-    src: int64[n], those of one node side by side; dst: int64[n]; scores: float64[n]; allowed: bool[n].
-    """
-    places = np.flatnonzero(allowed)
-    order = places[np.lexsort((dst[places], -scores[places], src[places]))]
-    starts = np.flatnonzero(np.r_[True, np.diff(src[order]) != 0])[: len(order)]
-    rank = np.arange(len(order)) - np.repeat(starts, np.diff(np.r_[starts, len(order)])) + 1
-    kept = rank <= top_k
-    return order[kept], rank[kept]

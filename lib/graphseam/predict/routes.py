@@ -22,6 +22,11 @@ class Route(Protocol):
         """(row, group, role) of each copy. ids int64[n], unit float32[n, dim], role int32[n]."""
         ...
 
+    def partitions(self, count: int) -> np.ndarray:
+        """int64[groups]: the partition that holds each group, of about `count` equally large ones. Groups of near nodes
+        share one, so that a node in several of them is sent once."""
+        ...
+
 
 @dataclass(frozen=True)
 class Blocks:
@@ -33,6 +38,9 @@ class Blocks:
     @property
     def num_groups(self) -> int:
         return self.base * self.queries
+
+    def partitions(self, count: int) -> np.ndarray:
+        return np.arange(self.num_groups)  # all are as large, and each is a task's work
 
     def __call__(self, ids: np.ndarray, unit: np.ndarray, role: np.ndarray) -> tuple[np.ndarray, ...]:
         if self.num_groups == 1:
@@ -54,16 +62,23 @@ class Blocks:
 class ToCells:
     """To the cells within the gap; of a cell in several parts, to the one that a hash of the id names.
 
-    parts: int64[cells]. asked: bool[cells], those that any query goes to, if queries are so few that it matters.
+    parts: int64[cells]. rows: float64[cells], how many are expected in each. asked: bool[cells], those that any query
+    goes to, if queries are so few that it matters.
     """
 
     cells: Cells
     parts: np.ndarray
+    rows: np.ndarray
     asked: np.ndarray | None = None
 
     @property
     def num_groups(self) -> int:
         return int(self.parts.sum())
+
+    def partitions(self, count: int) -> np.ndarray:
+        rows = np.repeat(self.rows / self.parts, self.parts)  # near cells have near numbers
+        middle = np.cumsum(rows) - rows / 2
+        return np.minimum((middle * (count / max(1.0, rows.sum()))).astype(np.int64), count - 1)
 
     def __call__(self, ids: np.ndarray, unit: np.ndarray, role: np.ndarray) -> tuple[np.ndarray, ...]:
         cells, gaps = self.cells.reach(unit)

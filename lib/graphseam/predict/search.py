@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from graphseam.arrow import slices, vector_column, vector_matrix
+from graphseam.arrow import positions, slices, vector_column, vector_matrix
 from graphseam.predict.group_search import ARROW_FOUND, BASE, FOUND_SCHEMA, QUERY, Members, merge, search_group
 from graphseam.predict.routes import Route
 from graphseam.predict.search_plan import ROW_BYTES, Plan, Search, plan_search, unit_vectors
@@ -21,8 +22,12 @@ from graphseam.spark_line import repartition_by_number
 from graphseam.task import limit_threads, task_device
 
 EXACT_LIMIT = 50_000  # up to this many nodes, all-pairs products take seconds
-MEMBER_SCHEMA = "to INT, group INT, node_id BIGINT, unit ARRAY<FLOAT>, known ARRAY<BIGINT>, learning BOOLEAN, role INT"
+MEMBER_SCHEMA = (
+    "to INT, node_id BIGINT, unit ARRAY<FLOAT>, known ARRAY<BIGINT>, learning BOOLEAN, groups ARRAY<INT>, "
+    "roles ARRAY<INT>"
+)
 KINDS = pa.list_(pa.float32())
+FOUND_AT_ONCE = 1 << 16  # rows in a batch of answers
 
 
 def choose_method(method: str, num_nodes: int) -> str:
@@ -73,9 +78,9 @@ def nearest(rows: DataFrame, search: Search, plan: Plan | None = None) -> DataFr
     are the query itself and the nodes in `known`; a query with `learning` gets twice as many, as kind LEARNING. With
     search.of_all, the other queries get so many of all nodes but themselves as well, as kind ALL: scores are computed
     once. Ties are in order of the id. Nodes with zero vectors are neither queries nor results.
-    exact: O(nodes² · dim). cells: O(dim) per node and other node of its cells, at most 4 copies of a node on average;
-    as many shuffles of the vectors, and two passes over them before. Memory: a group in a task; the driver holds a
-    centroid per cell. plan: of `plan_search` over the same base.
+    exact: O(nodes² · dim). cells: O(dim) per node and other node of its cells, at most 5 on average. Near cells are
+    searched by the same task, so fewer copies than that are shuffled; two passes over the vectors come before. Memory:
+    a task's groups; the driver holds a centroid per cell. plan: of `plan_search` over the same base.
     """
     plan = plan or plan_search(rows, search)
     route, copies = plan.route, plan.copies
@@ -83,7 +88,7 @@ def nearest(rows: DataFrame, search: Search, plan: Plan | None = None) -> DataFr
     if search.method != "exact":
         moved = search.num_nodes * copies * (4 * search.dim + ROW_BYTES)
         num_partitions = max(1, min(route.num_groups, max(2 * search.cores, int(moved // search.partition_bytes))))
-    members = rows.mapInArrow(_route_stream(route, search.dim, num_partitions), MEMBER_SCHEMA)
+    members = rows.mapInArrow(_route_stream(route, search.dim, route.partitions(num_partitions)), MEMBER_SCHEMA)
     placed = repartition_by_number(members, num_partitions, "to").drop("to")
     found = placed.mapInArrow(_search_stream(search), FOUND_SCHEMA)
     if route.num_groups > 1:
@@ -111,7 +116,7 @@ def write_recall(run: Run, step: str, search: Search, plan: Plan) -> dict[str, A
 
 
 def _route_stream(
-    route: Route, dim: int, num_partitions: int
+    route: Route, dim: int, partition_of: np.ndarray
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def route_stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         limit_threads(1)
@@ -119,26 +124,39 @@ def _route_stream(
             for part in slices(whole.num_rows, 16 * dim, 32 << 20):
                 batch = whole.slice(part.start, part.stop - part.start)
                 kept, unit = unit_vectors(batch, dim)
-                if not len(kept):
-                    continue
-                batch = batch.take(pa.array(kept))
-                rows, group, role = route(batch["node_id"].to_numpy(), unit, batch["role"].to_numpy())
-                for cut in slices(len(rows), 4 * dim + ROW_BYTES, 32 << 20):
-                    chosen = pa.array(rows[cut])
-                    yield pa.RecordBatch.from_arrays(
-                        [
-                            pa.array((group[cut] % num_partitions).astype(np.int32)),
-                            pa.array(group[cut].astype(np.int32)),
-                            batch["node_id"].take(chosen),
-                            vector_column(unit[rows[cut]], KINDS),
-                            batch["known"].take(chosen),
-                            batch["learning"].take(chosen),
-                            pa.array(role[cut].astype(np.int32)),
-                        ],
-                        names=["to", "group", "node_id", "unit", "known", "learning", "role"],
-                    )
+                if len(kept):
+                    batch = batch.take(pa.array(kept))
+                    copies = route(batch["node_id"].to_numpy(), unit, batch["role"].to_numpy())
+                    yield from _sent(batch, unit, copies, partition_of)
 
     return route_stream
+
+
+def _sent(
+    batch: pa.RecordBatch, unit: np.ndarray, copies: tuple[np.ndarray, ...], partition_of: np.ndarray
+) -> Iterator[pa.RecordBatch]:
+    """Rows of MEMBER_SCHEMA: each node once per partition, with the groups of it that it is in. copies: of a Route."""
+    to = partition_of[copies[1]]
+    order = np.lexsort((copies[1], to, copies[0]))
+    rows, groups, roles = (part[order].astype(np.int32) for part in copies)
+    to = to[order].astype(np.int32)
+    first = np.flatnonzero(np.r_[True, (np.diff(rows) != 0) | (np.diff(to) != 0)])[: len(rows)]
+    ends = np.append(first, len(rows)).astype(np.int32)
+    for cut in slices(len(first), 4 * unit.shape[1] + ROW_BYTES, 32 << 20):
+        chosen = pa.array(rows[first[cut]])
+        offsets = pa.array(ends[cut.start : cut.stop + 1])
+        yield pa.RecordBatch.from_arrays(
+            [
+                pa.array(to[first[cut]]),
+                batch["node_id"].take(chosen),
+                vector_column(unit[rows[first[cut]]], KINDS),
+                batch["known"].take(chosen),
+                batch["learning"].take(chosen),
+                pa.ListArray.from_arrays(offsets, pa.array(groups)),
+                pa.ListArray.from_arrays(offsets, pa.array(roles)),
+            ],
+            names=["to", "node_id", "unit", "known", "learning", "groups", "roles"],
+        )
 
 
 def _search_stream(search: Search) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
@@ -148,27 +166,41 @@ def _search_stream(search: Search) -> Callable[[Iterator[pa.RecordBatch]], Itera
         received = list(batches)
         if not received:
             return
-        table = pa.Table.from_batches(received)
-        group = table["group"].to_numpy()
-        role = table["role"].to_numpy()
-        order = np.lexsort((role, table["node_id"].to_numpy(), group))
-        cuts = np.flatnonzero(np.diff(group[order])) + 1
-        for rows in np.split(order, cuts) if len(order) else []:
-            yield from search_group(_members_of(table.take(pa.array(rows)), search.dim), search.wanted, device)
+        groups = list(_groups_in(pa.Table.from_batches(received), search.dim))
+        received.clear()
+        found = [batch for members in groups for batch in search_group(members(), search.wanted, device)]
+        if len(groups) > 1 and found:
+            found = [merge(pa.Table.from_batches(found), search.wanted)]
+        for batch in found:
+            for part in slices(batch.num_rows, 1, FOUND_AT_ONCE):
+                yield batch.slice(part.start, part.stop - part.start)
 
     return search_stream
 
 
-def _members_of(rows: pa.Table, dim: int) -> Members:
-    known = rows["known"].combine_chunks()
-    return Members(
-        rows["node_id"].to_numpy(),
-        vector_matrix(rows["unit"], dim),
-        rows["role"].to_numpy(),
-        rows["learning"].to_numpy(),
-        np.concatenate([[0], np.cumsum(known.value_lengths().to_numpy())]).astype(np.int64),
-        known.flatten().to_numpy(),
-    )
+def _groups_in(rows: pa.Table, dim: int) -> Iterator[Callable[[], Members]]:
+    """A function that makes a group's members, for each group in a task's rows of MEMBER_SCHEMA."""
+    ids, learning, unit = rows["node_id"].to_numpy(), rows["learning"].to_numpy(), vector_matrix(rows["unit"], dim)
+    known, listed, roles = (rows[name].combine_chunks() for name in ("known", "groups", "roles"))
+    lengths, excluded = known.value_lengths().to_numpy(), known.flatten().to_numpy()
+    begin = np.cumsum(lengths) - lengths
+    row = np.repeat(np.arange(len(ids)), listed.value_lengths().to_numpy())
+    group, role = listed.flatten().to_numpy(), roles.flatten().to_numpy()
+    order = np.lexsort((role, ids[row], group))
+
+    def members_of(places: np.ndarray) -> Members:
+        at = row[places]
+        return Members(
+            ids[at],
+            unit[at],
+            role[places],
+            learning[at],
+            np.concatenate([[0], np.cumsum(lengths[at])]).astype(np.int64),
+            excluded[positions(begin[at], lengths[at])],
+        )
+
+    for places in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
+        yield partial(members_of, places)
 
 
 def _merge_stream(wanted: tuple[int, int, int]) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:

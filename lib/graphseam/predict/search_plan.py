@@ -35,8 +35,8 @@ from graphseam.vectors import unit_rows
 BLOCK_NODES = 20_000  # of an exact search: a smaller block is not worth a task of its own
 PROBE_QUERIES = 1000  # nodes on which the recall is measured
 PROBE_KNOWN = 3_000  # a node with more neighbours is not among them: the driver holds their lists
-LARGER = 4  # cells may hold so many times NODES_PER_CELL
-PARTITION_BYTES = 96 << 20
+LARGER = 8  # cells may hold so many times NODES_PER_CELL
+PARTITION_BYTES = 192 << 20
 MOST_ROWS = 32_768  # of a group: a cell of vectors that are all alike is divided by a hash
 COPIES = 8  # copies of its rows that a task holds while it searches a group
 ROW_BYTES = 64  # of a row beside its vector
@@ -183,7 +183,7 @@ def _plan_of_size(base: DataFrame, search: Search, asked: Members, per_cell: int
         copies, recall = reached.copies, recall | reached.recall
     rows_of = np.array([row["share"] for row in trained]) * search.num_nodes * copies
     parts = np.maximum(1, np.ceil(rows_of / min(MOST_ROWS, search.most_rows))).astype(np.int64)
-    return Plan(ToCells(cells, parts), copies, recall[UNKNOWN], len(asked.ids), recall[ALL])
+    return Plan(ToCells(cells, parts, rows_of), copies, recall[UNKNOWN], len(asked.ids), recall[ALL])
 
 
 def _probe_queries(rows: DataFrame, search: Search) -> Members:
