@@ -1,0 +1,106 @@
+"""Growth: the whole pipeline over made-up graphs of growing size, on one machine; a row per step as CSV.
+
+    .venv/bin/python tests/bench/scale.py --edges 250000 1000000 4000000 --kinds community rmat --output docs/scale.csv
+
+Every graph is made by `graphseam generate` and goes through every step: 5 % of the edges held out, links, similar
+nodes, and for communities labels; 1,024 MB per task. One process per run, so that no run profits from an earlier one.
+Rows that are in the file already are not measured again. docs/scale.md works with these rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+COLUMNS = (
+    "kind",
+    "nodes",
+    "edges",
+    "cores",
+    "step",
+    "seconds",
+    "task_seconds",
+    "shuffled_mb",
+    "disk_mb",
+    "tables_mb",
+    "peak_memory_mb",
+)
+SETTINGS = {"run": {"task_memory_mb": 1024}, "evaluate": {"holdout": 0.05}}
+
+
+def measure(kind: str, edges: int, folder: Path) -> list[dict[str, Any]]:
+    """Make the graph, run the pipeline, and return a row per step. Called in a process of its own."""
+    from graphseam.config import config_of
+    from graphseam.generate import generate
+    from graphseam.pipeline import run_pipeline
+    from graphseam.runs import USAGE
+    from graphseam.session import build_session
+    from graphseam.steps import ALL_STEPS
+
+    spark = build_session("scale", local=True)
+    generate(spark, kind, edges, str(folder / "graph"))
+    labels = {"labels": str(folder / "graph/labels")} if kind == "community" else {}
+    given = {"input": {"edges": str(folder / "graph/edges"), **labels}, "output": {"root": str(folder / "tables")}}
+    run = run_pipeline(config_of({**given, **SETTINGS}), "scale", local=True)
+    told = run.ingested
+    rows = []
+    for step in ALL_STEPS:
+        record = run.newest(step)
+        if record is not None:
+            rows.append(
+                {
+                    "kind": kind,
+                    "nodes": told.nodes,
+                    "edges": told.edges + told.holdout_edges,
+                    "cores": spark.sparkContext.defaultParallelism,
+                    "step": step,
+                    "seconds": round(record["seconds"], 1),
+                    "peak_memory_mb": round(record["peak_memory_mb"]),
+                    **run.details(step)[USAGE],
+                }
+            )
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--edges", type=int, nargs="+", default=[250_000, 1_000_000, 4_000_000])
+    parser.add_argument("--kinds", nargs="+", default=["community", "rmat"])
+    parser.add_argument("--output", type=Path, default=Path("docs/scale.csv"))
+    parser.add_argument("--one", nargs=2, metavar=("KIND", "EDGES"), help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help="where graphs and tables go for as long as a run takes")
+    given = parser.parse_args()
+    if given.one:
+        print(json.dumps(measure(given.one[0], int(given.one[1]), given.folder)))
+        return
+    there = list(csv.DictReader(given.output.open())) if given.output.exists() else []
+    for edges in given.edges:
+        for kind in given.kinds:
+            if any(row["kind"] == kind and row["asked"] == str(edges) for row in there):
+                continue
+            folder = Path(tempfile.mkdtemp(prefix="graphseam-scale-", dir=given.folder))
+            try:
+                command = [sys.executable, __file__, "--one", kind, str(edges), "--folder", str(folder)]
+                done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+            finally:
+                shutil.rmtree(folder)
+            there += [{"asked": edges, **row} for row in json.loads(done.stdout.splitlines()[-1])]
+            with given.output.open("w", newline="") as file:
+                writer = csv.DictWriter(file, ("asked", *COLUMNS))
+                writer.writeheader()
+                writer.writerows(there)
+            total = sum(
+                float(row["seconds"]) for row in there if row["kind"] == kind and str(row["asked"]) == str(edges)
+            )
+            print(f"{kind}, {edges:,} edges: {total:,.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
