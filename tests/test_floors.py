@@ -16,12 +16,12 @@ FLOORS = {
     "configuration": "sections config explain sources starter steps",
     "storage and Spark": "spark_line heap causes class_archive jars local_java entry session gpus folders gathered "
     "checkpoints schemas delta_files tables queries usage views",
-    "run": "ingested lease runs",
+    "run": "ingested lease runs costs room",
     "shared by steps": "blocks pairs label_hits graphframes_jvm",
     "steps": "ingest partition embedding fuse refine predict evaluate gate publish",
     "on a run's results": "place",
-    "pipeline": "progress report summary pipeline",
-    "entrances": "__init__ cli doctor frames generate graphframe export prune show worker_daemon",
+    "pipeline": "progress report summary planned pipeline",
+    "entrances": "__init__ cli doctor frames generate calibrate graphframe export prune show worker_daemon",
 }
 FLOOR_OF = {module: floor for floor, modules in enumerate(FLOORS.values()) for module in modules.split()}
 # The partition depends on forecasts: the step asks the step that will do the work.

@@ -8,7 +8,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from graphseam.errors import ConfigError
-from graphseam.generate import QUADRANTS, Community, community_edges, community_labels, generate, rmat_edges, scattered
+from graphseam.generate import (
+    CLASSES,
+    QUADRANTS,
+    Community,
+    community_edges,
+    community_labels,
+    generate,
+    rmat_edges,
+    scattered,
+)
 
 SEED = 12345
 
@@ -40,7 +49,7 @@ def test_communities_hold_the_share_of_edges_they_promise_and_degrees_fall_by_a_
     ids, labels = community_labels(np.arange(nodes), nodes, SEED, shape)
     label_of[ids] = labels
     assert (label_of[src] == label_of[dst]).mean() == pytest.approx(0.8, abs=0.02)
-    assert np.bincount(labels).tolist() == [100] * 200
+    assert np.bincount(labels).tolist() == [400] * CLASSES
     graph = nx.Graph(zip(label_of[src].tolist(), label_of[dst].tolist(), strict=True))
     assert nx.is_connected(graph)
     degrees = np.sort(np.bincount(np.concatenate([src, dst]), minlength=nodes))[::-1]

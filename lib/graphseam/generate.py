@@ -22,6 +22,7 @@ KINDS = {"rmat": 16, "community": 8}  # edges per node, where the nodes are not 
 QUADRANTS = (0.57, 0.19, 0.19)  # R-MAT's A, B and C in Graph500
 ROWS_PER_TASK = 4_000_000
 ROWS_AT_ONCE_BYTES = 16 << 20
+CLASSES = 50  # labels of any number of communities: with a class each, to learn them would cost nodes squared
 ROUNDS = 4  # of the Feistel network that scatters ids
 
 
@@ -49,7 +50,7 @@ Columns = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # of the rows w
 def generate(
     spark: SparkSession, kind: str, num_edges: int, output: str, num_nodes: int | None = None, seed: int = 0
 ) -> dict[str, int]:
-    """Write `num_edges` rows of edges to <output>/edges, and for communities the nodes' to <output>/labels, as Parquet.
+    """Write `num_edges` rows of edges to <output>/edges, and of communities the labels to <output>/labels, as Parquet.
 
     kind: "rmat" (Graph500's parameters and 16 edges per node; nodes are rounded up to a power of 2) or "community" (8
     edges per node). Loops and duplicate edges stay, as in Graph500; `ingest` counts them and merges them. The same
@@ -103,8 +104,8 @@ def community_edges(numbers: np.ndarray, num_nodes: int, seed: int, shape: Commu
 
 
 def community_labels(numbers: np.ndarray, num_nodes: int, seed: int, shape: Community) -> tuple[np.ndarray, np.ndarray]:
-    """(node, its community) of the nodes with these numbers."""
-    return scattered(numbers, num_nodes, seed), numbers % shape.count(num_nodes)
+    """(node, its label) of the nodes with these numbers: those of a community have one, one of at most 50."""
+    return scattered(numbers, num_nodes, seed), numbers % shape.count(num_nodes) % CLASSES
 
 
 def draws(numbers: np.ndarray, seed: int, stream: int) -> np.ndarray:

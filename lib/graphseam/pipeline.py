@@ -16,6 +16,7 @@ from graphseam.heap import heap_errors_told
 from graphseam.lease import held
 from graphseam.progress import StepProgress
 from graphseam.report import write_report
+from graphseam.room import require_room
 from graphseam.runs import Run, is_done, new_run_id, open_run, recorded, require_before
 from graphseam.session import build_session, size_shuffles
 from graphseam.sources import check_inputs
@@ -75,10 +76,11 @@ def _check_session(spark: SparkSession, config: Config) -> None:
 
 def run_each(run: Run, steps: Sequence[str], progress: StepProgress, resume: bool) -> None:
     """Run the steps in order; with `resume`, skip those that are done. After the last one, write the run's report."""
-    for step in steps:
+    for place, step in enumerate(steps):
         if resume and is_done(run, step):
             progress.skip(step)
             continue
+        require_room(run, steps[place:])
         try:
             run_step(run, step, progress)
         except GateError:

@@ -32,41 +32,15 @@ COLUMNS = (
     "tables_mb",
     "peak_memory_mb",
 )
-SETTINGS = {"run": {"task_memory_mb": 1024}, "evaluate": {"holdout": 0.05}}
+SETTINGS = {"input": {"labels": "made"}, "run": {"task_memory_mb": 1024}, "evaluate": {"holdout": 0.05}}
 
 
 def measure(kind: str, edges: int, folder: Path) -> list[dict[str, Any]]:
     """Make the graph, run the pipeline, and return a row per step. Called in a process of its own."""
-    from graphseam.config import config_of
-    from graphseam.generate import generate
-    from graphseam.pipeline import run_pipeline
-    from graphseam.runs import USAGE
+    from graphseam.calibrate import measured_run
     from graphseam.session import build_session
-    from graphseam.steps import ALL_STEPS
 
-    spark = build_session("scale", local=True)
-    generate(spark, kind, edges, str(folder / "graph"))
-    labels = {"labels": str(folder / "graph/labels")} if kind == "community" else {}
-    given = {"input": {"edges": str(folder / "graph/edges"), **labels}, "output": {"root": str(folder / "tables")}}
-    run = run_pipeline(config_of({**given, **SETTINGS}), "scale", local=True)
-    told = run.ingested
-    rows = []
-    for step in ALL_STEPS:
-        record = run.newest(step)
-        if record is not None:
-            rows.append(
-                {
-                    "kind": kind,
-                    "nodes": told.nodes,
-                    "edges": told.edges + told.holdout_edges,
-                    "cores": spark.sparkContext.defaultParallelism,
-                    "step": step,
-                    "seconds": round(record["seconds"], 1),
-                    "peak_memory_mb": round(record["peak_memory_mb"]),
-                    **run.details(step)[USAGE],
-                }
-            )
-    return rows
+    return measured_run(build_session("scale", local=True), SETTINGS, kind, edges, str(folder))
 
 
 def main() -> None:

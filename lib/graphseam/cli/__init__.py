@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from graphseam.cli import running, tables  # they register their commands
+from graphseam.cli import planning, running, tables  # they register their commands
 from graphseam.cli.app import app
 from graphseam.entry import one_clear_line
 
-__all__ = ["app", "main", "running", "tables"]
+__all__ = ["app", "main", "planning", "running", "tables"]
 
 
 def main() -> None:

@@ -86,6 +86,7 @@ class OutputConfig:
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     seed: int = 0  # any 64-bit integer
+    check_disk: bool = True  # refuse, on one machine, steps that are forecast to need more disk than is free
     task_memory_mb: int = 0  # of one task, checked against forecasts; 0: 4096 on a cluster, locally what can be spared
 
     def __post_init__(self) -> None:

@@ -1,0 +1,125 @@
+"""What each step costs per edge and per node: fitted to measured runs, used for plans and before a step starts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from graphseam.config import Config
+from graphseam.errors import InputError
+from graphseam.steps import GATE, steps_of
+from graphseam.usage import DISK_MB, SHUFFLED_MB, TABLES_MB
+
+CORE_SECONDS = "core_seconds"  # seconds of the step times the session's cores, idle ones included
+MEASURES = (CORE_SECONDS, SHUFFLED_MB, DISK_MB, TABLES_MB)
+KEPT = Path(__file__).with_name("costs.json")  # measured by the authors; `graphseam plan --calibrate` measures others
+LEAST = {CORE_SECONDS: 2.0, SHUFFLED_MB: 2.0, DISK_MB: 10.0, TABLES_MB: 1.0}  # smaller figures are noise to a fit
+
+
+@dataclass(frozen=True)
+class Cost:
+    """fixed: of any graph; per_edge, per_node: what is added. In the measure's unit."""
+
+    fixed: float
+    per_edge: float
+    per_node: float
+
+    def of(self, nodes: int, edges: int, width: float = 1.0) -> float:
+        """For a graph. width: dim by the dim it was measured with; what is per node is mostly vectors."""
+        return self.fixed + self.per_edge * edges + self.per_node * nodes * width
+
+
+@dataclass(frozen=True)
+class Costs:
+    """of: {step: {measure: Cost}}. dim: of the vectors. cores: of the session. measured: where and on what."""
+
+    of: dict[str, dict[str, Cost]]
+    dim: int
+    cores: int
+    measured: str
+
+    def forecast(self, config: Config, nodes: int, edges: int) -> dict[str, dict[str, float]]:
+        """{step: {measure: value}} of the steps that the configuration asks for, in order."""
+        width = config.embed.dim / self.dim
+        return {
+            step: {measure: cost.of(nodes, edges, width) for measure, cost in self.of[step].items()}
+            for step in steps_of(config)
+            if step in self.of and _asked_for(config, step)
+        }
+
+    def to_json(self) -> str:
+        steps = {
+            step: {measure: [cost.fixed, cost.per_edge, cost.per_node] for measure, cost in measures.items()}
+            for step, measures in self.of.items()
+        }
+        return json.dumps({"measured": self.measured, "dim": self.dim, "cores": self.cores, "steps": steps}, indent=1)
+
+
+def _asked_for(config: Config, step: str) -> bool:
+    """Whether the step has something to do beside a few statements."""
+    predict = config.predict
+    return {
+        "predict_links": predict.links.top_k > 0,
+        "predict_similar": predict.similar.top_k > 0,
+        "predict_nodes": bool(config.input.labels),
+        "evaluate": config.holds_out or bool(config.input.labels),
+        GATE: False,
+    }.get(step, True)
+
+
+def read_costs(path: str | None = None) -> Costs:
+    """Those kept in a file, or those that graphseam brings along. InputError if the file is none of ours."""
+    try:
+        told = json.loads((Path(path) if path else KEPT).read_text(encoding="utf-8"))
+        steps = {
+            step: {measure: Cost(*map(float, numbers)) for measure, numbers in measures.items()}
+            for step, measures in told["steps"].items()
+        }
+        return Costs(steps, int(told["dim"]), int(told["cores"]), str(told["measured"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path!r} does not hold costs ({type(error).__name__}: {error}); give a file that "
+            "`graphseam plan --calibrate` has written"
+        ) from None
+
+
+def fit(rows: Iterable[dict[str, Any]], dim: int, measured: str) -> Costs:
+    """Costs from measured runs: a row per run and step with nodes, edges, cores, seconds and the measures in MB.
+
+    Coefficients are not negative, and relative errors count: a small graph weighs as much as a large one. Three
+    graphs are the least that determine them; with fewer, what is fixed is taken for 0.
+    """
+    from scipy.optimize import nnls
+
+    by_step: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_step.setdefault(row["step"], []).append(row)
+    found: dict[str, dict[str, Cost]] = {}
+    for step, runs in by_step.items():
+        size = np.array([[1.0, float(run["edges"]), float(run["nodes"])] for run in runs])
+        found[step] = {}
+        for measure in MEASURES:
+            values = np.array([_value(run, measure) for run in runs])
+            weight = 1 / np.maximum(values, LEAST[measure])
+            scale = size.max(axis=0)
+            numbers, _ = nnls(size / scale * weight[:, None], values * weight)
+            found[step][measure] = Cost(*(numbers / scale).tolist())
+    cores = max((int(run["cores"]) for runs in by_step.values() for run in runs), default=1)
+    return Costs(found, dim, cores, measured)
+
+
+def _value(run: dict[str, Any], measure: str) -> float:
+    if measure == CORE_SECONDS:
+        return float(run["seconds"]) * int(run["cores"])
+    return float(run.get(measure) or 0)
+
+
+def seconds_of(costs: Costs, step: str, forecast: dict[str, float], cores: int) -> float:
+    """Seconds of a step on so many cores: what grows with the graph is shared by them, what is fixed is waited for."""
+    fixed = costs.of[step][CORE_SECONDS].fixed / costs.cores
+    return fixed + (forecast[CORE_SECONDS] - fixed * costs.cores) / cores
