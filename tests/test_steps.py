@@ -102,7 +102,7 @@ def test_a_fingerprint_follows_every_setting_of_the_steps_before(step):
 def test_jobs_and_the_dag_follow_the_records():
     jobs = list(dict.fromkeys(record.job for record in ALL_STEPS.values()))
     files = {file.stem for file in (REPOSITORY / "jobs").glob("*.py")}
-    assert files == {*jobs, "pipeline", "place", "export", "prune", "doctor"}
+    assert files == {*jobs, "pipeline", "place", "export", "prune", "doctor", "calibrate"}
     for job in jobs:
         assert f'submit("{job}")' in (REPOSITORY / "jobs" / f"{job}.py").read_text(encoding="utf-8")
         assert steps_of_job(job)

@@ -42,8 +42,8 @@ def require_room(run: Run, steps: Sequence[str]) -> None:
                 key = "SPARK_LOCAL_DIRS" if folder == scratch else "output.root"
                 raise RunError(
                     f"step {step!r} is forecast to need {size_told(needed * MB)} of the disk that holds {folder}, and "
-                    f"{size_told(free * MB)} are free (a graph of about {nodes:,} nodes and {edges:,} edges; `graphseam "
-                    f"plan` shows each step); free some, put {key} on a larger disk, {_less(step)}or set "
+                    f"{size_told(free * MB)} are free (about {nodes:,} nodes and {edges:,} edges; `graphseam plan` "
+                    f"shows each step); free some, put {key} on a larger disk, {_less(step)}or set "
                     "run.check_disk = false to try all the same"
                 )
         kept += told[TABLES_MB]
