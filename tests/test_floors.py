@@ -17,7 +17,7 @@ FLOORS = {
     "storage and Spark": "spark_line heap causes class_archive jars local_java entry session gpus folders gathered "
     "checkpoints schemas delta_files tables queries usage views",
     "run": "ingested lease runs costs room",
-    "shared by steps": "blocks pairs label_hits graphframes_jvm",
+    "shared by steps": "blocks pairs label_hits rotation graphframes_jvm",
     "steps": "ingest partition embedding fuse refine predict evaluate gate publish",
     "on a run's results": "place",
     "pipeline": "progress report summary planned pipeline",

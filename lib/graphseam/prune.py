@@ -109,6 +109,7 @@ def _named_runs(config: dict[str, Any]) -> Iterable[str]:
     """The earlier runs that a run's configuration refers to; one of another version may lack the keys."""
     found = (
         config.get("embed", {}).get("warm_start", ""),
+        config.get("run", {}).get("base", ""),
         config.get("predict", {}).get("links", {}).get("model_run", ""),
     )
     return (name for name in found if name and name != BORDER)

@@ -51,7 +51,8 @@ def _rejected(details: Details) -> str:
 def _refined(details: Details) -> str:
     weight = details.get("window_weight")
     view = f", window view of weight {weight:.2f}" if weight else ""
-    return f"{details['vectors']:,} vectors, blocks: {details['blocks']:,}{view}"
+    base = f", in the frame of {details['base']}" if details.get("base") else ""
+    return f"{details['vectors']:,} vectors, blocks: {details['blocks']:,}{view}{base}"
 
 
 def _learnt(details: Details) -> str:
@@ -119,9 +120,9 @@ _RECORDS = (
         name="refine",
         function="graphseam.refine:refine",
         job="refine",
-        reads=("edges", "subgraph_edges", "border_edges", "assignments", "nodes", "fused_embeddings"),
-        writes=("embeddings",),
-        depends_on=("refine",),
+        reads=("edges", "subgraph_edges", "border_edges", "assignments", "nodes", "fused_embeddings", "runs"),
+        writes=("embeddings", "drift"),
+        depends_on=("refine", "run.base"),
         after=("fuse",),
         tells=_refined,
     ),
@@ -167,7 +168,15 @@ _RECORDS = (
         name="evaluate",
         function="graphseam.evaluate:evaluate",
         job="evaluate",
-        reads=("embeddings", "evaluation_pairs", "pair_scores", "link_predictions", "node_predictions", "labels"),
+        reads=(
+            "embeddings",
+            "drift",
+            "evaluation_pairs",
+            "pair_scores",
+            "link_predictions",
+            "node_predictions",
+            "labels",
+        ),
         writes=("metrics", "reliability"),
         depends_on=("evaluate",),
         after=("predict_links", "predict_nodes"),

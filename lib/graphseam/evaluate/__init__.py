@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from graphseam.evaluate.labels import label_metrics
-from graphseam.evaluate.metrics import WHOLE, link_metrics
+from graphseam.evaluate.metrics import STRATA, WHOLE, link_metrics
 from graphseam.evaluate.reliability import calibration_errors, judged_labels, judged_links, reliability
 from graphseam.evaluate.scores import num_score_blocks, score_pairs
 from graphseam.runs import Run
@@ -28,7 +28,7 @@ def evaluate(run: Run) -> dict[str, Any]:
         predictions = run.tables.read("node_predictions").where("fold IS NOT NULL")
         labels = label_metrics(predictions, run.tables.read("labels"))
     bins = write_reliability(run)
-    parts = [part for part in (links, labels, bins) if part is not None]
+    parts = [part for part in (links, labels, bins, stability(run)) if part is not None]
     if not parts:
         run.tables.drop_run("metrics")
         return {"metrics": {}}
@@ -39,6 +39,31 @@ def evaluate(run: Run) -> dict[str, Any]:
     run.tables.write("metrics", metrics)
     rows = run.tables.read("metrics").where(F.col("stratum") == WHOLE).collect()  # about a hundred rows
     return {"metrics": {f"{row['metric']}/{row['variant']}/{row['scorer']}": row["value"] for row in sorted(rows)}}
+
+
+def stability(run: Run) -> DataFrame | None:
+    """Rows of METRIC_SCHEMA: the mean cosine with the base's vectors, by what has changed; None without a base.
+
+    A cosine below 0 counts as 0. Added up as decimals, so that the order of rows does not matter.
+    """
+    if not run.details("refine").get("base"):
+        return None
+    of_degree = [F.when(F.col("degree").between(low, high), name) for name, (low, high) in STRATA.items()]
+    strata = F.explode(F.array(F.lit(WHOLE), F.coalesce(*of_degree))).alias("stratum")
+    moved = run.tables.read("drift").where("cosine IS NOT NULL").select("change", "cosine", strata)
+    value = F.avg(F.greatest("cosine", F.lit(0.0)).cast("decimal(18,12)")).cast("double")
+    return (
+        moved.groupBy("change", "stratum")
+        .agg(value.alias("value"), F.count(F.lit(1)).alias("support"))
+        .select(
+            *(F.lit("stability").alias(name) for name in ("task", "metric")),
+            F.concat(F.lit("changed: "), "change").alias("variant"),
+            F.lit("cosine").alias("scorer"),
+            "stratum",
+            "value",
+            "support",
+        )
+    )
 
 
 def link_metrics_of(run: Run) -> DataFrame:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from graphseam.refine.base import base_of, into_frame, start_vectors
 from graphseam.refine.block import refine_in_one_block
 from graphseam.refine.block_plan import Blocks, plan_refinement
 from graphseam.refine.distributed import refined_by_blocks
@@ -21,38 +23,44 @@ def refine(run: Run) -> dict[str, Any]:
     The graph is held in as many blocks as a task's memory requires; the vectors do not depend on their number. With
     rounds = hops = 0 the fused vectors are used unchanged, zeros for nodes that no subgraph held. Returns the details
     for the log, among them view_widths: the columns of each view in a vector, which `place` needs, and window_weight.
+    With run.base it starts from that run's vectors, and the result is rotated into their frame (refine.base).
     Errors: MemoryBudgetError if no number of blocks fits; `partition` has checked this already, so that it fails early.
     """
     settings, dim = run.config.refine, run.config.embed.dim
+    run.tables.drop_run("drift")
     if settings.rounds == settings.hops == 0:
         nodes, fused = run.tables.read("nodes"), run.tables.read("fused_embeddings").select("node_id", "vector")
         zeros = F.array_repeat(F.lit(0.0).cast("float"), dim)
         vectors = nodes.join(fused, on="node_id", how="left").withColumn("vector", F.coalesce("vector", zeros))
-        return {
-            "vectors": run.tables.write("embeddings", vectors),
-            "blocks": 0,
-            "window_weight": 0.0,
-            "view_widths": [dim],
-        }
+        details = {"vectors": run.tables.write("embeddings", vectors), "blocks": 0}
+        base = base_of(run, [dim])
+        if base is not None:
+            details |= into_frame(run, base, [dim])
+        return {**details, "window_weight": 0.0, "view_widths": [dim]}
     plan = plan_refinement(run)
     refiner = _refiner(run, plan.window_weight)
-    details = _in_one_task(run, refiner) if plan.blocks is None else _in_blocks(run, refiner, plan.blocks)
     widths = [dim] if plan.window_weight else [width for width in refiner.widths(dim) if width]
+    base = base_of(run, widths)
+    start = start_vectors(run, base)
+    details = _in_one_task(run, refiner, start) if plan.blocks is None else _in_blocks(run, refiner, plan.blocks, start)
+    if base is not None:
+        details |= into_frame(run, base, widths)
     return {**details, "window_weight": round(plan.window_weight, 4), "view_widths": widths}
 
 
-def _in_one_task(run: Run, refiner: SpectralRefiner) -> dict[str, Any]:
-    nodes, fused = run.tables.read("nodes"), run.tables.read("fused_embeddings").select("node_id", "vector")
+def _in_one_task(run: Run, refiner: SpectralRefiner, start: DataFrame) -> dict[str, Any]:
+    nodes = run.tables.read("nodes")
     threads = cores_of_a_task(run.spark, num_tasks=1)
     seed = derive_seed(run.config.run.seed, "refine")
-    vectors = refine_in_one_block(run.tables.read("edges"), nodes, fused, refiner, run.config.embed.dim, seed, threads)
+    vectors = refine_in_one_block(run.tables.read("edges"), nodes, start, refiner, run.config.embed.dim, seed, threads)
     num_vectors = run.tables.write("embeddings", vectors.join(nodes, on="node_id", how="inner"))
     return {"vectors": num_vectors, "blocks": 1, "threads": threads}
 
 
-def _in_blocks(run: Run, refiner: SpectralRefiner, blocks: Blocks) -> dict[str, Any]:
+def _in_blocks(run: Run, refiner: SpectralRefiner, blocks: Blocks, start: DataFrame) -> dict[str, Any]:
     details: dict[str, Any] = {}
-    with refined_by_blocks(run, refiner, blocks, derive_seed(run.config.run.seed, "refine"), details) as vectors:
+    seed = derive_seed(run.config.run.seed, "refine")
+    with refined_by_blocks(run, refiner, blocks, start, seed, details) as vectors:
         num_vectors = run.tables.write("embeddings", vectors)
     return {"vectors": num_vectors, **details}
 

@@ -33,14 +33,15 @@ Batches = Iterator[pa.RecordBatch]
 
 @contextmanager
 def refined_by_blocks(
-    run: Run, refiner: SpectralRefiner, blocks: Blocks, seed: int, details: dict[str, Any]
+    run: Run, refiner: SpectralRefiner, blocks: Blocks, start: DataFrame, seed: int, details: dict[str, Any]
 ) -> Iterator[DataFrame]:
     """(node_id, id, vector), one row per node; the rows are valid inside the `with` block.
 
-    details: filled with what the run records about the refinement. Cost: one shuffle each of the edges, of the nodes
-    with their ids and of the fused vectors, then two supersteps per pass over the edges, in which only the vectors of
-    halo nodes move. A block's own vectors stay in files; on a cluster these are where every executor can reach them, so
-    that a lost executor costs at most the superstep it was in.
+    start: (node_id, subgraph_id, vector) that refinement starts from. details: filled with what the run records about
+    the refinement. Cost: one shuffle each of the edges, of the nodes with their ids and of the start vectors, then two
+    supersteps per pass over the edges, in which only the vectors of halo nodes move. A block's own vectors stay in
+    files; on a cluster these are where every executor can reach them, so that a lost executor costs at most the
+    superstep it was in.
     """
     store, checkpoints = _store(run), run.checkpoint_dir()
     engine = SparkEngine(run.spark, blocks.num_blocks, f"{checkpoints}/refine" if checkpoints else None)
@@ -48,7 +49,7 @@ def refined_by_blocks(
     dim, threads = run.config.embed.dim, cores_of_a_task(run.spark, num_tasks=stages.num_tasks)
     task = Task(store, refiner.views, threads)
     try:
-        packed = [engine.pack_batches(rows, partial(pack, blocks=blocks)) for rows, pack in _inputs(run)]
+        packed = [engine.pack_batches(rows, partial(pack, blocks=blocks)) for rows, pack in _inputs(run, start)]
         engine.release(engine.keep(engine.step(partial(build, store=store, dim=dim), *packed)))
         projection = refiner.run(stages, task, dim, seed)
         details.update(blocks=blocks.num_blocks, threads=threads, **projection.details)
@@ -73,7 +74,7 @@ def _store(run: Run) -> FileStore:
     return FileStore(f"{folder}/vectors")
 
 
-def _inputs(run: Run) -> Iterator[tuple[DataFrame, Callable[..., Iterator[Packet]]]]:
+def _inputs(run: Run, start: DataFrame) -> Iterator[tuple[DataFrame, Callable[..., Iterator[Packet]]]]:
     """The tables that blocks are built from, each with the function that packs it by block."""
     home = F.col("subgraph_id")
     inside = run.tables.read("subgraph_edges", level=1).select(
@@ -87,7 +88,7 @@ def _inputs(run: Run) -> Iterator[tuple[DataFrame, Callable[..., Iterator[Packet
         run.tables.read("nodes").join(nodes, on="node_id", how="inner").select("node_id", "subgraph_id", "id"),
         pack_nodes,
     )
-    yield run.tables.read("fused_embeddings").select("node_id", "subgraph_id", "vector"), pack_start
+    yield start, pack_start
 
 
 def pack_entries(batches: Batches, blocks: Blocks) -> Iterator[Packet]:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from graphseam.errors import ConfigError
-from graphseam.sections.checks import require, require_name
+from graphseam.sections.checks import check_run_id, require, require_name
 
 FORMATS = ("auto", "parquet", "csv", "delta")
 ID_TYPES = ("auto", "integer", "string")
@@ -86,10 +86,13 @@ class OutputConfig:
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     seed: int = 0  # any 64-bit integer
+    base: str = ""  # bring the vectors into the frame of this published run; "auto": of the newest that fits
     check_disk: bool = True  # refuse, on one machine, steps that are forecast to need more disk than is free
     task_memory_mb: int = 0  # of one task, checked against forecasts; 0: 4096 on a cluster, locally what can be spared
 
     def __post_init__(self) -> None:
+        if self.base:
+            check_run_id(self.base)
         require(-(1 << 63) <= self.seed < 1 << 63, "run.seed", self.seed, "give a whole number of 64 bits")
         require(
             self.task_memory_mb == 0 or self.task_memory_mb >= 64,

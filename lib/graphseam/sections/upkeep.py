@@ -16,6 +16,7 @@ MEASURES = (
     "hits@100_of_101",
     "micro_f1",
     "macro_f1",
+    "stability",
     "nodes",
     "edges",
 )
