@@ -63,7 +63,7 @@ ROOTS = {
         part_of_lastfm,
         {
             "first": {**MEASURED, "run": {"seed": 1}, "predict": {"links": {"top_k": 0}, "similar": {"top_k": 0}}},
-            "second": {**MEASURED, "run": {"seed": 2}},
+            "second": {**MEASURED, "run": {"seed": 2, "base": "auto"}},
         },
         compared_and_joined,
     ),

@@ -12,10 +12,10 @@ from graphs import ZOO, in_memory
 from graphseam.embedding.memory import gpu_bytes, gpu_peak_bytes, watch_gpu
 from graphseam.embedding.prone import log_proximity
 from graphseam.fuse.concat import level_widths
-from graphseam.fuse.procrustes import align
 from graphseam.graph import Graph
 from graphseam.methods import EMBEDDERS, PARTITIONERS
 from graphseam.refine.spectral import SpectralRefiner
+from graphseam.rotation import align
 
 DIM = 8
 IN_ONE_TASK = [method for method in PARTITIONERS if method != "graphframes_lpa"]  # see test_graphframes

@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 
 from graphseam import folders
 from graphseam.config import Config, config_of, load_config
-from graphseam.costs import Costs, fit
+from graphseam.costs import Costs, asked_for, fit
 from graphseam.entry import one_clear_line
 from graphseam.errors import ConfigError
 from graphseam.files import absolute
@@ -92,7 +92,7 @@ def measured_run(
 
 
 def rows_of(run: Run, kind: str) -> list[dict[str, Any]]:
-    """What a finished run has used: a row per step."""
+    """What a finished run has used: a row per step that had something to do."""
     told, cores = run.ingested, run.spark.sparkContext.defaultParallelism
     graph = {"kind": kind, "nodes": told.nodes, "edges": told.edges + told.holdout_edges, "cores": cores}
     return [
@@ -104,7 +104,7 @@ def rows_of(run: Run, kind: str) -> list[dict[str, Any]]:
             **run.details(step)[USAGE],
         }
         for step in ALL_STEPS
-        if (record := run.newest(step)) is not None
+        if asked_for(run.config, step) and (record := run.newest(step)) is not None
     ]
 
 

@@ -49,7 +49,7 @@ class Costs:
         return {
             step: {measure: cost.of(nodes, edges, width) for measure, cost in self.of[step].items()}
             for step in steps_of(config)
-            if step in self.of and _asked_for(config, step)
+            if step in self.of and asked_for(config, step)
         }
 
     def to_json(self) -> str:
@@ -60,7 +60,7 @@ class Costs:
         return json.dumps({"measured": self.measured, "dim": self.dim, "cores": self.cores, "steps": steps}, indent=1)
 
 
-def _asked_for(config: Config, step: str) -> bool:
+def asked_for(config: Config, step: str) -> bool:
     """Whether the step has something to do beside a few statements."""
     predict = config.predict
     return {

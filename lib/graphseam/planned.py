@@ -69,7 +69,7 @@ def assumptions(costs: Costs, config: Config, executors: int) -> list[str]:
         "Disk is what shuffles, stored blocks and tables fill at most, on all machines together"
         + (f": {executors:,} executors share the shuffle files evenly." if executors > 1 else "."),
         f"A task uses at most {task_mb:,} MB beside Java's heap (run.task_memory_mb); the driver holds a few numbers "
-        "per subgraph, and a gigabyte will do.",
+        "per subgraph.",
     ]
     if executors > 1:
         told.append("A network that is slower than the disks is not in the figures: see what is shuffled.")

@@ -26,11 +26,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from conftest import SHARED
 from graphseam.embedding.prone import ProneEmbedder
 from graphseam.fuse.concat import level_widths
-from graphseam.fuse.procrustes import align
 from graphseam.graph import Graph
 from graphseam.partition.budget import Budget
 from graphseam.partition.metis import MetisPartitioner
 from graphseam.refine.spectral import SpectralRefiner
+from graphseam.rotation import align
 from graphseam.seeds import derive_seed
 
 DIM, MIN_CAPTURED, MAX_LEVELS = 128, 0.2, 6

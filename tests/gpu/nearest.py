@@ -51,7 +51,7 @@ def search_on_both(machine: Machine, members: Members) -> dict[str, Any]:
     for name, device in (("cpu", "cpu"), ("device", machine.device)):
         machine.timed(partial(search, device))
         seconds[f"{name}_s"], tables[name] = machine.timed(partial(search, device))
-    with timers(machine, {"rescoring_s": (group_search, "_best"), "leaders_s": (group_search, "largest")}) as spent:
+    with timers(machine, {"rescoring_s": (group_search, "_answers"), "leaders_s": (group_search, "largest")}) as spent:
         search(machine.device)
     rows = tables["cpu"]["dst"].combine_chunks(), tables["device"]["dst"].combine_chunks()
     same = rows[0].equals(rows[1])

@@ -71,7 +71,7 @@ def into_frame(run: Run, base: str, widths: list[int]) -> dict[str, Any]:
     changes = _changes(run, base).persist()
     try:
         pairs = _beside(run, base, changes)
-        common = pairs.where(F.col("base_vector").isNotNull())
+        common = pairs.where(F.col("base_vector").isNotNull() & (F.col("degree") > 0))
         same = common.where(F.col("change") == SAME)
         anchors = common if same.isEmpty() else same
         num_anchors = anchors.count()
