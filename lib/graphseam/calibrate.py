@@ -87,7 +87,7 @@ def measured_run(
     generate(spark, kind, num_edges, f"{folder}/graph")
     labels = kind == "community" and tree.get("input", {}).get("labels")
     given = {"edges": f"{folder}/graph/edges"} | ({"labels": f"{folder}/graph/labels"} if labels else {})
-    config = config_of({**tree, "input": given, "output": {"root": f"{folder}/tables"}})
+    config = config_of({**tree, "input": given, "output": {"root": f"{folder}/tables", "report": False}})
     return rows_of(run_pipeline(config, spark=spark), kind)
 
 
