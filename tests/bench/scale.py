@@ -24,6 +24,7 @@ COLUMNS = (
     "nodes",
     "edges",
     "cores",
+    "task_memory_mb",
     "step",
     "seconds",
     "task_seconds",
@@ -32,15 +33,17 @@ COLUMNS = (
     "tables_mb",
     "peak_memory_mb",
 )
-SETTINGS = {"input": {"labels": "made"}, "run": {"task_memory_mb": 1024}, "evaluate": {"holdout": 0.05}}
+SETTINGS = {"input": {"labels": "made"}, "evaluate": {"holdout": 0.05}}
 
 
-def measure(kind: str, edges: int, folder: Path) -> list[dict[str, Any]]:
+def measure(kind: str, edges: int, folder: Path, task_mb: int) -> list[dict[str, Any]]:
     """Make the graph, run the pipeline, and return a row per step. Called in a process of its own."""
     from graphseam.calibrate import measured_run
     from graphseam.session import build_session
 
-    return measured_run(build_session("scale", local=True), SETTINGS, kind, edges, str(folder))
+    return measured_run(
+        build_session("scale", local=True), {**SETTINGS, "run": {"task_memory_mb": task_mb}}, kind, edges, str(folder)
+    )
 
 
 def main() -> None:
@@ -50,9 +53,10 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("docs/scale.csv"))
     parser.add_argument("--one", nargs=2, metavar=("KIND", "EDGES"), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help="where graphs and tables go for as long as a run takes")
+    parser.add_argument("--task-memory-mb", type=int, default=1024)
     given = parser.parse_args()
     if given.one:
-        print(json.dumps(measure(given.one[0], int(given.one[1]), given.folder)))
+        print(json.dumps(measure(given.one[0], int(given.one[1]), given.folder, given.task_memory_mb)))
         return
     there = list(csv.DictReader(given.output.open())) if given.output.exists() else []
     for edges in given.edges:
@@ -62,10 +66,14 @@ def main() -> None:
             folder = Path(tempfile.mkdtemp(prefix="graphseam-scale-", dir=given.folder))
             try:
                 command = [sys.executable, __file__, "--one", kind, str(edges), "--folder", str(folder)]
+                command += ["--task-memory-mb", str(given.task_memory_mb)]
                 done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
             finally:
                 shutil.rmtree(folder)
-            there += [{"asked": edges, **row} for row in json.loads(done.stdout.splitlines()[-1])]
+            there += [
+                {"asked": edges, "task_memory_mb": given.task_memory_mb, **row}
+                for row in json.loads(done.stdout.splitlines()[-1])
+            ]
             with given.output.open("w", newline="") as file:
                 writer = csv.DictWriter(file, ("asked", *COLUMNS))
                 writer.writeheader()

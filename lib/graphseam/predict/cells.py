@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
 
 NODES_PER_CELL = 500  # a node is scored with all of a cell, so the work per node grows with it
-MOST_CELLS = 65_536  # whose centroids every task holds: 32 MB; beyond 64 million nodes cells get larger
+MOST_CELLS = 65_536  # whose centroids every task holds: 32 MB; beyond 33 million nodes cells get larger
 SAMPLE_PER_CELL, LEAST_SAMPLE, MOST_SAMPLE = 96, 50_000, 1_000_000  # vectors that cells are trained on
 REACH = 8  # cells that a node may have copies in
 SHARES = (0.0, 0.5, 1.0)  # of the gap, that the cells may be farther in which a node is found
