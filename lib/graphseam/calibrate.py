@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from pyspark.sql import SparkSession
 from graphseam import folders
 from graphseam.config import Config, config_of, load_config
 from graphseam.costs import Costs, asked_for, fit
-from graphseam.entry import one_clear_line
+from graphseam.entry import job_arguments, one_clear_line
 from graphseam.errors import ConfigError
 from graphseam.files import absolute
 from graphseam.generate import generate
@@ -65,6 +64,7 @@ def settings_for(config: Config) -> dict[str, Any]:
     tree = dataclasses.asdict(config)
     labels = bool(config.input.labels)
     tree["input"] = {"labels": "labels"} if labels else {}
+    tree["run"]["base"] = ""
     tree["run"]["task_memory_mb"] = config.run.task_memory_mb or TASK_MB
     tree["partition"]["num_subgraphs"] = 0
     tree["embed"]["warm_start"] = ""
@@ -110,11 +110,8 @@ def rows_of(run: Run, kind: str) -> list[dict[str, Any]]:
 
 def submit() -> None:
     """What jobs/calibrate.py does under spark-submit."""
-    parser = argparse.ArgumentParser(
-        description="calibrate: what the steps cost on this cluster, for `graphseam plan`."
-    )
-    parser.add_argument("--config", required=True, help="TOML file; its input is not read")
-    parser.add_argument("--set", action="append", default=[], metavar="section.key=value", help="override a setting")
+    description = "calibrate: what the steps cost on this cluster, for `graphseam plan`."
+    parser = job_arguments(description, "TOML file; its input is not read")
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="edges of the graphs, apart by commas")
     parser.add_argument("--output", required=True, help="file for the costs, where the driver runs")
     given = parser.parse_args()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graphseam.predict.leaders import EXCLUDED, leading
+from graphseam.predict.leaders import EXCLUDED, leading_of_all
 from graphseam.vectors import unit_rows
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Cells:
         count = min(count, len(self.centroids))
         if len(self.groups) == 1:
             scores = (torch.from_numpy(unit) @ torch.from_numpy(self.centroids).T).numpy()
-            return np.asarray(leading(scores, np.full(len(unit), EXCLUDED, np.float32), count)[1])
+            return leading_of_all(scores, count)[1]
         probed = min(PROBED, len(self.groups))
         # in double precision, as the groups decide which cells are seen
         near = torch.from_numpy(unit.astype(np.float64)) @ torch.from_numpy(self.groups.astype(np.float64)).T
@@ -111,7 +111,7 @@ class Cells:
             listed = listed[listed >= 0]
             rows, place = np.divmod(some, probed)
             scores[rows, place, : len(listed)] = unit[rows] @ self.centroids[listed].T
-        at = leading(scores.reshape(len(unit), -1), np.full(len(unit), EXCLUDED, np.float32), count)[1]
+        at = leading_of_all(scores.reshape(len(unit), -1), count)[1]
         return np.take_along_axis(self.members[chosen].reshape(len(unit), -1), at, axis=1)
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from graphseam.arrow import positions
 from graphseam.compiled import compiled
 from graphseam.predict.cells import largest
-from graphseam.predict.leaders import EXCLUDED, TELLABLE, TELLING, cosine_of, leading, with_ties
+from graphseam.predict.leaders import EXCLUDED, TELLABLE, TELLING, cosine_of, leading_of_all, with_ties
 
 if TYPE_CHECKING:
     import torch
@@ -99,7 +99,7 @@ def _leaders(scores: torch.Tensor, wanted: int) -> Iterator[tuple[np.ndarray, np
     if scores.is_cuda:
         values, places = (part.cpu().numpy() for part in largest(scores, count))
     else:
-        values, places = leading(scores.numpy(), np.full(len(scores), EXCLUDED, np.float32), count)
+        values, places = leading_of_all(scores.numpy(), count)
     alike = values[:, min(wanted, count) - 1] - values[:, -1] <= TELLING
     alike &= (values[:, -1] > EXCLUDED) & (count < columns)
     plain, tied = np.flatnonzero(~alike), np.flatnonzero(alike)

@@ -49,6 +49,12 @@ def leading(scores: Any, floor: Any, count: int) -> tuple[Any, Any]:
     return values, places
 
 
+def leading_of_all(scores: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """As `leading`, of all scores that are not EXCLUDED."""
+    values, columns = leading(scores, np.full(len(scores), EXCLUDED, np.float32), count)
+    return values, columns
+
+
 @compiled
 def with_ties(scores: Any, edge: Any, width: int) -> tuple[Any, Any]:
     """(values, columns) of each row's scores above its edge, then of those equal to it in order of the column.

@@ -194,9 +194,9 @@ def _predicted(run: Run, model: LinkModel, curves: Curves) -> DataFrame:
     return numbers.withColumnsRenamed({"src_id": "src", "dst_id": "dst"})  # apart: Spark 3.5 renames one by one
 
 
-def _half(run: Run) -> Column:
+def _half(run: Run, purpose: str = "curves") -> Column:
     """0 or 1: the half of the nodes that src is in, whose predictions the other half's curve is measured on."""
-    return F.when(uniform(derive_seed(run.config.run.seed, "curves"), "src") < 0.5, 0).otherwise(1).cast("int")
+    return F.when(uniform(derive_seed(run.config.run.seed, purpose), "src") < 0.5, 0).otherwise(1).cast("int")
 
 
 def _with_held_out(run: Run, links: DataFrame) -> DataFrame:
@@ -221,8 +221,7 @@ def _calibrate(run: Run, model: LinkModel) -> tuple[Curves, str]:
             some = some.where(uniform(derive_seed(run.config.run.seed, "calibrated"), "src") < share)
         rows = _with_held_out(run, best_links(some, model, top_k)).withColumnRenamed("held_out", "truth")
         return fit_curves(rows.select("src", "dst", "fold", "score", "truth")), "held-out edges"
-    seed = derive_seed(run.config.run.seed, "calibrated")
-    fold = F.when(uniform(seed, "src") < 0.5, 0).otherwise(1).cast("int")
+    fold = _half(run, "calibrated")
     rows = with_score(as_pairs(lists.where("learning")), model).withColumns({"fold": fold, "truth": F.col("known")})
     return fit_curves(rows.select("src", "dst", "fold", "score", "truth")), "embedded edges"
 
