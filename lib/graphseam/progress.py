@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+from py4j.protocol import Py4JError
 from pyspark import SparkContext
 from rich.console import Console
 
@@ -91,8 +92,12 @@ def _tasks() -> str:
     context = SparkContext._active_spark_context
     if context is None:
         return ""
-    tracker = context.statusTracker()
-    stages = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
-    return ", ".join(
-        f"{stage.numCompletedTasks} of {stage.numTasks} tasks done" for stage in stages if stage is not None
+    try:
+        tracker = context.statusTracker()
+        stages = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
+    except (Py4JError, OSError):  # Java has just ended; what the block raises says why
+        return ""
+    done, total = (
+        sum(getattr(stage, name) for stage in stages if stage is not None) for name in ("numCompletedTasks", "numTasks")
     )
+    return f"{done} of {total} tasks done" if total else ""

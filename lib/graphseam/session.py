@@ -105,13 +105,17 @@ def unset(settings: dict[str, str], configured: SparkConf) -> dict[str, str]:
 def size_shuffles(spark: SparkSession, num_rows: int) -> None:
     """Scale Spark to the data: one shuffle partition per 500,000 rows, at least one per core, and at least three.
 
+    Partitions are joined only below a megabyte each: Spark goes by their compressed size, and 31 MB of node numbers
+    were 16 million rows, which filled a heap of 4 GB in one task.
     Below 200,000 rows plans are interpreted, and not adapted: compiling them, or planning again after each shuffle,
     would take longer than running them. Two things that interpreted plans do slowly for every row are left out, half of
     a small run's work on executors: Delta's statistics of columns, which let readers skip files that a small table does
     not have, and the cache of common subexpressions.
     """
     wanted = max(num_rows // ROWS_PER_SHUFFLE_PARTITION, spark.sparkContext.defaultParallelism, 3)
-    spark.conf.set("spark.sql.shuffle.partitions", str(min(wanted, 20_000)))
+    partitions = str(min(wanted, 20_000))
+    spark.conf.set("spark.sql.shuffle.partitions", partitions)
+    spark.conf.set("spark.sql.adaptive.coalescePartitions.minPartitionNum", partitions)
     spark.conf.set("spark.sql.adaptive.enabled", str(num_rows >= ADAPT_FROM_ROWS).lower())
     compiled = num_rows >= COMPILE_FROM_ROWS
     spark.conf.set("spark.sql.codegen.wholeStage", str(compiled).lower())

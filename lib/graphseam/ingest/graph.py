@@ -65,12 +65,14 @@ def with_sides(edges: DataFrame, others: DataFrame | None) -> DataFrame:
     )
 
 
-def connect(rows: DataFrame, nodes: DataFrame) -> DataFrame:
-    """Replace the ids in rows by node numbers.
+def connect(rows: DataFrame, nodes: DataFrame, shift: int | None = None) -> DataFrame:
+    """Replace the ids in rows by node numbers; rows with an id that is not among the nodes are left out.
 
-    rows: (src, dst, …) of ids. nodes: (node_id, id). Returns (src BIGINT, dst BIGINT, …).
-    Cost: two joins of `rows`.
+    rows: (src, dst, …) of ids. nodes: (node_id, id). shift: node_id - id, if it is the same for all nodes and every id
+    in rows is among them. Returns (src BIGINT, dst BIGINT, …). Cost: two joins of `rows`; with a shift, none.
     """
+    if shift is not None:
+        return rows.withColumns({end: F.col(end) + F.lit(shift) for end in ENDS})
 
     def numbered(end: str) -> DataFrame:
         return nodes.select(F.col("node_id").alias(f"{end}_id"), F.col("id").alias(end))
@@ -99,7 +101,8 @@ def mark_free(edges: DataFrame, seed: int) -> DataFrame:
     """Add `free` to `edges`: whether the edge may be held out because each of its ends keeps another edge.
 
     Every edge draws a random number, and every node keeps its edge with the highest one. Both directions of a pair
-    draw the same number, since the embedded graph has no directions. Cost: one aggregation and two joins of `edges`.
+    draw the same number, since the embedded graph has no directions. Cost: one aggregation and two joins of `edges`,
+    which are computed three times unless they are kept.
     """
     drawn = edges.withColumn("draw", uniform(seed, F.lit("keep"), *low_and_high()))
     best = both_ways(drawn, "node", "other", "draw").groupBy("node").agg(F.max("draw").alias("best"))
