@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 
 import numpy as np
@@ -14,8 +15,9 @@ from sklearn.metrics import f1_score
 from conftest import make_config
 from graphseam.errors import ConfigError
 from graphseam.evaluate.labels import label_metrics
+from graphseam.ingested import Ingested
 from graphseam.predict.label_calibration import calibration_error, fit_pair, probabilities
-from graphseam.predict.label_model import LabelModel, predict_labels, train_models
+from graphseam.predict.label_model import LabelModel, Samples, predict_labels, train_models
 from graphseam.predict.logistic import fit_one_vs_rest
 from graphseam.predict.nodes import predict_nodes, read_models
 from graphseam.runs import open_run
@@ -102,7 +104,8 @@ def test_micro_and_macro_f1_are_the_referees(spark, tmp_path, monkeypatch, evalk
         tmp_path / "labelled.parquet",
     )
     rows = spark.read.parquet(str(tmp_path / "labelled.parquet"))
-    models = {0: as_model([row for row in train_models(rows, 10**6, "none", 0, 1).collect() if row["model"] == 0])}
+    everyone = Samples((10**6, 10**6), 10**7, 10**7, seed=0)
+    models = {0: as_model([row for row in train_models(rows, everyone, "none", 1).collect() if row["model"] == 0])}
     tested = rows.where("fold = 0").selectExpr("node_id", "vector", "fold", "size(labels) AS num_labels")
     predicted = predict_labels(tested, models, 1, bool(truth.sum(axis=1).max() > 1))
     of_tested = rows.where("fold = 0").selectExpr("node_id", "explode(labels) AS label")
@@ -170,7 +173,7 @@ def test_scores_do_not_hang_on_the_nodes_beside():
 class Predicted:
     """predict_nodes over vectors and (node, label) rows written straight to the tables."""
 
-    def __init__(self, spark, folder, vectors, labels, settings=None, num_partitions=None):
+    def __init__(self, spark, folder, vectors, labels, settings=None, num_partitions=None, kind_of=None):
         folder.mkdir(exist_ok=True)
         for name in ("edges", "labels"):
             pq.write_table(pa.table({"src": [0], "dst": [1]}), folder / f"{name}.parquet")
@@ -180,12 +183,22 @@ class Predicted:
             predict={"nodes": settings or {}},
         )
         run = open_run(spark, config, "labels")
+        ingested = Ingested(
+            id_type="string",
+            rows=1,
+            nodes=len(vectors),
+            edges=1,
+            label_classes=len({label for _, label in labels}),
+            bipartite=kind_of is not None,
+        )
+        run.records.append({"step": "ingest", "status": "finished", "details": json.dumps(ingested.details())})
 
         def write(name, columns):
             rows = spark.createDataFrame(list(columns), run.tables.schema(name))
             run.tables.write(name, rows.repartition(num_partitions) if num_partitions else rows)
 
-        write("nodes", [(node, f"n{node}", None, "both") for node in range(len(vectors))])
+        side = kind_of or (lambda node: "both")
+        write("nodes", [(node, f"n{node}", None, side(node)) for node in range(len(vectors))])
         write("embeddings", [(node, f"n{node}", vector.tolist()) for node, vector in enumerate(vectors)])
         write("labels", labels)
         self.run, self.told = run, predict_nodes(run)
@@ -349,6 +362,27 @@ def test_kept_models_predict_nodes_that_have_no_label(predicted):
     kept = [row for row in found.predictions if row["node_id"] >= 100]
     assert [(row["label"], row["probability"]) for row in again] == [(row["label"], row["probability"]) for row in kept]
     assert sorted(models) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "labelled", "all_predicted"),
+    [("auto", range(0, 60, 2), False), ("auto", range(60), True), ("all", range(0, 60, 2), True)],
+)
+def test_unlabelled_nodes_of_the_other_kind_get_labels_only_where_they_have_some(
+    predicted, wanted, labelled, all_predicted
+):
+    vectors, own = planted()
+    found = predicted(
+        vectors, rows_of(own, labelled), {"unlabelled": wanted}, kind_of=lambda node: "src" if node % 2 == 0 else "dst"
+    )
+    assert {row["node_id"] for row in found.predictions} == set(range(0, 200, 1 if all_predicted else 2))
+
+
+def test_only_labelled_nodes_get_predictions_if_no_others_are_wanted(predicted):
+    vectors, own = planted()
+    found = predicted(vectors, rows_of(own, range(50, 150)), {"unlabelled": "none"})
+    assert {row["node_id"] for row in found.predictions} == set(range(50, 150))
+    assert all(row["id"] == f"n{row['node_id']}" for row in found.predictions)
 
 
 def test_class_weight_is_checked(tmp_path):

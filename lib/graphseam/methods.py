@@ -129,3 +129,4 @@ SEARCHES = {  # predict.links.candidates and predict.similar.method: how nearest
 }
 CANDIDATES = (*SEARCHES, "two_hop")  # predict.links.candidates: a search, or short paths
 CLASS_WEIGHTS = ("none", "balanced")  # predict.nodes.class_weight
+UNLABELLED = ("auto", "all", "none")  # predict.nodes.unlabelled

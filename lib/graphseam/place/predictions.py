@@ -46,6 +46,4 @@ def placed_labels(run: Run, placed: DataFrame) -> DataFrame | None:
     if ALL_LABELS not in models:
         return None
     found = predict_labels(placed, {ALL_LABELS: models[ALL_LABELS]}, run.config.predict.nodes.top_labels, multi_label)
-    return found.select("node_id", "label", "probability", "rank").join(
-        placed.select("node_id", "id"), on="node_id", how="inner"
-    )
+    return found.select("node_id", "id", "label", "probability", "rank")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from graphseam.arrow import vector_matrix
@@ -23,10 +23,11 @@ MODEL_SCHEMA = (
     "model INT, label STRING, intercept DOUBLE, coefficients ARRAY<DOUBLE>, num_examples BIGINT, log_odds DOUBLE"
 )
 CALIBRATION_SCHEMA = "model INT, slope DOUBLE, shift DOUBLE, num_nodes BIGINT, error_before DOUBLE, error_after DOUBLE"
-PREDICTION_SCHEMA = "node_id BIGINT, label STRING, probability DOUBLE, rank INT, model INT, fold INT"
+PREDICTION_SCHEMA = "node_id BIGINT, id STRING, label STRING, probability DOUBLE, rank INT, model INT, fold INT"
 ARROW_PREDICTIONS = pa.schema(
     [
         ("node_id", pa.int64()),
+        ("id", pa.string()),
         ("label", pa.string()),
         ("probability", pa.float64()),
         ("rank", pa.int32()),
@@ -71,24 +72,55 @@ def labelled_nodes(labels: DataFrame, seed: int) -> DataFrame:
     return labels.groupBy("node_id").agg(F.array_sort(F.collect_set("label")).alias("labels")).withColumn("fold", fold)
 
 
-def train_models(labelled: DataFrame, max_nodes: int, class_weight: str, seed: int, threads: int) -> DataFrame:
+@dataclass(frozen=True)
+class Samples:
+    """Which labelled nodes train and calibrate, by a hash of the node, whatever else is in the table.
+
+    sizes: the labelled nodes of folds 0 and 1. max_train: nodes a model is trained on. max_tested: nodes of a fold that
+    calibrate.
+    """
+
+    sizes: tuple[int, int]
+    max_train: int
+    max_tested: int
+    seed: int
+
+    @staticmethod
+    def of(labelled: DataFrame, num_classes: int, max_train: int, seed: int) -> Samples:
+        """labelled: (fold, …). Cost: one aggregation of it."""
+        counts = {row["fold"]: row["count"] for row in labelled.groupBy("fold").count().collect()}  # two rows
+        most = max(1000, CALIBRATION_SCORES // max(1, num_classes))
+        return Samples((counts.get(0, 0), counts.get(1, 0)), max_train, most, seed)
+
+    def _draw(self) -> Column:
+        return uniform(self.seed, F.lit("train"), "node_id")
+
+    def any(self) -> Column:
+        """Whether a node may be in one of the samples."""
+        return self._draw() * F.lit(min(self.sizes)) < F.lit(max(self.max_train, self.max_tested))
+
+    def trains(self) -> Column:
+        """Whether a node of a model (`model`) is among about max_train of those that it learns from."""
+        learnt_from = F.when(F.col("model") == 0, self.sizes[1]).when(F.col("model") == 1, self.sizes[0])
+        return self._draw() * learnt_from.otherwise(sum(self.sizes)) < F.lit(self.max_train)
+
+    def calibrates(self) -> Column:
+        """Whether a node is among about max_tested of its fold."""
+        size = F.when(F.col("fold") == 0, self.sizes[0]).otherwise(self.sizes[1])
+        return self._draw() * size < F.lit(self.max_tested)
+
+
+def train_models(labelled: DataFrame, samples: Samples, class_weight: str, threads: int) -> DataFrame:
     """Train one model per half, and one for all nodes, each in its own task.
 
     labelled: (node_id, labels, fold, vector). Returns rows of MODEL_SCHEMA: one per model and label. Model 0 learns
     from fold 1, model 1 from fold 0, ALL_LABELS from both. A label without an example in a model's part has no row.
     log_odds: the shift that makes a score account for how rare the label is; 0 if the model already does.
-    Uses at most `max_nodes` nodes per model, those with the smallest hash. Memory: max_nodes · dim · 16 bytes per task.
+    Memory: samples.max_train · dim · 16 bytes per task.
     """
     models = labelled.withColumn("model", F.explode(F.array(F.lit(ALL_LABELS), 1 - F.col("fold"))))
-    examples = _sampled(models, "model", max_nodes, seed).select("model", "node_id", "labels", "vector")
+    examples = models.where(samples.trains()).select("model", "node_id", "labels", "vector")
     return map_groups(examples, "model", _train(class_weight, threads), MODEL_SCHEMA)
-
-
-def _sampled(rows: DataFrame, group: str, max_nodes: int, seed: int) -> DataFrame:
-    """About `max_nodes` rows of each group, those with the smallest hash; all rows if there are no more than that."""
-    counts = rows.groupBy(group).count()
-    draw = uniform(seed, F.lit("train"), "node_id")
-    return rows.join(F.broadcast(counts), on=group, how="inner").where(draw * F.col("count") < max_nodes)
 
 
 def _train(class_weight: str, threads: int) -> Callable[[pa.Table], pa.Table]:
@@ -127,7 +159,7 @@ def label_matrix(column: pa.ChunkedArray, labels: Sequence[str]) -> np.ndarray:
 
 
 def calibrate_models(
-    labelled: DataFrame, models: dict[int, LabelModel], top_labels: int, multi_label: bool, seed: int
+    labelled: DataFrame, models: dict[int, LabelModel], samples: Samples, top_labels: int, multi_label: bool
 ) -> DataFrame:
     """Rows of CALIBRATION_SCHEMA, one per model: the (slope, shift) that turns its scores into probabilities.
 
@@ -136,10 +168,8 @@ def calibrate_models(
     probability. The pair of ALL_LABELS is the mean of the two. Errors are calibration_error over the `top_labels`
     likeliest labels of each node, before and after. Memory: a sample of 4,000,000 scores in one task.
     """
-    most = max((len(model.labels) for model in models.values()), default=1)
-    chosen = _sampled(labelled, "fold", max(1000, CALIBRATION_SCORES // most), seed)
     return in_one_task(
-        chosen.select("node_id", "labels", "fold", "vector"),
+        labelled.where(samples.calibrates()).select("node_id", "labels", "fold", "vector"),
         _calibrate(models, top_labels, multi_label),
         CALIBRATION_SCHEMA,
     )
@@ -217,12 +247,14 @@ def _middle(pairs: list[tuple[float, float]]) -> tuple[float, float]:
 def predict_labels(nodes: DataFrame, models: dict[int, LabelModel], top_labels: int, multi_label: bool) -> DataFrame:
     """Rows of PREDICTION_SCHEMA: the likeliest labels of each node, by the model that has not seen it.
 
-    nodes: (node_id, vector) and, if some of them have labels, (fold, num_labels), null for unlabelled nodes. Keeps
-    `top_labels` labels per node, or as many as the node has if that is more. models, multi_label: as returned by
-    read_models. A node whose model is missing has no row. Cost: nodes · classes · dim; no shuffle.
+    nodes: (node_id, vector) and, where there are any, id and, if some of them have labels, (fold, num_labels), null for
+    unlabelled nodes. Keeps `top_labels` labels per node, or as many as the node has if that is more. models,
+    multi_label: as returned by read_models. A node whose model is missing has no row. Cost: nodes · classes · dim; no
+    shuffle.
     """
-    known = [name if name in nodes.columns else F.lit(None).cast("int").alias(name) for name in ("fold", "num_labels")]
-    return nodes.select("node_id", "vector", *known).mapInArrow(
+    kinds = {"id": "string", "fold": "int", "num_labels": "int"}
+    given = [name if name in nodes.columns else F.lit(None).cast(kind).alias(name) for name, kind in kinds.items()]
+    return nodes.select("node_id", "vector", *given).mapInArrow(
         _predict_stream(models, top_labels, multi_label), PREDICTION_SCHEMA
     )
 
@@ -251,8 +283,9 @@ def _predict_batch(
     of_fold = pa.nulls(len(rows), pa.int32()) if fold == ALL_LABELS else pa.array(np.full(len(rows), fold, np.int32))
     return pa.RecordBatch.from_arrays(
         [
-            pa.array(batch["node_id"].to_numpy()[rows]),
-            pa.array(np.array(model.labels, dtype=object)[columns], pa.string()),
+            batch["node_id"].take(pa.array(rows)),
+            batch["id"].take(pa.array(rows)),
+            pa.array(model.labels, pa.string()).take(pa.array(columns)),
             pa.array(found[rows, columns]),
             pa.array((ranks + 1).astype(np.int32)),
             pa.array(np.full(len(rows), fold, np.int32)),

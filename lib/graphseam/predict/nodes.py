@@ -12,6 +12,7 @@ from graphseam.label_hits import label_hits, label_rates
 from graphseam.predict.label_model import (
     ALL_LABELS,
     LabelModel,
+    Samples,
     calibrate_models,
     labelled_nodes,
     predict_labels,
@@ -50,16 +51,17 @@ def predict_nodes(run: Run) -> dict[str, Any]:
 def _learn(run: Run, labelled: DataFrame, multi_label: bool) -> dict[str, Any]:
     """Train and calibrate the models and write label_models; returns the results of the calibration."""
     settings, seed = run.config.predict.nodes, derive_seed(run.config.run.seed, "labels")
+    samples = Samples.of(labelled, run.ingested.label_classes, settings.max_train_nodes, seed)
     vectors = run.tables.read("embeddings").select("node_id", "vector")
-    with_vectors = labelled.join(vectors, on="node_id", how="inner")
-    rows = train_models(
-        with_vectors, settings.max_train_nodes, settings.class_weight, seed, cores_of_a_task(run.spark, 3)
-    ).collect()  # one row per label and model
-    raw = _as_models([{**row.asDict(), "calibration_slope": 1.0, "calibration_shift": row["log_odds"]} for row in rows])
-    pairs = {
-        row["model"]: row
-        for row in calibrate_models(with_vectors, raw, settings.top_labels, multi_label, seed).collect()
-    }  # one row per model
+    with persisted(labelled.where(samples.any()).join(vectors, on="node_id", how="inner")) as sampled:
+        rows = train_models(sampled, samples, settings.class_weight, cores_of_a_task(run.spark, 3)).collect()
+        raw = _as_models(  # one row per label and model
+            [{**row.asDict(), "calibration_slope": 1.0, "calibration_shift": row["log_odds"]} for row in rows]
+        )
+        pairs = {
+            row["model"]: row
+            for row in calibrate_models(sampled, raw, samples, settings.top_labels, multi_label).collect()
+        }  # one row per model
     run.tables.write_rows(
         "label_models",
         [
@@ -81,16 +83,33 @@ def _learn(run: Run, labelled: DataFrame, multi_label: bool) -> dict[str, Any]:
 
 
 def _predict(run: Run, labelled: DataFrame) -> int:
-    """Write node_predictions; returns the number of rows."""
+    """Write node_predictions; returns the number of rows. Cost: one pass over the vectors."""
     models, multi_label = read_models(run.tables)
     known = labelled.select("node_id", "fold", F.size("labels").alias("num_labels"))
-    nodes = run.tables.read("embeddings").join(known, on="node_id", how="left")
+    nodes = _with_wanted(run, known, run.tables.read("embeddings").join(known, on="node_id", how="left"))
     predicted = predict_labels(nodes, models, run.config.predict.nodes.top_labels, multi_label)
     source = F.when(F.col("model") == ALL_LABELS, "all_labels").otherwise("cross_fit")
-    return run.tables.write(
-        "node_predictions",
-        predicted.join(run.tables.read("nodes"), on="node_id", how="inner").withColumn("source", source),
-    )
+    return run.tables.write("node_predictions", predicted.withColumn("source", source))
+
+
+def _with_wanted(run: Run, labelled: DataFrame, vectors: DataFrame) -> DataFrame:
+    """The rows of `vectors` that get predictions: labelled nodes, and the others that predict.nodes.unlabelled names.
+
+    labelled: (node_id, …). vectors: (node_id, fold, …), fold null for unlabelled nodes. Cost: "auto" in a graph of two
+    kinds or of typed nodes joins the vectors with the nodes of the labelled kinds.
+    """
+    wanted = run.config.predict.nodes.unlabelled
+    if wanted == "none":
+        return vectors.where("fold IS NOT NULL")
+    kind = "type" if run.config.input.node_type else "side" if run.ingested.bipartite else ""
+    if wanted == "all" or not kind:
+        return vectors
+    nodes = run.tables.read("nodes").select("node_id", F.coalesce(kind, F.lit("")).alias("kind"))
+    kinds = nodes.join(labelled.select("node_id"), on="node_id", how="left_semi").select("kind").distinct()
+    if nodes.select("kind").distinct().exceptAll(kinds).isEmpty():
+        return vectors
+    chosen = nodes.join(F.broadcast(kinds), on="kind", how="left_semi").select("node_id", F.lit(True).alias("of_kind"))
+    return vectors.join(chosen, on="node_id", how="left").where("fold IS NOT NULL OR of_kind").drop("of_kind")
 
 
 def read_models(tables: Tables) -> tuple[dict[int, LabelModel], bool]:

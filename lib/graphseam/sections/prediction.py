@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass, field
 
 from graphseam.errors import ConfigError
-from graphseam.methods import CANDIDATES, CLASS_WEIGHTS, SEARCHES
+from graphseam.methods import CANDIDATES, CLASS_WEIGHTS, SEARCHES, UNLABELLED
 from graphseam.sections.checks import check_run_id, require, require_name
 
 
@@ -64,13 +64,18 @@ class LinksConfig:
 @dataclass(frozen=True, kw_only=True)
 class NodesConfig:
     top_labels: int = 3  # labels kept per node, best first
+    unlabelled: str = "auto"  # which nodes without a label get predictions: auto, all or none
     max_train_nodes: int = 200_000  # labelled nodes that a model is trained on; of more, a sample
     class_weight: str = "none"  # or balanced: examples are weighted inversely to their label's frequency
+
+    # unlabelled "auto": nodes of the types (input.node_type) that labelled nodes have; without types, in a bipartite
+    # graph, those of the edge columns that labelled nodes occur in; else all.
 
     def __post_init__(self) -> None:
         require(self.top_labels >= 1, "predict.nodes.top_labels", self.top_labels, "give 1 or more")
         require(self.max_train_nodes >= 10, "predict.nodes.max_train_nodes", self.max_train_nodes, "give 10 or more")
         require_name(self.class_weight, "predict.nodes.class_weight", CLASS_WEIGHTS)
+        require_name(self.unlabelled, "predict.nodes.unlabelled", UNLABELLED)
 
 
 @dataclass(frozen=True, kw_only=True)
