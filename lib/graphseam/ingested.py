@@ -23,6 +23,8 @@ class Ingested:
     edges: int
     holdout_edges: int = 0
     rejected: dict[str, int] = field(default_factory=dict)
+    rows_outside: int = 0  # usable rows outside input.window and input.until
+    until: str = ""  # the time that ages of edges count from; empty without input.time
     loops: int = 0
     duplicate_edges: int = 0
     null_like_rows: int = 0  # usable rows with an id such as NULL, which is a node like any other

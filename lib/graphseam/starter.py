@@ -100,7 +100,10 @@ def starter(edges: str, labels: str | None, root: str) -> Starter:
         told.append(f"{_named(found, weight)} is taken as the weight; leave input.weight out if it is none")
     time = found.named(TIMES)
     if time is not None and time not in (src, dst):
-        told.append(f"{_named(found, time)} looks like a time, which is not used: all edges count alike")
+        told.append(
+            f"{_named(found, time)} looks like a time, which is not used: all edges count alike. input.time "
+            "names it, input.window leaves out edges that are too old, input.half_life lets them fade"
+        )
     if labels is not None:
         node, label = find_label_columns(look_at(labels, "labels"))
         settings |= {"labels": labels}

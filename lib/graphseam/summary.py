@@ -43,7 +43,7 @@ def print_summary(run: Run, console: Console | None = None) -> None:
 def _print_graph(run: Run, console: Console) -> None:
     told = run.ingested
     kind = "directed" if run.config.input.directed else "undirected"
-    weights = "weighted" if run.config.input.weight else "unweighted"
+    weights = "weighted" if run.config.input.weighted else "unweighted"
     num_edges = told.edges + told.holdout_edges
     console.print(
         f"[bold]Graph[/bold]  {told.nodes:,} nodes, {num_edges:,} edges, {kind}, {weights}, "
@@ -65,6 +65,8 @@ def _print_graph(run: Run, console: Console) -> None:
             for reason, count in sorted(told.rejected.items(), key=lambda item: (-item[1], item[0]))
         )
         console.print(f"       [yellow]{sum(told.rejected.values()):,} rows rejected[/yellow]: {reasons}")
+    if told.until:
+        console.print(f"       {told.rows_outside:,} rows lie outside the window that ends at {told.until}")
     if told.null_like_rows:
         console.print(
             f"       [yellow]{told.null_like_rows:,} rows have an id such as NULL[/yellow], which is a node like any "

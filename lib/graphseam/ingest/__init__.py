@@ -13,6 +13,7 @@ from graphseam.files import is_remote, local_files
 from graphseam.ingest.graph import connect, hold_out, mark_free, merge, newest_numbers, number_ids, with_sides
 from graphseam.ingest.reading import count_rows, id_type_of, read_rows, with_reason
 from graphseam.ingest.split import check_split, mark_held, settle, stranded
+from graphseam.ingest.times import within_window
 from graphseam.ingested import Ingested
 from graphseam.pairs import draw_pairs
 from graphseam.runs import Run
@@ -50,17 +51,24 @@ def ingest(run: Run) -> dict[str, Any]:
         checked["labels"] = checked["labels"].withColumn("reason", F.coalesce("reason", missing))
     if run.config.input.split:
         checked["edges"] = mark_held(checked["edges"], run.config.evaluate.held_out_values)
+    in_time = within_window(checked["edges"], run.config.input) if run.config.input.time else None
+    if in_time is not None:
+        checked["edges"] = in_time.rows
     with persisted(_said_of_rejected_only(checked["edges"])) as checked["edges"]:
         counts = count_rows(checked["edges"])
         details = {"id_type": id_type, "rows": counts.rows, "loops": counts.loops, **_reject(run, checked)}
+        if in_time is not None:
+            details |= {"rows": in_time.read, "rows_outside": in_time.read - counts.rows, "until": in_time.until}
         details["null_like_rows"] = counts.null_like
         size_shuffles(run.spark, counts.rows)
         details["nodes"], dense = _write_nodes(run, checked, id_type)
         nodes = run.tables.read("nodes").select("node_id", F.col("id").cast(KEY_TYPES[id_type]).alias("id"))
         if details["nodes"] == 0:
             worst = max(details["rejected"], key=details["rejected"].get, default="no row at all")
+            left_out = details.get("rows_outside", 0)
+            outside = f"{left_out:,} outside input.window and input.until; " if left_out else ""
             raise InputError(
-                f"no row of {run.config.input.edges!r} can be used ({details['rows']:,} read; most often: "
+                f"no row of {run.config.input.edges!r} can be used ({details['rows']:,} read; {outside}most often: "
                 f"{worst}); see the table {run.tables.location('rejected_rows')}"
             )
         details["bipartite"] = _is_bipartite(run)
@@ -159,7 +167,7 @@ def _write_edges(run: Run, rows: DataFrame) -> dict[str, Any]:
     run.tables.drop_run("holdout_edges")
     if config.input.split:
         return _write_given_split(run, rows)
-    edges = merge(rows, config.input.directed, bool(config.input.weight))
+    edges = merge(rows, config.input.directed, config.input.weighted)
     if not config.holds_out:
         return {"edges": run.tables.write("edges", edges), "holdout_edges": 0}
     with persisted(edges) as edges, persisted(mark_free(edges, seed)) as marked:
@@ -177,7 +185,7 @@ def _write_given_split(run: Run, rows: DataFrame) -> dict[str, Any]:
     check_split(rows, run.config)
     with persisted(settle(rows.select(*EDGE, "held"))) as settled:
         embedded, held = (
-            merge(settled.where(chosen), config.directed, bool(config.weight)) for chosen in ("NOT held", "held")
+            merge(settled.where(chosen), config.directed, config.weighted) for chosen in ("NOT held", "held")
         )
         counts = {
             "edges": run.tables.write("edges", embedded),

@@ -6,7 +6,19 @@ from typing import NamedTuple
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import ByteType, DecimalType, DoubleType, FloatType, IntegerType, LongType, ShortType, StringType
+from pyspark.sql.types import (
+    ByteType,
+    DateType,
+    DecimalType,
+    DoubleType,
+    FloatType,
+    IntegerType,
+    LongType,
+    ShortType,
+    StringType,
+    TimestampNTZType,
+    TimestampType,
+)
 from pyspark.sql.utils import AnalysisException
 
 from graphseam.errors import InputError
@@ -14,6 +26,7 @@ from graphseam.files import is_remote, local_files
 from graphseam.sections import InputConfig
 from graphseam.sources import WHITESPACE, Source, find_format, inspect, positional, text_source
 
+TIMES = (DateType, TimestampType, TimestampNTZType)
 INTEGERS = (ByteType, ShortType, IntegerType, LongType)
 READABLE = (*INTEGERS, FloatType, DoubleType, DecimalType, StringType)  # as ids and weights
 NULL_LIKE = ("null", "<null>", "none", "nan", "n/a", "nil", "\\n", "undefined")  # how tools write a missing value
@@ -54,10 +67,11 @@ def _check_types(rows: DataFrame, source: Source, columns: dict[str, str]) -> No
     """InputError if an id or weight column is neither numeric nor text; the other columns are read as text anyway."""
     for key, column in columns.items():
         kind = rows.schema[column].dataType
-        if key not in ("label", "split", "node_type") and not isinstance(kind, READABLE):
+        readable = (*READABLE, *TIMES) if key == "time" else READABLE
+        if key not in ("label", "split", "node_type") and not isinstance(kind, readable):
             raise InputError(
                 f"{source.path} has {kind.simpleString()} in column {column!r} (input.{key}); "
-                "give a column of numbers or text"
+                "give a column of numbers or text" + (", or of dates or times" if key == "time" else "")
             )
 
 

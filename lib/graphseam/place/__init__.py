@@ -56,7 +56,7 @@ def place(spark: SparkSession, config: Config, run_id: str | None = None, batch:
     """
     batch = check_batch(batch_name(config.input.edges) if batch is None else batch)
     run, id_type = _published(spark, config, run_id)
-    weighted = bool(config.input.weight)
+    weighted = config.input.weighted
     with persisted(_checked_rows(spark, config, id_type)) as rows:
         details = {"run_id": run.run_id, "batch": batch, **_count_rows(run, rows, batch)}
         size_shuffles(spark, details["rows"])
@@ -76,7 +76,7 @@ def place(spark: SparkSession, config: Config, run_id: str | None = None, batch:
 
 
 def _checked_rows(spark: SparkSession, config: Config, id_type: str) -> DataFrame:
-    (_, path, columns), *_ = inputs(config.input)
+    (_, path, columns), *_ = inputs(replace(config.input, time="", until="", window="", half_life=""))  # all are new
     rows = read_rows(spark, "edges", path, columns, config.input)
     return with_reason(rows, ["src", "dst"], "weight" if config.input.weight else None, id_type)
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from graphseam.errors import ConfigError
-from graphseam.sections.checks import check_run_id, require, require_name
+from graphseam.sections.checks import check_run_id, duration, point_in_time, require, require_name
 
 FORMATS = ("auto", "parquet", "csv", "delta")
 ID_TYPES = ("auto", "integer", "string")
@@ -22,6 +22,10 @@ class InputConfig:
     dst: str = "dst"  # column of the other end
     weight: str = ""  # column of the weight; empty: every edge weighs 1
     split: str = ""  # column that separates held-out edges (evaluate.held_out) from those to embed; empty: none
+    time: str = ""  # column with the time of each edge: a timestamp, a date, or a number, such as seconds since 1970
+    until: str = ""  # edges after this time are left out, as 2026-11-29; empty: none, and ages count from the newest
+    window: str = ""  # edges older than this are left out: 90d, 12h, or a number in the unit of the column; empty: none
+    half_life: str = ""  # weights halve with each such age, as 30d; empty: they do not fade
     directed: bool = False  # true keeps src -> dst in `edges`; deepwalk, node2vec, line follow it, all else ignores it
     header: str = "auto"  # csv only: true, false, or auto (a header is a first line that names src and dst)
     comment: str = "#%"  # csv only: lines that begin with one of these characters are skipped; empty: none
@@ -51,6 +55,15 @@ class InputConfig:
             self.delimiter,
             "give a character that neither quotes nor ends a line",
         )
+        for key, read in (("until", point_in_time), ("window", duration), ("half_life", duration)):
+            if getattr(self, key):
+                read(f"input.{key}", getattr(self, key))
+                require(bool(self.time), f"input.{key}", getattr(self, key), "give input.time too, the column of times")
+
+    @property
+    def weighted(self) -> bool:
+        """Whether edges weigh differently."""
+        return bool(self.weight or self.half_life)
 
     def _take_graphframe(self) -> None:
         """Fill in the keys that `graphframe` implies; they may already be filled in, as in the record of a run."""
