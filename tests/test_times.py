@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from conftest import make_config, run_steps
+from graphseam.config import load_config
 from graphseam.errors import ConfigError, InputError
 from graphseam.ingest.times import within_window
 from graphseam.sections import InputConfig
@@ -152,3 +153,11 @@ def test_a_log_of_events_becomes_a_graph_of_its_window(spark, tmp_path):
         run_steps(
             spark, make_config({**section, "until": "1999-01-01"}, tmp_path / "tables"), "too-early", last="ingest"
         )
+
+
+def test_dates_and_numbers_need_no_quotes(tmp_path):
+    file = tmp_path / "log.toml"
+    file.write_text("[input]\nedges = 'e'\ntime = 2\nuntil = 2026-11-29\nhalf_life = 2.5\n[output]\nroot = 'r'\n")
+    given = load_config(file, ["input.window=90", "input.until=2026-11-28"]).input
+    assert (given.time, given.until, given.half_life, given.window) == ("2", "2026-11-28", "2.5", "90")
+    assert load_config(file).input.until == "2026-11-29"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import datetime
 import json
 import sys
 from collections.abc import Sequence
@@ -89,6 +90,13 @@ class Config:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
 
+# Keys of text whose values TOML may read as numbers or dates.
+UNQUOTED = {
+    f"input.{key}" for key in ("src", "dst", "weight", "split", "header", "time", "until", "window", "half_life")
+}
+UNQUOTED.add("evaluate.held_out")
+
+
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """The configuration in a TOML file, with `section.key=value` overrides applied.
 
@@ -160,12 +168,10 @@ def _value(wanted: type, value: Any, key: str) -> Any:
         return copy.deepcopy(value)
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if (
-        wanted is str
-        and isinstance(value, (int, bool))
-        and key in ("input.src", "input.dst", "input.weight", "input.split", "input.header", "evaluate.held_out")
-    ):
+    if wanted is str and isinstance(value, (int, bool)) and key in UNQUOTED:
         return str(value).lower()  # a column's position, or header = true, needs no quotes
+    if wanted is str and isinstance(value, (datetime.date, float)) and key in UNQUOTED:
+        return value.isoformat() if isinstance(value, datetime.date) else str(value)
     if type(value) is not wanted:
         kinds = {str: "text in quotes", int: "a whole number", float: "a number", bool: "true or false"}
         raise ConfigError(f"{key} is {value!r}; give {kinds[wanted]}")
