@@ -11,8 +11,11 @@ AIRFLOW_CAN = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 SPARK35_VENV := .venv-spark35
 SPARK35_STAMP := $(SPARK35_VENV)/.installed
 
+DOCS_VENV := .venv-docs
+DOCS_STAMP := $(DOCS_VENV)/.installed
+
 .PHONY: install demo check test test-all test-airflow test-spark35 spark35-install lint format lock airflow \
-  airflow-install airflow-lock bench gpu-pack clean
+  airflow-install airflow-lock docs docs-lock bench gpu-pack clean
 
 install: $(STAMP)
 
@@ -114,6 +117,20 @@ airflow-lock: $(BIN)/python
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	  --no-emit-index-url conf/airflow.in -o conf/airflow.lock
 
+# The documentation as a site, build/site/index.html; fails on a link that leads nowhere.
+docs: $(DOCS_STAMP)
+	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --quiet --strict --config-file conf/mkdocs.yml
+	@echo "open build/site/index.html"
+
+$(DOCS_STAMP): conf/docs.lock $(STAMP)
+	test -x $(DOCS_VENV)/bin/python || $(PYTHON) -m venv $(DOCS_VENV)
+	$(BIN)/uv pip install --quiet --python $(DOCS_VENV)/bin/python --require-hashes -r conf/docs.lock
+	touch $(DOCS_STAMP)
+
+docs-lock: $(BIN)/python
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-annotate --no-header \
+	  --no-emit-index-url conf/docs.in -o conf/docs.lock
+
 bench: install
 	$(BIN)/python tests/bench/quality.py
 
@@ -122,4 +139,4 @@ gpu-pack: install
 	PYTHON=$(BIN)/python tests/gpu/pack.sh
 
 clean:
-	rm -rf $(VENV) $(SPARK35_VENV) $(AIRFLOW_VENV) build dist spark-warehouse metastore_db derby.log
+	rm -rf $(VENV) $(SPARK35_VENV) $(AIRFLOW_VENV) $(DOCS_VENV) build dist spark-warehouse metastore_db derby.log

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+from contextlib import suppress
+from functools import cache
 
 from pyspark import TaskContext
+
+MMAP_MAX, TRIM_THRESHOLD, TOP_PAD = -4, -1, -2  # mallopt's, of glibc
+MOST_KEPT = (1 << 31) - 1  # free bytes at the end of the heap, beyond which they go back to the system
+HEAP_STEP = 64 << 20
 
 
 def task_device() -> str:
@@ -27,9 +34,30 @@ def task_gpus() -> list[str]:
 
 
 def limit_threads(threads: int) -> None:
-    """Let torch and BLAS use this many threads: the task's share of the cores, no more."""
+    """Let torch and BLAS use this many threads, the task's share of the cores, no more, and arrays reuse memory."""
     import torch  # takes seconds to import, and the driver never calls this
     from threadpoolctl import threadpool_limits
 
+    reuse_memory()
     torch.set_num_threads(threads)
     threadpool_limits(threads)
+
+
+@cache
+def reuse_memory() -> None:
+    """Let freed arrays leave their memory to the next ones of this process, instead of each being new to the system.
+
+    glibc maps every array of more than 32 MB anew, and the system clears its pages one by one: on a virtual machine up
+    to a second per gigabyte, for each temporary of each block. Elsewhere than with glibc nothing is changed. A task's
+    memory is bounded as before; `return_memory` gives it back after the task.
+    """
+    with suppress(AttributeError, OSError):
+        libc = ctypes.CDLL(None)
+        for option, value in ((MMAP_MAX, 0), (TRIM_THRESHOLD, MOST_KEPT), (TOP_PAD, HEAP_STEP)):
+            libc.mallopt(option, value)
+
+
+def return_memory() -> None:
+    """Give freed memory back to the system."""
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)

@@ -7,13 +7,22 @@ starts before the job's files have arrived, so this is for local sessions only.
 After every task Spark's worker calls gc.collect(), which walks every object of every loaded module: 100 to 250 ms with
 torch and Arrow, more than a small task itself takes. Frozen objects are not walked, so what a worker has loaded
 is frozen.
+
+What a large task has freed goes back to the system at its end, so that idle workers hold no memory.
 """
 
 import gc
+import resource
 import sys
+from pathlib import Path
 
 import torch  # noqa: F401
 from pyspark import daemon
+
+from graphseam.task import return_memory
+
+LARGE_BYTES = 1 << 30  # resident in a worker after a task
+STATM = Path("/proc/self/statm")
 
 
 class FreezingCollector:
@@ -27,6 +36,8 @@ class FreezingCollector:
         if len(sys.modules) > self._num_modules:
             self._num_modules = len(sys.modules)
             gc.freeze()
+        if STATM.exists() and int(STATM.read_text().split()[1]) * resource.getpagesize() > LARGE_BYTES:
+            return_memory()
 
 
 if __name__ == "__main__":
