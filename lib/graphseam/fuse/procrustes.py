@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
-from graphseam.arrow import vector_column, vector_matrix
+from graphseam.arrow import slices, vector_column, vector_matrix
 from graphseam.rotation import align
 from graphseam.spark_line import map_groups
+
+CHUNK_BYTES = 4 << 20  # of rows that are rotated at once, in float64
 
 
 @dataclass(frozen=True)
@@ -52,23 +53,26 @@ def _place_subgraph(placing: Placing) -> Callable[[pa.Table], pa.Table]:
 
     def place_subgraph(rows: pa.Table) -> pa.Table:
         subgraph_id = rows["subgraph_id"][0].as_py()
-        known = rows.filter(rows["in_frame"]).sort_by("node_id")
-        own = rows.filter(pc.invert(rows["in_frame"])).sort_by("node_id")
+        columns = {name: rows[name].to_numpy() for name in ("node_id", "degree", "in_frame")}
+        all_vectors = vector_matrix(rows["vector"])
         del rows  # it may hold a gigabyte
+        order = np.argsort(columns["node_id"], kind="stable")
+        own, known = order[~columns["in_frame"][order]], order[columns["in_frame"][order]]
+        node_ids, degrees = columns["node_id"], columns["degree"]
         if not len(own):
-            return _fused_rows(schema, subgraph_id, known["node_id"], known["degree"], known["vector"])
-        vectors, degrees = vector_matrix(own["vector"]), own["degree"].to_numpy()
-        shared = np.isin(own["node_id"].to_numpy(), known["node_id"].to_numpy(), assume_unique=True)
-        met = np.isin(known["node_id"].to_numpy(), own["node_id"].to_numpy(), assume_unique=True)
-        overlap, left = known.filter(pa.array(met)), known.filter(pa.array(~met))
-        frame_vectors = vector_matrix(overlap["vector"], dim=vectors.shape[1])
-        frame_degrees = overlap["degree"].to_numpy()
-        found = align(vectors[shared], frame_vectors, np.minimum(degrees[shared], frame_degrees))
-        rotated = vectors.astype(np.float64) @ found.rotation
-        total = degrees.astype(np.float64)
-        total[shared] += frame_degrees
-        own_part = np.divide(degrees, total, out=np.ones_like(total), where=total > 0)[shared, None]
-        rotated[shared] = own_part * rotated[shared] + (1 - own_part) * frame_vectors
+            return _fused_rows(schema, subgraph_id, node_ids[known], degrees[known], all_vectors[known])
+        shared = np.isin(node_ids[own], node_ids[known], assume_unique=True)
+        met = np.isin(node_ids[known], node_ids[own], assume_unique=True)
+        overlap, left = known[met], known[~met]
+        vectors, frame_vectors, left_vectors = (all_vectors[part] for part in (own, overlap, left))
+        del all_vectors
+        found = align(vectors[shared], frame_vectors, np.minimum(degrees[own][shared], degrees[overlap]))
+        total = degrees[own].astype(np.float64)
+        total[shared] += degrees[overlap]
+        mixed = _mean(vectors[shared] @ found.rotation, degrees[own][shared], frame_vectors, degrees[overlap])
+        for part in slices(len(vectors), 8 * vectors.shape[1], CHUNK_BYTES):
+            vectors[part] = vectors[part] @ found.rotation
+        vectors[shared] = mixed
         if placing.gathered is not None:
             placing.gathered.add(
                 {
@@ -83,23 +87,31 @@ def _place_subgraph(placing: Placing) -> Callable[[pa.Table], pa.Table]:
                     }
                 }
             )
-        placed = vector_column(rotated.astype(np.float32), schema.field("vector").type)
         return pa.concat_tables(
             [
-                _fused_rows(schema, subgraph_id, own["node_id"], pa.array(total), placed),
-                _fused_rows(schema, subgraph_id, left["node_id"], left["degree"], left["vector"]),
+                _fused_rows(schema, subgraph_id, node_ids[own], total, vectors),
+                _fused_rows(schema, subgraph_id, node_ids[left], degrees[left], left_vectors),
             ]
         )
 
     return place_subgraph
 
 
-def _fused_rows(schema: pa.Schema, subgraph_id: int, node_ids: Any, degrees: Any, vectors: Any) -> pa.Table:
+def _mean(own: np.ndarray, own_degrees: np.ndarray, others: np.ndarray, other_degrees: np.ndarray) -> np.ndarray:
+    """float64[n, dim]: the mean of two vectors of each node, weighted by degree; the first if both are 0."""
+    total = (own_degrees + other_degrees).astype(np.float64)
+    share = np.divide(own_degrees, total, out=np.ones_like(total), where=total > 0)[:, None]
+    return np.asarray(share * own + (1 - share) * others)
+
+
+def _fused_rows(
+    schema: pa.Schema, subgraph_id: int, node_ids: np.ndarray, degrees: np.ndarray, vectors: np.ndarray
+) -> pa.Table:
     """Rows of FUSED of one subgraph."""
     columns = {
-        "node_id": node_ids,
-        "degree": degrees,
-        "vector": vectors,
+        "node_id": pa.array(node_ids),
+        "degree": pa.array(degrees),
+        "vector": vector_column(vectors, schema.field("vector").type),
         "subgraph_id": pa.array(np.full(len(node_ids), subgraph_id, np.int32)),
     }
     return pa.table([columns[name] for name in schema.names], names=schema.names).cast(schema)

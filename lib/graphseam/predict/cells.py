@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graphseam.predict.leaders import EXCLUDED, leading_of_all
+from graphseam.predict.leaders import EXCLUDED, leading_of_all, nearest_exactly
 from graphseam.vectors import unit_rows
 
 if TYPE_CHECKING:
@@ -30,10 +30,12 @@ SHARES = (0.0, 0.5, 1.0)  # of the gap, that the cells may be farther in which a
 NEARLY = 0.01  # a recall so much below the wished one is good enough
 MOST_COPIES = 5.0  # copies of a node, on average: what bounds the bytes shuffled
 BRANCHES = 64
+PER_CENTROID = 256  # vectors that a centroid is found with, as in FAISS
 ROUNDS = 10
 ROWS_AT_ONCE = 8192
 COMPARED_WITH_ALL = 4096  # cells, at most: one product costs less than to choose among groups of them
 PROBED = 24  # groups of cells that a vector is compared with
+SPARE = 8  # more of them that are scored in double precision
 LEAST_DIVIDED = 16  # times as many columns as are wanted: fewer are not worth dividing
 LAST_ROUNDS = 2  # over all cells at once, after they were divided one by one
 NEVER = np.float32(4.0)  # larger than any gap: the two have no cell in common
@@ -76,12 +78,11 @@ class Cells:
         cells, gaps = np.empty((len(unit), count), np.int64), np.empty((len(unit), count), np.float32)
         for start in range(0, len(unit), ROWS_AT_ONCE):
             rows = slice(start, start + ROWS_AT_ONCE)
-            places = np.sort(self._leading(unit[rows], 2 * count), axis=1)
             # a single-precision product's last bits depend on the rows beside it: they decide what is scored again only
-            exact = np.einsum("ij,ikj->ik", unit[rows].astype(np.float64), self.centroids[places].astype(np.float64))
-            best = np.argsort(-exact, axis=1, kind="stable")[:, :count]
-            angles = np.arccos(np.clip(np.take_along_axis(exact, best, 1), -1, 1))
-            cells[rows], gaps[rows] = np.take_along_axis(places, best, 1), angles - angles[:, :1]
+            places = self._leading(unit[rows], 2 * count)
+            cells[rows], cosines = nearest_exactly(unit[rows], self.centroids, places, count)
+            angles = np.arccos(np.clip(cosines, -1, 1))
+            gaps[rows] = angles - angles[:, :1]
         return cells, gaps
 
     def home(self, unit: np.ndarray) -> np.ndarray:
@@ -100,9 +101,9 @@ class Cells:
             scores = (torch.from_numpy(unit) @ torch.from_numpy(self.centroids).T).numpy()
             return leading_of_all(scores, count)[1]
         probed = min(PROBED, len(self.groups))
-        # in double precision, as the groups decide which cells are seen
-        near = torch.from_numpy(unit.astype(np.float64)) @ torch.from_numpy(self.groups.astype(np.float64)).T
-        chosen = torch.topk(near, probed, sorted=False).indices.numpy()
+        near = (torch.from_numpy(unit) @ torch.from_numpy(self.groups).T).numpy()
+        few = leading_of_all(near, min(probed + SPARE, len(self.groups)))[1]
+        chosen = nearest_exactly(unit, self.groups, few, probed)[0]  # as the groups decide which cells are seen
         scores = np.full((len(unit), probed, self.members.shape[1]), np.float32(EXCLUDED))
         order = np.argsort(chosen.ravel(), kind="stable")
         sorted_groups = chosen.ravel()[order]
@@ -153,8 +154,11 @@ def train_cells(sample: np.ndarray, num_cells: int, seed: int) -> np.ndarray:
 
 
 def divided(sample: np.ndarray, num_groups: int, seed: int) -> np.ndarray:
-    """float32[groups, dim]: centroids of about `num_groups` groups of unit vectors, by k-means into 64 at a time."""
-    from scipy.cluster.vq import kmeans2
+    """float32[groups, dim]: centroids of about `num_groups` groups of unit vectors, by k-means into 64 at a time.
+
+    Centroids are found with at most 256 vectors each, drawn at random, and then all vectors go to the nearest.
+    """
+    from scipy.cluster.vq import kmeans2, vq
 
     rng = np.random.default_rng(seed)
     wanted = max(1.0, len(sample) / num_groups)
@@ -164,10 +168,13 @@ def divided(sample: np.ndarray, num_groups: int, seed: int) -> np.ndarray:
         count = min(BRANCHES, round(len(rows) / wanted))
         parts = [rows]
         if count > 1:
-            start = sample[rows[rng.choice(len(rows), count, replace=False)]]
+            few = rows[rng.choice(len(rows), min(len(rows), count * PER_CENTROID), replace=False)]
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # clusters may be empty, which does no harm
-                _, labels = kmeans2(sample[rows], start, iter=ROUNDS, minit="matrix", check_finite=False)
+                centroids, _ = kmeans2(
+                    sample[few], sample[few[:count]], iter=ROUNDS, minit="matrix", check_finite=False
+                )
+            labels, _ = vq(sample[rows], centroids, check_finite=False)
             parts = [rows[labels == label] for label in range(count)]
             parts = [part for part in parts if len(part)]
         if len(parts) == 1:

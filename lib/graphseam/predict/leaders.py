@@ -95,6 +95,53 @@ def cosine_of(own: Any, other: Any) -> Any:
 
 
 @compiled
+def _exact_product(own: Any, other: Any) -> Any:
+    """The product of two float32[dim] in double precision, always as the sum of the same eight partial sums."""
+    dim = len(own)
+    whole = dim - dim % 8
+    a = b = c = d = e = f = g = h = 0.0
+    for i in range(0, whole, 8):
+        a += np.float64(own[i]) * np.float64(other[i])
+        b += np.float64(own[i + 1]) * np.float64(other[i + 1])
+        c += np.float64(own[i + 2]) * np.float64(other[i + 2])
+        d += np.float64(own[i + 3]) * np.float64(other[i + 3])
+        e += np.float64(own[i + 4]) * np.float64(other[i + 4])
+        f += np.float64(own[i + 5]) * np.float64(other[i + 5])
+        g += np.float64(own[i + 6]) * np.float64(other[i + 6])
+        h += np.float64(own[i + 7]) * np.float64(other[i + 7])
+    for i in range(whole, dim):
+        a += np.float64(own[i]) * np.float64(other[i])
+    return ((a + b) + (c + d)) + ((e + f) + (g + h))
+
+
+@compiled
+def nearest_exactly(unit: Any, others: Any, places: Any, count: int) -> tuple[Any, Any]:
+    """(places int64[n, count], products float64[n, count]): of each row's candidates those of the largest product in
+    double precision, best first, of equal ones the lower place.
+
+    unit: float32[n, dim]; others: float32[m, dim]; places: int64[n, k >= count] of the candidates in others.
+    """
+    rows, candidates = places.shape
+    found = np.full((rows, count), -1)
+    products = np.full((rows, count), -np.inf)
+    for row in range(rows):
+        for at in range(candidates):
+            place = places[row, at]
+            product = _exact_product(unit[row], others[place])
+            last = count - 1
+            if product < products[row, last] or (product == products[row, last] and place > found[row, last]):
+                continue
+            while last > 0 and (
+                products[row, last - 1] < product
+                or (products[row, last - 1] == product and found[row, last - 1] > place)
+            ):
+                products[row, last], found[row, last] = products[row, last - 1], found[row, last - 1]
+                last -= 1
+            products[row, last], found[row, last] = product, place
+    return found, products
+
+
+@compiled
 def leading_of_each(src: Any, dst: Any, scores: Any, allowed: Any, top_k: int) -> tuple[Any, Any]:
     """(positions, ranks from 1) of the top_k allowed pairs of each src by score, ties in order of dst.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -13,9 +12,6 @@ import pyarrow.compute as pc
 from graphseam.predict.cells import SHARES, Cells, gap_needed
 from graphseam.predict.group_search import ALL, UNKNOWN, Members, excluded
 from graphseam.predict.leaders import EXCLUDED, TELLABLE, leading
-
-if TYPE_CHECKING:
-    import torch
 
 Best = tuple[np.ndarray, np.ndarray, np.ndarray]
 PROBE_SCHEMA = "kind INT, query BIGINT, dst ARRAY<BIGINT>, score ARRAY<FLOAT>, needed ARRAY<FLOAT>"
@@ -28,7 +24,7 @@ class Probe:
     """Some queries, scored against all of the base: their own cells are known, those of what they find are looked up.
 
     asked: the queries, sorted by id. wanted: nodes in an answer of each kind (group_search.wanted_of), of which UNKNOWN
-    and ALL are probed. Memory: a few arrays of queries · 30 numbers, and 64 MB of scores.
+    and ALL are probed. Memory: the vectors of all answers twice, queries · 30 · dim numbers, and 64 MB of scores.
     """
 
     asked: Members
@@ -43,13 +39,13 @@ class Probe:
         """Rows of PROBE_SCHEMA, one per query and kind: the nearest of a task's share of the base, and the gap each
         needs.
 
-        base: (ids int64[n], unit float32[n, dim]) of each batch. Cost: O(n · queries · dim).
+        base: (ids int64[n], unit float32[n, dim]) of each batch. Cost: O(n · queries · dim), and the cells of the
+        answers.
         """
         import torch
 
-        own = self.cells.reach(self.asked.unit)
         asked, everyone = torch.from_numpy(self.asked.unit), np.arange(len(self.asked.ids))
-        best = {kind: _nothing(len(everyone), self.wanted[kind]) for kind in self.kinds}
+        best = {kind: _nothing(self.asked.unit, self.wanted[kind]) for kind in self.kinds}
         for all_ids, all_unit in base:
             for start in range(0, len(all_ids), ROWS_AT_ONCE):
                 part = np.argsort(all_ids[start : start + ROWS_AT_ONCE]) + start
@@ -60,25 +56,18 @@ class Probe:
                     at, columns = map(torch.from_numpy, without)
                     scores[at, columns] = EXCLUDED
                     if kind in best:
-                        best[kind] = self._entered(best[kind], scores, base_ids, unit, own)
-        for kind, (score, ids, needed) in best.items():
-            yield probe_batch(kind, self.asked.ids, ids, score, needed)
+                        _enter(best[kind], scores.numpy(), base_ids, unit)
+        own = self.cells.reach(self.asked.unit)
+        for kind, (score, ids, vectors) in best.items():
+            yield probe_batch(kind, self.asked.ids, ids, score, self._needed(own, ids, vectors))
 
-    def _entered(
-        self, best: Best, scores: torch.Tensor, base_ids: np.ndarray, unit: np.ndarray, own: tuple[np.ndarray, ...]
-    ) -> Best:
-        """The best so far and those of the new scores, with the gaps that the new ones need."""
-        score, ids, needed = best
-        count = score.shape[1]
-        values, places = leading(scores.numpy(), np.ascontiguousarray(score[:, -1]), min(count, scores.shape[1]))
-        entering = values > score[:, -1:]
-        rows, _ = np.nonzero(entering)
-        used, which = np.unique(places[entering], return_inverse=True)
-        cells, gaps = self.cells.reach(unit[used])
-        gap = np.zeros((*values.shape, len(SHARES)), np.float32)
-        for place, share in enumerate(SHARES):
-            gap[entering, place] = gap_needed(own[0][rows], own[1][rows], cells[which], gaps[which], share)
-        return _leaders(np.hstack([score, values]), np.hstack([ids, base_ids[places]]), np.hstack([needed, gap]), count)
+    def _needed(self, own: tuple[np.ndarray, ...], ids: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+        """float32[q, count, shares]: the gap with which each query finds each of its answers."""
+        _, first, which = np.unique(ids, return_index=True, return_inverse=True)
+        cells, gaps = self.cells.reach(vectors.reshape(-1, vectors.shape[2])[first])
+        rows, which = np.repeat(np.arange(len(ids)), ids.shape[1]), which.ravel()
+        shares = [gap_needed(own[0][rows], own[1][rows], cells[which], gaps[which], share) for share in SHARES]
+        return np.stack(shares, axis=1).reshape(*ids.shape, len(SHARES))
 
     def answer(self, found: pa.Table) -> tuple[dict[int, np.ndarray], np.ndarray]:
         """({kind: needed float32[pairs, shares]}, gaps float32[queries, m]): from all tasks' rows, those of the nearest
@@ -96,20 +85,32 @@ class Probe:
         return answers, self.cells.reach(self.asked.unit)[1]
 
 
-def _nothing(queries: int, count: int) -> Best:
-    """(scores [queries, count], ids likewise, needed gaps [queries, count, shares]) before anything is scored."""
-    shape = (queries, count)
-    needed = np.zeros((*shape, len(SHARES)), np.float32)
-    return np.full(shape, EXCLUDED, np.float32), np.full(shape, -1, np.int64), needed
+def _nothing(queries: np.ndarray, count: int) -> Best:
+    """(scores [q, count], ids likewise, vectors [q, count, dim]) before anything is scored."""
+    shape = (len(queries), count)
+    vectors = np.zeros((*shape, queries.shape[1]), np.float32)
+    return np.full(shape, EXCLUDED, np.float32), np.full(shape, -1, np.int64), vectors
 
 
-def _leaders(
-    score: np.ndarray, ids: np.ndarray, needed: np.ndarray, count: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The `count` best of each row, ties in order of the id; needed: [rows, columns, shares]."""
+def _enter(best: Best, scores: np.ndarray, base_ids: np.ndarray, unit: np.ndarray) -> None:
+    """Put new scores that are among the best so far in their place. Cells are looked up for those of the end only."""
+    score, _, _ = best
+    count = score.shape[1]
+    values, places = leading(scores, np.ascontiguousarray(score[:, -1]), min(count, scores.shape[1]))
+    rows = np.flatnonzero((values > score[:, -1:]).any(axis=1))
+    new = (values[rows], base_ids[places[rows]], unit[places[rows]])
+    scored, named, found = (
+        np.concatenate([old[rows], entering], axis=1) for old, entering in zip(best, new, strict=True)
+    )
+    for kept, leaders in zip(best, _leaders(scored, named, found, count), strict=True):
+        kept[rows] = leaders
+
+
+def _leaders(score: np.ndarray, ids: np.ndarray, others: np.ndarray, count: int) -> Best:
+    """The `count` best of each row, ties in order of the id; others: [rows, columns, numbers]."""
     order = np.lexsort((ids, -np.round(score.astype(np.float64) * TELLABLE)), axis=-1)[:, :count]
     one, two = (np.take_along_axis(part, order, 1) for part in (score, ids))
-    return one, two, np.take_along_axis(needed, order[:, :, None], 1)
+    return one, two, np.take_along_axis(others, order[:, :, None], 1)
 
 
 def probe_batch(kind: int, query: np.ndarray, ids: np.ndarray, score: np.ndarray, needed: np.ndarray) -> pa.RecordBatch:

@@ -17,7 +17,7 @@ from graphseam.compiled import mix, unit_interval
 from graphseam.refine.iteration import BasisUpdate
 from graphseam.refine.product import product
 from graphseam.refine.rows import ADJACENCY, Rows
-from graphseam.refine.tall_matrices import chunks, combined, gram, make_unit_views, unit_views
+from graphseam.refine.tall_matrices import chunks, combined, gram, grams, make_unit_views, unit_views
 from graphseam.task import limit_threads, task_device
 from graphseam.vectors import unit_rows
 
@@ -113,7 +113,7 @@ def multiply(block: int, task: Task, step: int, widths: list[int]) -> np.ndarray
     basis, halo = store.get(block, name), rows.receive(block, store, name)
     raw = product(rows, basis, halo, task.scales(block, rows), widths, 0.0, device, task.threads)
     store.put(block, f"raw.{step + 1}", raw)
-    return np.concatenate([gram(basis, raw).ravel(), gram(raw, raw).ravel()])
+    return np.concatenate([found.ravel() for found in grams([basis, raw], raw)])
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ def end_view(block: int, task: Task, ending: Ending, dim: int, number: int) -> n
         vectors[part] = values
     store.put(block, f"view.{number}", vectors)
     views = [store.get(block, f"view.{earlier}") for earlier in range(number)] + [vectors]
-    return np.concatenate([gram(view, vectors).ravel() for view in views])
+    return np.concatenate([found.ravel() for found in grams(views, vectors)])
 
 
 def joined(views: list[np.ndarray], transform: np.ndarray, length: float) -> Iterator[tuple[slice, np.ndarray]]:

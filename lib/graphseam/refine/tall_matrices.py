@@ -34,11 +34,18 @@ def combined(blocks: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
 
 def gram(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """float64[w, k]: leftᵀ right of float32[n, w] and float32[n, k]."""
-    total = np.zeros((left.shape[1], right.shape[1]))
-    for part in chunks(len(left), max(left.shape[1], right.shape[1], 1)):
-        one = left[part].astype(np.float64)
-        total += one.T @ (one if right is left else right[part].astype(np.float64))
-    return total
+    return grams([left], right)[0]
+
+
+def grams(lefts: Sequence[np.ndarray], right: np.ndarray) -> list[np.ndarray]:
+    """`gram` of each left matrix with the same right one, which is read once."""
+    totals = [np.zeros((left.shape[1], right.shape[1])) for left in lefts]
+    for part in chunks(len(right), max(1, right.shape[1], *[left.shape[1] for left in lefts])):
+        two = right[part].astype(np.float64)
+        for total, left in zip(totals, lefts, strict=True):
+            one = two if left is right else left[part].astype(np.float64)
+            total += one.T @ two
+    return totals
 
 
 def unit_views(columns: np.ndarray, widths: list[int]) -> list[np.ndarray]:
