@@ -9,7 +9,7 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 TOP = Path(__file__).resolve().parent.parent
-PAGES = {"index.md": "README.md", "contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
+PAGES = {"index.md": "README.md", "contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md", "security.md": "SECURITY.md"}
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -20,3 +20,10 @@ def on_files(files: Files, config: Any) -> Files:
             text = re.sub(rf"\]\({top}(#[^)]*)?\)", rf"]({page}\1)", text)
         files.append(File.generated(config, name, content=text))
     return files
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
+    """Links of the pages in docs/ to those of the top directory."""
+    for name, source in PAGES.items():
+        markdown = markdown.replace(f"](../{source})", f"]({name})")
+    return markdown

@@ -1,6 +1,10 @@
-"""Run by test_refine_step in a process of its own: rounds on two executors, one of which is killed while it works."""
+"""Run by test_refine_step in a process of its own: rounds on two executors, one of which is killed while it works.
+
+The session is that of conf/secure.conf: executors prove who they are, and what they send is encrypted.
+"""
 
 import os
+import secrets
 import signal
 import sys
 import tempfile
@@ -42,12 +46,12 @@ def dying(step, mark):
 
 
 def main() -> None:
+    builder = SparkSession.builder.master("local-cluster[2,1,1024]")
+    for line in Path(__file__).parent.parent.joinpath("conf", "secure.conf").read_text().splitlines():
+        if line and not line.startswith("#"):
+            builder = builder.config(*line.split())
     spark = (
-        SparkSession.builder.master("local-cluster[2,1,1024]")
-        .config("spark.ui.enabled", "false")
-        .config("spark.ui.showConsoleProgress", "false")
-        .config("spark.driver.host", "127.0.0.1")
-        .config("spark.driver.bindAddress", "127.0.0.1")
+        builder.config("spark.authenticate.secret", secrets.token_hex())
         .config("spark.python.daemon.module", "graphseam.worker_daemon")
         .config("spark.executorEnv.PYTHONPATH", os.pathsep.join(sys.path))
         .getOrCreate()

@@ -290,3 +290,13 @@ def test_root_and_catalog_exclude_each_other(load):
     with pytest.raises(ConfigError, match=r"output\.root and output\.catalog are both set"):
         load("output.catalog=graphs")
     assert load("output.catalog=graphs", "output.root=").output == OutputConfig(catalog="graphs")
+
+
+@pytest.mark.parametrize("key", ["input.edges", "input.labels", "output.root"])
+def test_a_password_in_an_address_is_refused_and_not_repeated(tmp_path, key):
+    file = tmp_path / "run.toml"
+    file.write_text("[input]\nedges = 'e'\n[output]\nroot = 'r'\n")
+    with pytest.raises(ConfigError, match=rf"{key} is 's3a://\*\*\*@bucket/x', with a password") as caught:
+        load_config(file, [f"{key}=s3a://key:s3cret@bucket/x"])
+    assert "s3cret" not in str(caught.value)
+    load_config(file, [f"{key}=abfss://container@account.dfs.core.windows.net/x"])

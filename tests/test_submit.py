@@ -48,8 +48,10 @@ top_k = 2
     return folder / "run.toml"
 
 
-def submit(job: str, *arguments: str) -> subprocess.CompletedProcess:
-    command = [str(SUBMIT), "--master", "local[2]", "--driver-memory", "2g", str(REPOSITORY / "jobs" / f"{job}.py")]
+def submit(job: str, *arguments: str, properties: str = "") -> subprocess.CompletedProcess:
+    given = ["--properties-file", str(REPOSITORY / "conf" / properties)] if properties else []
+    command = [str(SUBMIT), "--master", "local[2]", "--driver-memory", "2g", *given]
+    command.append(str(REPOSITORY / "jobs" / f"{job}.py"))
     activated = {**os.environ, "PATH": f"{SUBMIT.parent}{os.pathsep}{os.environ['PATH']}"}  # it asks PATH for python3
     return subprocess.run(
         [*command, *arguments], capture_output=True, text=True, timeout=1500, check=False, env=activated
@@ -63,8 +65,8 @@ def rows(config: Path, table: str, run_id: str) -> list[dict]:
 
 @pytest.fixture(scope="module")
 def whole(config):
-    """The pipeline in one job."""
-    done = submit("pipeline", "--config", str(config), "--run-id", "whole")
+    """The pipeline in one job, with everything encrypted that Spark can encrypt."""
+    done = submit("pipeline", "--config", str(config), "--run-id", "whole", properties="secure.conf")
     assert done.returncode == 0, done.stderr[-3000:]
     return done
 

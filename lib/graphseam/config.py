@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import datetime
 import json
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -95,6 +96,7 @@ UNQUOTED = {
     f"input.{key}" for key in ("src", "dst", "weight", "split", "header", "time", "until", "window", "half_life")
 }
 UNQUOTED.add("evaluate.held_out")
+PASSWORD = re.compile(r"://[^/@\s:]*:[^/@\s]*@")
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -116,7 +118,20 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         ) from None
     for override in overrides:
         _apply(tree, override)
-    return _build(Config, tree, prefix="")
+    config: Config = _build(Config, tree, prefix="")
+    _refuse_passwords(config)
+    return config
+
+
+def _refuse_passwords(config: Config) -> None:
+    """ConfigError for an address with a password in it: tables, plans and logs keep addresses."""
+    places = {f"input.{key}": getattr(config.input, key) for key in ("graphframe", "edges", "nodes", "labels", "pairs")}
+    for key, address in {**places, "output.root": config.output.root}.items():
+        if PASSWORD.search(address):
+            raise ConfigError(
+                f"{key} is {PASSWORD.sub('://***@', address)!r}, with a password in it, which tables and logs would "
+                "keep; leave it out, and give it to Spark, as in spark.hadoop.fs.s3a.secret.key"
+            )
 
 
 def config_of(tree: dict[str, Any], overrides: Sequence[str] = ()) -> Config:

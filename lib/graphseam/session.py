@@ -82,7 +82,8 @@ def build_session(app_name: str = "graphseam", local: bool = False, brief: bool 
         builder = builder.config(key, value)
     if local and not submitted.contains("spark.master"):
         builder = builder.master("local[*]").config("spark.sql.shuffle.partitions", str(2 * (os.cpu_count() or 1)))
-        warehouse = Path(tempfile.gettempdir(), "graphseam-warehouse")  # else Spark makes one in the working directory
+        # else Spark makes one in the working directory; of each user, as the first would own it
+        warehouse = Path(tempfile.gettempdir(), f"graphseam-warehouse-{os.getuid()}")
         builder = builder.config("spark.sql.warehouse.dir", warehouse.as_uri())
         if not brief:
             builder = builder.config("spark.python.daemon.module", "graphseam.worker_daemon")
