@@ -85,14 +85,18 @@ class Cells:
             gaps[rows] = angles - angles[:, :1]
         return cells, gaps
 
-    def home(self, unit: np.ndarray) -> np.ndarray:
-        """int64[n]: the nearest cell of each row, faster than `reach`, by single precision alone."""
+    def home(self, unit: np.ndarray, probed: int = PROBED) -> np.ndarray:
+        """int64[n]: the nearest cell of each row, faster than `reach`, by single precision alone.
+
+        probed: groups of cells that a row is compared with.
+        """
         parts = [
-            self._leading(unit[start : start + ROWS_AT_ONCE], 1)[:, 0] for start in range(0, len(unit), ROWS_AT_ONCE)
+            self._leading(unit[start : start + ROWS_AT_ONCE], 1, probed)[:, 0]
+            for start in range(0, len(unit), ROWS_AT_ONCE)
         ]
         return np.concatenate([*parts, np.zeros(0, np.int64)])
 
-    def _leading(self, unit: np.ndarray, count: int) -> np.ndarray:
+    def _leading(self, unit: np.ndarray, count: int, most_probed: int = PROBED) -> np.ndarray:
         """int64[n, min(count, cells)]: the nearest cells of each row in single precision, in any order."""
         import torch
 
@@ -100,7 +104,7 @@ class Cells:
         if len(self.groups) == 1:
             scores = (torch.from_numpy(unit) @ torch.from_numpy(self.centroids).T).numpy()
             return leading_of_all(scores, count)[1]
-        probed = min(PROBED, len(self.groups))
+        probed = min(most_probed, len(self.groups))
         near = (torch.from_numpy(unit) @ torch.from_numpy(self.groups).T).numpy()
         few = leading_of_all(near, min(probed + SPARE, len(self.groups)))[1]
         chosen = nearest_exactly(unit, self.groups, few, probed)[0]  # as the groups decide which cells are seen

@@ -33,6 +33,7 @@ from graphseam.task import limit_threads
 from graphseam.vectors import unit_rows
 
 BLOCK_NODES = 20_000  # of an exact search: a smaller block is not worth a task of its own
+PLACE_PROBED = 4  # groups of cells that a node is compared with to find its place
 PROBE_QUERIES = 1000  # nodes on which the recall is measured
 PROBE_KNOWN = 3_000  # a node with more neighbours is not among them: the driver holds their lists
 LARGER = 8  # cells may hold so many times NODES_PER_CELL
@@ -91,9 +92,10 @@ class Plan:
     recall_of_all: float = 1.0
 
     def places(self, vectors: DataFrame, dim: int) -> DataFrame:
-        """(node_id, place DOUBLE in [0, 1)): near nodes have near places, those of their nearest cells in order.
+        """(node_id, place DOUBLE in [0, 1)): near nodes have near places, those of a near cell each, in order.
 
-        vectors: (node_id, vector). Cost: one pass over them. Nodes with zero vectors are left out.
+        vectors: (node_id, vector). Cost: one pass over them. Nodes with zero vectors are left out. Places decide what
+        is computed together, not what comes out: a cell found in single precision among a few groups will do.
         """
         assert isinstance(self.route, ToCells)
         cells = self.route.cells
@@ -102,7 +104,7 @@ class Plan:
             limit_threads(1)
             for batch in batches:
                 kept, unit = unit_vectors(batch, dim)
-                home = cells.reach(unit)[0][:, 0] if len(kept) else np.zeros(0)
+                home = cells.home(unit, PLACE_PROBED)
                 yield pa.RecordBatch.from_arrays(
                     [batch["node_id"].take(pa.array(kept)), pa.array(home / len(cells.centroids))], ["node_id", "place"]
                 )
