@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graphseam.predict.leaders import EXCLUDED, leading_of_all, nearest_exactly
+from graphseam.predict.leaders import leading_of_all, nearest_exactly, nearest_of_groups
 from graphseam.vectors import unit_rows
 
 if TYPE_CHECKING:
@@ -108,16 +108,17 @@ class Cells:
         near = (torch.from_numpy(unit) @ torch.from_numpy(self.groups).T).numpy()
         few = leading_of_all(near, min(probed + SPARE, len(self.groups)))[1]
         chosen = nearest_exactly(unit, self.groups, few, probed)[0]  # as the groups decide which cells are seen
-        scores = np.full((len(unit), probed, self.members.shape[1]), np.float32(EXCLUDED))
+        scores = np.empty((chosen.size, self.members.shape[1]), np.float32)  # a row per row and group, by group
         order = np.argsort(chosen.ravel(), kind="stable")
-        sorted_groups = chosen.ravel()[order]
-        for some in np.split(order, np.flatnonzero(np.diff(sorted_groups)) + 1):
-            listed = self.members[chosen.ravel()[some[0]]]
-            listed = listed[listed >= 0]
-            rows, place = np.divmod(some, probed)
-            scores[rows, place, : len(listed)] = unit[rows] @ self.centroids[listed].T
-        at = leading_of_all(scores.reshape(len(unit), -1), count)[1]
-        return np.take_along_axis(self.members[chosen].reshape(len(unit), -1), at, axis=1)
+        ends = np.cumsum(np.bincount(chosen.ravel(), minlength=len(self.groups)))
+        sizes = (self.members >= 0).sum(axis=1)
+        for group in np.flatnonzero(np.diff(ends, prepend=0)):
+            part = slice(ends[group - 1] if group else 0, ends[group])
+            listed = self.members[group, : sizes[group]]
+            scores[part, : len(listed)] = unit[order[part] // probed] @ self.centroids[listed].T
+        at = np.empty(chosen.size, np.int64)
+        at[order] = np.arange(chosen.size)
+        return nearest_of_groups(scores, at.reshape(chosen.shape), chosen, self.members, sizes, count)
 
 
 def largest(scores: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -142,6 +142,30 @@ def nearest_exactly(unit: Any, others: Any, places: Any, count: int) -> tuple[An
 
 
 @compiled
+def nearest_of_groups(scores: Any, at: Any, chosen: Any, members: Any, sizes: Any, count: int) -> Any:
+    """int64[n, count]: the members with the largest scores of each row's groups, best first; 0 where there are fewer.
+
+    scores: float32[parts, most]; at, chosen: int64[n, groups], the part of scores that belongs to each group of a row,
+    and which group it is; members: int64[all groups, most], sizes: how many each group has.
+    """
+    rows, groups = chosen.shape
+    found, values = np.zeros((rows, count), np.int64), np.empty(count, np.float32)
+    for row in range(rows):
+        values[:] = np.float32(EXCLUDED)
+        for one in range(groups):
+            group, part = chosen[row, one], at[row, one]
+            for column in range(sizes[group]):
+                score = scores[part, column]
+                if score > values[count - 1]:
+                    place = count - 1
+                    while place > 0 and values[place - 1] < score:
+                        values[place], found[row, place] = values[place - 1], found[row, place - 1]
+                        place -= 1
+                    values[place], found[row, place] = score, members[group, column]
+    return found
+
+
+@compiled
 def leading_of_each(src: Any, dst: Any, scores: Any, allowed: Any, top_k: int) -> tuple[Any, Any]:
     """(positions, ranks from 1) of the top_k allowed pairs of each src by score, ties in order of dst.
 
