@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -23,7 +24,16 @@ from graphseam.schemas import (
     table_names,
     view_names,
 )
-from graphseam.steps import ALL_STEPS, GATE, STEPS, description_of, step_fingerprint, steps_of_job, table_of_steps
+from graphseam.steps import (
+    ADDED,
+    ALL_STEPS,
+    GATE,
+    STEPS,
+    description_of,
+    step_fingerprint,
+    steps_of_job,
+    table_of_steps,
+)
 
 LIBRARY = REPOSITORY / "lib" / "graphseam"
 OUTSIDE_THE_STEPS = {"run_steps", "placed_nodes", "placed_links", "placed_labels"}
@@ -155,3 +165,19 @@ def test_what_ingest_tells_is_read_from_runs_of_any_version():
     assert "pairs" not in now.details()
     earlier = {"id_type": "string", "rows": 7, "nodes": 4, "edges": 5, "twins": 2, "of a later version": 1}
     assert Ingested.of(earlier).duplicate_edges == 2
+
+
+def test_a_key_that_was_added_counts_only_where_it_is_set():
+    """A run of an earlier version, which did not have the key, can be taken up; one with another value is another."""
+
+    def fingerprint(*overrides: str) -> str:
+        return step_fingerprint(config_of({"input": {"edges": "e", "time": "t"}}, overrides), "publish")
+
+    for section, keys in ADDED.items():
+        for key, default in keys.items():
+            assert fingerprint(f"{section}.{key}={json.dumps(default)}") == fingerprint() or key == "time"
+    others = ("input.time=u", "input.window=9d", "input.half_life=9d", "input.until=9", "predict.nodes.unlabelled=all")
+    assert len({fingerprint(), *map(fingerprint, others)}) == 1 + len(others)
+    tree = asdict(config_of({"input": {"edges": "e"}}))
+    for key in ADDED["input"]:
+        assert tree["input"].pop(key) == ADDED["input"][key]

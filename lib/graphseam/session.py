@@ -36,6 +36,10 @@ REQUIRED = {
 # and keeps the texts of a thousand queries: texts that nobody reads must not fill the driver.
 BOUNDED = {
     "spark.sql.maxPlanStringLength": "32768",
+    # Of rows that are kept, Java's serialiser holds on to so many batches: a hundred of 10,000 rows with lists of 20
+    # numbers were over a gigabyte per task.
+    "spark.sql.inMemoryColumnarStorage.batchSize": "2000",
+    "spark.serializer.objectStreamReset": "10",
     # float32 vectors hardly repeat: a dictionary of them is given up after it was built. Delta takes no such option.
     "parquet.enable.dictionary#vector.list.element": "false",
     # Files of up to so many partitions of a table are written side by side; else all rows are sorted by run_id first,

@@ -225,6 +225,14 @@ def description_of(job: str) -> str:
     return f"{job}: {', '.join(reads)} -> {', '.join(writes)}."
 
 
+# Keys that earlier versions did not have, with what they did: left out while they say so, so that a run begun by an
+# earlier version can be taken up.
+ADDED: dict[str, dict[str, object]] = {
+    "input": {"time": "", "until": "", "window": "", "half_life": ""},
+    "predict.nodes": {"unlabelled": "auto"},
+}
+
+
 def step_fingerprint(config: Config, step: str) -> str:
     """Hash of all settings that the step's result depends on: its own and those of the steps before it."""
     tree = dataclasses.asdict(config)
@@ -239,6 +247,9 @@ def step_fingerprint(config: Config, step: str) -> str:
         value: Any = tree
         for part in key.split("."):
             value = value[part]
+        for added, default in ADDED.get(key, {}).items():
+            if value[added] == default:
+                value = {name: other for name, other in value.items() if name != added}
         chosen[key] = value
     return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16]
 
