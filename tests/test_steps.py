@@ -167,17 +167,20 @@ def test_what_ingest_tells_is_read_from_runs_of_any_version():
     assert Ingested.of(earlier).duplicate_edges == 2
 
 
+FILES = {"output": {"root": "r"}}
+
+
 def test_a_key_that_was_added_counts_only_where_it_is_set():
     """A run of an earlier version, which did not have the key, can be taken up; one with another value is another."""
 
     def fingerprint(*overrides: str) -> str:
-        return step_fingerprint(config_of({"input": {"edges": "e", "time": "t"}}, overrides), "publish")
+        return step_fingerprint(config_of({**FILES, "input": {"edges": "e", "time": "t"}}, overrides), "publish")
 
     for section, keys in ADDED.items():
         for key, default in keys.items():
             assert fingerprint(f"{section}.{key}={json.dumps(default)}") == fingerprint() or key == "time"
     others = ("input.time=u", "input.window=9d", "input.half_life=9d", "input.until=9", "predict.nodes.unlabelled=all")
     assert len({fingerprint(), *map(fingerprint, others)}) == 1 + len(others)
-    tree = asdict(config_of({"input": {"edges": "e"}}))
+    tree = asdict(config_of({**FILES, "input": {"edges": "e"}}))
     for key in ADDED["input"]:
         assert tree["input"].pop(key) == ADDED["input"][key]

@@ -247,9 +247,9 @@ def step_fingerprint(config: Config, step: str) -> str:
         value: Any = tree
         for part in key.split("."):
             value = value[part]
-        for added, default in ADDED.get(key, {}).items():
-            if value[added] == default:
-                value = {name: other for name, other in value.items() if name != added}
+        added = ADDED.get(key, {})
+        if added and isinstance(value, dict):
+            value = {name: other for name, other in value.items() if name not in added or other != added[name]}
         chosen[key] = value
     return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16]
 
