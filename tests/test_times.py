@@ -14,7 +14,6 @@ from graphseam.errors import ConfigError, InputError
 from graphseam.ingest.times import within_window
 from graphseam.sections import InputConfig
 
-DAY = 86_400
 LAST = datetime.datetime(2026, 11, 29, tzinfo=datetime.timezone.utc)
 AGES = [0, 1, 29.5, 30, 31, 90, 4000]  # days before LAST
 

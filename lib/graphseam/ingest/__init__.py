@@ -11,7 +11,7 @@ from graphseam.columns import EDGE, ENDS
 from graphseam.errors import InputError
 from graphseam.files import is_remote, local_files
 from graphseam.ingest.graph import connect, hold_out, mark_free, merge, newest_numbers, number_ids, with_sides
-from graphseam.ingest.reading import count_rows, id_type_of, read_rows, with_reason
+from graphseam.ingest.reading import count_rows, id_type_of, read_rows, text_of, with_reason
 from graphseam.ingest.split import check_split, mark_held, settle, stranded
 from graphseam.ingest.times import within_window
 from graphseam.ingested import Ingested
@@ -47,7 +47,7 @@ def ingest(run: Run) -> dict[str, Any]:
         for name, rows in raw.items()
     }
     if "labels" in checked:
-        missing = F.when(F.coalesce(F.trim(F.col("label").cast("string")), F.lit("")) == "", "label is missing")
+        missing = F.when(text_of(checked["labels"], "label").isNull(), "label is missing")
         checked["labels"] = checked["labels"].withColumn("reason", F.coalesce("reason", missing))
     if run.config.input.split:
         checked["edges"] = mark_held(checked["edges"], run.config.evaluate.held_out_values)

@@ -155,7 +155,7 @@ def id_type_of(rows: DataFrame, keys: list[str], wanted: str) -> str:
             column
             for key in keys
             for column in (
-                F.count(_present(rows, key)).alias(f"{key}_present"),
+                F.count(text_of(rows, key)).alias(f"{key}_present"),
                 F.count(as_integer(rows, key)).alias(f"{key}_integer"),
                 F.count_if(_changes_as_integer(rows, key)).alias(f"{key}_changed"),
             )
@@ -183,7 +183,7 @@ def as_integer(rows: DataFrame, key: str) -> Column:
     return F.expr(f"try_cast(trim({key}) AS BIGINT)" if isinstance(kind, StringType) else f"try_cast({key} AS BIGINT)")
 
 
-def _present(rows: DataFrame, key: str) -> Column:
+def text_of(rows: DataFrame, key: str) -> Column:
     """The column as text, null if it is missing: null, empty or blank."""
     text = F.trim(F.col(key).cast("string"))
     return F.when(text != "", text)
@@ -197,20 +197,20 @@ def with_reason(rows: DataFrame, ids: list[str], weight: str | None, id_type: st
     """
     reason = F.when(F.col("blank"), "blank line")
     for key in ids:
-        reason = reason.when(_present(rows, key).isNull(), f"{key} is missing")
+        reason = reason.when(text_of(rows, key).isNull(), f"{key} is missing")
         if id_type == "integer":
             reason = reason.when(as_integer(rows, key).isNull(), f"{key} is not a whole number of 64 bits")
     value = F.lit(1.0)
     if weight is not None:
         value = F.expr(f"try_cast({weight} AS DOUBLE)")
         reason = (
-            reason.when(_present(rows, weight).isNull(), "weight is missing")
+            reason.when(text_of(rows, weight).isNull(), "weight is missing")
             .when(value.isNull(), "weight is not a number")
             .when(F.isnan(value) | (F.abs(value) == float("inf")), "weight is NaN or infinite")
             .when(value < 0, "weight is negative")
             .when(value == 0, "weight is zero")
         )
-    typed = [(as_integer(rows, key) if id_type == "integer" else _present(rows, key)).alias(key) for key in ids]
+    typed = [(as_integer(rows, key) if id_type == "integer" else text_of(rows, key)).alias(key) for key in ids]
     kept = [column for column in rows.columns if column not in (*ids, "weight")]
     return rows.select(*typed, value.alias("weight"), reason.alias("reason"), *kept)
 

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StringType
 
 from graphseam.errors import InputError
-from graphseam.ingest.reading import TIMES
+from graphseam.ingest.reading import TIMES, text_of
 from graphseam.sections import InputConfig
 from graphseam.sections.checks import duration, point_in_time
 
@@ -43,7 +43,7 @@ def within_window(rows: DataFrame, config: InputConfig) -> InTime:
     read, with_number, highest, with_date, latest = counts
     are_numbers = with_number >= with_date and with_number > 0
     timed = rows.withColumn("when", number if are_numbers else dated)
-    missing = F.when(F.coalesce(F.trim(F.col("time").cast("string")), F.lit("")) == "", "time is missing")
+    missing = F.when(text_of(rows, "time").isNull(), "time is missing")
     unread = F.when(F.col("when").isNull(), "time is not a number" if are_numbers else "time is not a date or time")
     timed = timed.withColumn("reason", F.coalesce("reason", missing, unread))
     newest = highest if are_numbers else latest
