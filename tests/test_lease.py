@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -91,6 +92,20 @@ def test_a_rewritten_file_tells_a_process_at_work_from_one_that_is_gone(spark, t
     other = lease()
     other.take()
     other.give_back()
+
+
+@pytest.mark.parametrize("half_written", ["", "half"])
+def test_a_file_that_is_just_being_rewritten_is_read_again(spark, tmp_path, half_written):
+    """Empty, or not as its checksum says: what another process may see of a local file between two writes."""
+    path = tmp_path / "r"
+    lease = RewrittenFile(spark, f"file://{path}", "r", beat_s=1.0, stale_s=5.0)
+    lease._write()
+    whole = path.read_text()
+    path.write_text(half_written)
+    later = threading.Timer(0.4, path.write_text, [whole])
+    later.start()
+    lease.require()
+    later.join()
 
 
 def test_rows_that_something_else_removed_keep_a_run_from_being_published(spark, published, tmp_path):

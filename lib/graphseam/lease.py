@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
+from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
 from graphseam import folders
@@ -169,9 +170,9 @@ class RewrittenFile(Lease):
         while first and time.monotonic() - begun < self.stale_s:
             time.sleep(self.beat_s / 10)
             now = self._read()
-            if not now and not folders.exists(self.spark, self.path):
+            if not now:
                 return
-            if now and now != first:  # an empty one is being rewritten
+            if now != first:
                 raise self.refuse(now)
 
     def _keep_beating(self) -> None:
@@ -186,7 +187,21 @@ class RewrittenFile(Lease):
         folders.write_text(self.spark, self.path, json.dumps({**self.who, "beats": self._beats}))
 
     def _read(self) -> str:
-        return folders.read_text(self.spark, self.path) if folders.exists(self.spark, self.path) else ""
+        """What the file says; "" if there is none, and "" or an error if it stays unreadable for a whole beat.
+
+        For a moment a file that is being rewritten is empty, or does not match its checksum.
+        """
+        for patience in reversed(range(10)):
+            try:
+                content = folders.read_text(self.spark, self.path)
+            except Py4JJavaError:
+                if not patience:
+                    raise
+                content = ""
+            if content or not folders.exists(self.spark, self.path):
+                return content
+            time.sleep(self.beat_s / 10)
+        return ""
 
     def _is_mine(self, content: str) -> bool:
         return str(self.who["token"]) in content
