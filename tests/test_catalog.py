@@ -9,6 +9,7 @@ from graphs import ZOO
 from graphseam.config import Config, _build
 from graphseam.schemas import table_names, view_names
 from graphseam.tables import Tables
+from graphseam.views import create_catalog_views
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def test_a_run_in_a_catalog_keeps_its_tables_and_views_there(spark, schema, tmp_
     newer = Tables(spark, config.output, "two")
     newer.write_rows("embeddings", [{"node_id": 0, "id": "0", "vector": [0.0] * 4}])
     publish_row(newer)
-    newer.create_catalog_views()
+    create_catalog_views(newer)
     names = {row["tableName"] for row in spark.sql(f"SHOW TABLES IN {schema}").collect()}
     assert set(table_names()) | set(view_names()) <= names
     assert spark.table(f"{schema}.embeddings").count() == 20 + 1

@@ -19,6 +19,7 @@ from graphseam.runs import Run
 from graphseam.schemas import columns_ddl, table_names
 from graphseam.sections import OutputConfig
 from graphseam.tables import Tables
+from graphseam.views import register_views
 
 WIDTHS_OF_0_1_0 = [7, 1]  # two views of 8 columns
 
@@ -67,7 +68,7 @@ def test_an_old_run_is_read_and_exported_and_reading_changes_nothing(spark, root
     tables = Tables(spark, OutputConfig(root=str(root)), "old")
     assert tables.published_run(None)[0] in ("old", "new")
     assert export_table(tables, "embeddings", str(tmp_path / "x.parquet"), "old") == 36
-    tables.register_views()
+    register_views(tables)
     assert spark.sql("SELECT count(*) FROM runs WHERE run_id = 'old' AND view_widths IS NULL").head()[0] == 1
     assert {name: columns_on_disk(root, name) for name in before} == before
 

@@ -23,8 +23,8 @@ from graphseam.schemas import public_names, table_names, view_names
 from graphseam.sections import OutputConfig
 from graphseam.show import print_rows
 from graphseam.summary import print_summary
-from graphseam.tables import Tables, view_selects
-from graphseam.views import view_statements
+from graphseam.tables import Tables
+from graphseam.views import register_views, view_selects, view_statements
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_duckdb_has_the_views_too_and_empty_tables_for_those_that_are_missing(sp
     for statement in view_statements(str(tmp_path), "duckdb"):
         connection.execute(statement.removeprefix("INSTALL delta; "))
     assert connection.execute("SELECT count(*) FROM node_labels").fetchone() == (0,)
-    run.tables.register_views()
+    register_views(run.tables)
     for view in ("top_links", "run_comparison", "current_embeddings"):
         expected = spark.sql(f"SELECT count(*) FROM {view}").head()[0]
         assert connection.execute(f"SELECT count(*) FROM {view}").fetchone() == (expected,)
@@ -133,7 +133,7 @@ def open_tables(spark, root) -> Tables:
 
 def test_views_show_the_newest_published_run_alone(spark, root):
     tables = open_tables(spark, root)
-    tables.register_views()
+    register_views(tables)
     for view in view_names():
         runs = {row[0] for row in spark.table(view).select("run_id").distinct().collect()}
         assert runs == {"second"}, view
@@ -286,7 +286,7 @@ def test_metrics_agree_with_scikit_learn_on_the_stored_pairs(spark, root):
 def test_the_newest_run_is_compared_with_the_one_before(spark, root):
     """Each measure of either run once, with the other's value and the difference; NULL if a run lacks it."""
     tables = open_tables(spark, root)
-    tables.register_views()
+    register_views(tables)
     key = ("task", "metric", "variant", "scorer", "stratum")
     by_run: dict[str, dict] = {"first": {}, "second": {}}
     for row in tables.all_runs("metrics").collect():
@@ -326,7 +326,7 @@ def test_wide_rows_stay_readable(spark, root, by_spark, name):
     if name in by_spark:
         columns, rows = by_spark[name]
     else:
-        open_tables(spark, root).register_views(name)
+        register_views(open_tables(spark, root), name)
         view = spark.table(name)
         columns, rows = view.columns, view.limit(3).collect()
     rows = rows[:3]

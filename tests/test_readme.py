@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from conftest import REPOSITORY
 from graphseam.cli import app
 from graphseam.session import REQUIRED
+from graphseam.views import register_views
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +88,6 @@ def test_every_query_of_the_readme_runs_in_spark_sql(spark, run, root, tmp_path)
     assert shown.returncode == 0, shown.stderr[-3000:]
     answers = re.split(r"^answer \d+$", shown.stdout.split("\nend")[0], flags=re.MULTILINE)[1:]
     assert len(answers) == len(queries)
-    run.tables.register_views()
+    register_views(run.tables)
     for query, answer in zip(queries, answers, strict=True):
         assert len(answer.strip().splitlines()) == spark.sql(query).count() > 0, query

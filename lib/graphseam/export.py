@@ -15,6 +15,7 @@ from graphseam.errors import ConfigError, RunError, nearest
 from graphseam.schemas import export_columns, id_columns, public_names, sort_columns, view_names
 from graphseam.session import build_session
 from graphseam.tables import Tables
+from graphseam.views import register_views
 
 
 def check_output(output: str) -> None:
@@ -81,7 +82,7 @@ def _rows_of_run(tables: Tables, name: str, run_id: str | None) -> tuple[DataFra
     check_table(name)
     run_id, id_type = tables.published_run(run_id)
     if name in view_names():
-        tables.register_views(name)
+        register_views(tables, name)
         rows = tables.spark.table(name)
     else:
         rows = tables.all_runs(name)

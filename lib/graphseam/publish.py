@@ -16,6 +16,7 @@ from graphseam.errors import RunError
 from graphseam.runs import ROWS, Run, input_fingerprint, versions
 from graphseam.steps import ALL_STEPS, LAST, step_fingerprint
 from graphseam.tables import Tables
+from graphseam.views import create_catalog_views
 
 
 def publish(run: Run) -> dict[str, Any]:
@@ -58,7 +59,7 @@ def publish(run: Run) -> dict[str, Any]:
             }
         ],
     )
-    run.tables.create_catalog_views()
+    create_catalog_views(run.tables)
     return {"vectors": num_vectors}
 
 

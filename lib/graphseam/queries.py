@@ -13,6 +13,7 @@ from pyspark.sql import Row
 from graphseam.errors import RunError
 from graphseam.schemas import table_names, view_names
 from graphseam.tables import Tables
+from graphseam.views import register_views
 
 LOGICAL = "org.apache.spark.sql.catalyst.plans.logical"
 ACTING = (f"{LOGICAL}.Command", f"{LOGICAL}.ParsedStatement")
@@ -30,7 +31,7 @@ def query(tables: Tables, text: str, limit: int) -> tuple[list[str], list[Row]]:
     """
     try:
         check_query(tables, text)
-        tables.register_views(text)
+        register_views(tables, text)
         found = tables.spark.sql(text)
         return found.columns, found.limit(limit + 1).collect()
     except PySparkException as error:

@@ -21,6 +21,8 @@ if sys.version_info >= (3, 11):
 else:
     from importlib.abc import Traversable
 
+PARTITIONS = re.compile(r"\) USING delta PARTITIONED BY \(([^)]*)\)")
+COMMENT = re.compile(r"\) USING delta[^\n]*\nCOMMENT '((?:[^']|'')*)'")
 PROPERTY = re.compile(r"'graphseam\.(\w+)'\s*=\s*'([^']*)'")
 
 
@@ -83,29 +85,48 @@ def _property(name: str, key: str) -> str:
     return dict(PROPERTY.findall(sql_of(name))).get(key, "")
 
 
+def properties_of(name: str) -> dict[str, str]:
+    """The table's properties, with their prefix."""
+    return {f"graphseam.{key}": value for key, value in PROPERTY.findall(sql_of(name))}
+
+
+@cache
+def partition_columns(name: str) -> list[str]:
+    found = PARTITIONS.search(sql_of(name))
+    assert found is not None, name
+    return [column.strip() for column in found[1].split(",")]
+
+
+def comment_of(name: str) -> str:
+    """What the table holds, in a line."""
+    found = COMMENT.search(sql_of(name))
+    assert found is not None, name
+    return found[1].replace("''", "'")
+
+
 def create_statement(name: str, identifier: str) -> str:
     """The statement that creates the table if it does not exist. identifier: its name in SQL."""
     return Template(sql_of(name)).substitute(table=identifier)
 
 
-def columns_ddl(name: str) -> dict[str, str]:
-    """{column: "name TYPE … COMMENT …"} of a table, in the order of its file, without NOT NULL.
+def columns_ddl(name: str, not_null: bool = False) -> dict[str, str]:
+    """{column: "name TYPE … COMMENT …"} of a table, in the order of its file.
 
-    For adding columns to a table that has rows: Delta fills them with NULL in the old rows.
+    not_null: with NOT NULL where the file has it. Without, for adding columns to a table that has rows: Delta fills
+    them with NULL in the old rows.
     """
     statement = sql_of(name)
     inside = statement[statement.index("(") + 1 : statement.index(") USING delta")]
     lines = [line.strip().rstrip(",") for line in inside.splitlines() if line.strip()]
-    return {line.split()[0]: re.sub(r"\s+NOT NULL\b(?=.*\bCOMMENT\b)", "", line, count=1) for line in lines}
+    said = lines if not_null else [re.sub(r"\s+NOT NULL\b(?=.*\bCOMMENT\b)", "", line, count=1) for line in lines]
+    return {line.split()[0]: line for line in said}
 
 
 def page_of_tables() -> str:
     """Every table and view with its columns as Markdown: the end of docs/tables.md."""
     lines: list[str] = []
     for name in table_names():
-        comment = re.search(r"\) USING delta[^\n]*\nCOMMENT '((?:[^']|'')*)'", sql_of(name))
-        assert comment is not None, name
-        lines += ["", f"### {name}", "", f"{comment[1]}{'' if name in public_names() else ' (internal)'}", ""]
+        lines += ["", f"### {name}", "", f"{comment_of(name)}{'' if name in public_names() else ' (internal)'}", ""]
         lines += ["| column | type | meaning |", "|---|---|---|"]
         for column, ddl in columns_ddl(name).items():
             meaning = re.search(r"COMMENT '((?:[^']|'')*)'", ddl)

@@ -57,20 +57,29 @@ def graphframes_coordinate() -> str:
     return f"io.graphframes:graphframes-spark{SPARK_LINE[0]}_{scala_line()}:{version('graphframes-py')}"
 
 
+def arrow_rows(rows: list[dict[str, Any]], schema: StructType) -> pa.Table:
+    """A few rows of the driver as Arrow; what a row has besides the columns is left out.
+
+    ValueError for a null in a column that is NOT NULL.
+    """
+    for field in schema.fields:
+        if not field.nullable and any(row[field.name] is None for row in rows):
+            raise ValueError(f"column {field.name} has no value in a row, and is NOT NULL")
+    arrow = to_arrow_schema(schema) if IS_SPARK_3 else to_arrow_schema(schema, timezone="UTC")
+    columns = {name: pa.array([row[name] for row in rows], arrow.field(name).type) for name in schema.names}
+    return pa.table(columns, arrow)
+
+
 def small_table(spark: SparkSession, rows: list[dict[str, Any]], schema: StructType) -> DataFrame:
     """A few rows of the driver as a DataFrame; what a row has besides the columns is left out.
 
     On Spark 4 by Arrow, as a part of the plan: rows passed as Python objects are read by a Python worker in a task.
     ValueError for a null in a column that is NOT NULL.
     """
-    for field in schema.fields:
-        if not field.nullable and any(row[field.name] is None for row in rows):
-            raise ValueError(f"column {field.name} has no value in a row, and is NOT NULL")
+    table = arrow_rows(rows, schema)
     if IS_SPARK_3:
         return spark.createDataFrame([tuple(row[name] for name in schema.names) for row in rows], schema)
-    arrow = to_arrow_schema(schema, timezone="UTC")
-    columns = {name: pa.array([row[name] for row in rows], arrow.field(name).type) for name in schema.names}
-    return spark.createDataFrame(pa.table(columns, arrow), schema)
+    return spark.createDataFrame(table, schema)
 
 
 def with_row_numbers(rows: DataFrame, name: str) -> DataFrame:

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import pyarrow as pa
 from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame, DataFrameWriter, Observation, Row, SparkSession
+from pyspark.sql import Column, DataFrame, DataFrameWriter, Observation, Row, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
-from pyspark.sql.types import StructType
+from pyspark.sql.types import StructField, StructType
 
-from graphseam.delta_files import files_of_run
+from graphseam import local_delta
 from graphseam.errors import RunError, nearest
 from graphseam.files import absolute, has_table, is_remote, local_path
-from graphseam.schemas import columns_ddl, create_statement, sql_of, table_names, view_names
+from graphseam.schemas import columns_ddl, create_statement, partition_columns, table_names
 from graphseam.sections import OutputConfig, check_run_id
 from graphseam.session import in_one_process
-from graphseam.spark_line import schema_of, small_table
+from graphseam.spark_line import arrow_rows, schema_of, small_table
 
 GRAPHFRAME_INPUTS = "_graphframe"  # under output.root: a copy of the graph for each run made by `graphseam.embed`
 WRITE_OPTIONS = {"compression": "snappy"}
+NO_MARK = {"mapreduce.fileoutputcommitter.marksuccessfuljobs": "false"}  # the table's log says what has succeeded
 
 
 def quoted(catalog: str) -> str:
@@ -38,26 +36,31 @@ def identifier_of(output: OutputConfig, name: str) -> str:
     return f"{quoted(output.catalog)}.`{name}`" if output.catalog else f"delta.`{absolute(output.root)}/{name}`"
 
 
-def view_selects(output: OutputConfig) -> Iterator[tuple[str, str]]:
-    """(name, SELECT) of each view over the tables of an output."""
-    names = {name: identifier_of(output, name) for name in table_names()}
-    for view in view_names():
-        yield view, Template(sql_of(view)).substitute(names)
-
-
 def _columns_of(name: str) -> StructType:
     """The columns of the table's SQL file. A session must have been started."""
-    return schema_of(", ".join(columns_ddl(name).values()))
+    return schema_of(", ".join(columns_ddl(name, not_null=True).values()))
 
 
-def _words(sql: str) -> set[str]:
-    return set(re.findall(r"\w+", sql.lower()))
+def _missing(name: str, columns: list[str]) -> list[str]:
+    """Columns that the table's SQL file defines and are not among these."""
+    there = {column.lower() for column in columns}
+    return [column for column in columns_ddl(name) if column.lower() not in there]
+
+
+def _stored(field: StructField) -> Column:
+    """The column as the table stores it; a task fails on NULL where the table's SQL file says NOT NULL."""
+    value = F.col(field.name).cast(field.dataType)
+    if not field.nullable:
+        value = F.coalesce(value, F.raise_error(F.lit(f"column {field.name} has no value in a row, and is NOT NULL")))
+    return value.alias(field.name)
 
 
 class Tables:
     """The tables of one root (or catalog), as one run sees them.
 
     Writing replaces this run's rows of the table (or of one `level` of it), so a repeated step leaves no duplicate.
+    In a local session, under a local root, Spark reads and writes data files and delta-rs the tables' logs; elsewhere
+    Spark does both. What readers find is the same.
     read_only: for readers, who may lack the permission to write: a table that does not exist is empty, not created.
     """
 
@@ -69,6 +72,8 @@ class Tables:
         self.output = output
         self.run_id = check_run_id(run_id) if run_id is not None else None
         self.is_new_run = False  # set by a caller that knows no table has a row of the run yet: saves the check
+        self._here = not output.catalog and not is_remote(output.root) and in_one_process(spark)
+        self._commits_here = self._here and not read_only and local_delta.can_write(local_path(absolute(output.root)))
         self._created: set[str] = set()
         self._complete: set[str] = set()  # tables known to have every column of their SQL files
         self._written: set[str] = set()
@@ -86,6 +91,10 @@ class Tables:
         """Where the table lies under output.root, independent of the working directory."""
         return f"{absolute(self.output.root)}/{name}"
 
+    def _path(self, name: str) -> Path:
+        """The table's directory, where the root is a local one."""
+        return Path(local_path(self._address(name)))
+
     def ensure(self, name: str) -> None:
         """Create the table if it does not exist yet, and add the columns that a table of an earlier version lacks.
 
@@ -94,14 +103,16 @@ class Tables:
         if name in self._complete:
             return
         self._complete.add(name)
-        missing = self._missing_columns(name, self._opened(name))
+        self._create(name)
+        there = local_delta.columns_of(self._path(name)) if self._here else None
+        missing = _missing(name, self.spark.table(self.identifier(name)).columns if there is None else there)
         if not missing:
             return
         identifier, wanted = self.identifier(name), columns_ddl(name)
         try:
             self.spark.sql(f"ALTER TABLE {identifier} ADD COLUMNS ({', '.join(wanted[column] for column in missing)})")
         except PySparkException:  # another job may have added them at the same time
-            if self._missing_columns(name, self.spark.table(identifier)):
+            if _missing(name, self.spark.table(identifier).columns):
                 raise
 
     def all_runs(self, name: str) -> DataFrame:
@@ -109,25 +120,27 @@ class Tables:
 
         A column that a table of an earlier version lacks is NULL; reading does not change the table.
         """
-        rows = self._opened(name)
-        missing = self._missing_columns(name, rows)
-        if not missing:
-            return rows
-        kinds = schema_of(", ".join(columns_ddl(name)[column] for column in missing))
-        return rows.withColumns({field.name: F.lit(None).cast(field.dataType) for field in kinds.fields})
-
-    def _opened(self, name: str) -> DataFrame:
-        """The stored table, created from its SQL file if it does not exist; read-only, an empty one stands for it."""
         if self.read_only:
             if not self.exists(name):
                 return self.spark.createDataFrame([], _columns_of(name))
         else:
             self._create(name)
-        return self.spark.table(self.identifier(name))
+        files = local_delta.files_of(self._path(name)) if self._here else None
+        if files is not None:
+            return self._rows_in(files, name)
+        rows = self.spark.table(self.identifier(name))
+        missing = _missing(name, rows.columns)
+        if not missing:
+            return rows
+        kinds = schema_of(", ".join(columns_ddl(name)[column] for column in missing))
+        return rows.withColumns({field.name: F.lit(None).cast(field.dataType) for field in kinds.fields})
 
     def _create(self, name: str) -> None:
         """Create the table from its SQL file if it does not exist."""
         if name in self._created:
+            return
+        if self._commits_here and local_delta.create(self._path(name), _columns_of(name).json()):
+            self._created.add(name)
             return
         if self.output.catalog and not self._created:
             self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {quoted(self.output.catalog)}")
@@ -136,14 +149,9 @@ class Tables:
 
     def files(self, name: str, level: int | None = None) -> list[str] | None:
         """The files of this run's rows, or of one level of them; None if only a query can tell, as on a cluster."""
-        if self.run_id is None or self.output.catalog or is_remote(self.output.root) or not in_one_process(self.spark):
+        if self.run_id is None or not self._here:
             return None
-        return files_of_run(Path(local_path(self._address(name))), self.run_id, level)
-
-    def _missing_columns(self, name: str, rows: DataFrame) -> list[str]:
-        """Columns that the table's SQL file defines and its rows lack."""
-        there = {column.lower() for column in rows.columns}
-        return [column for column in columns_ddl(name) if column.lower() not in there]
+        return local_delta.files_of(self._path(name), self.run_id, level)
 
     def exists(self, name: str) -> bool:
         if self.output.catalog:
@@ -182,20 +190,20 @@ class Tables:
         if files is None:
             rows = self.all_runs(name).where(F.col("run_id") == F.lit(self.run_id)).drop("run_id")
         else:
-            rows = self._rows_in(files, name)
+            rows = self._rows_in(files, name).drop("run_id")
         return rows if level is None else rows.where(F.col("level") == level)
 
     def _rows_in(self, files: list[str], name: str) -> DataFrame:
-        """The rows of these files of the table, without run_id, in the order of its columns."""
+        """The rows of these files of the table, in the order of its columns."""
         columns = _columns_of(name)
         if not files:
-            return self.spark.createDataFrame([], columns).where(F.lit(False)).drop("run_id")
+            return self.spark.createDataFrame([], columns).where(F.lit(False))
         reader = self.spark.read.schema(columns).options(basePath=self._address(name), __globPaths__="false")
-        return reader.parquet(*files).select(*(name for name in columns.names if name != "run_id"))
+        return reader.parquet(*files).select(*columns.names)
 
     def schema(self, name: str) -> StructType:
         """The columns of the table without run_id: what a transformation that fills it must return."""
-        fields = self.all_runs(name).schema.fields
+        fields = (_columns_of(name) if self._here else self.all_runs(name).schema).fields
         return StructType([field for field in fields if field.name != "run_id"])
 
     def arrow_schema(self, name: str) -> pa.Schema:
@@ -212,14 +220,18 @@ class Tables:
             + (f" AND level = {int(level)}" if level is not None else "")
             + (f" AND {part}" if part else "")
         )
-        replaced = None if self._holds_nothing(name, mine, level) else mine  # an append costs a quarter of that
-        num_rows = self._save(name, rows, replaced)
+        num_rows = None if part else self._save_here(name, rows, level, replace=True)
+        if num_rows is None:
+            replaced = None if self._holds_nothing(name, mine, level) else mine  # an append costs a quarter of that
+            num_rows = self._save(name, rows, replaced)
         self._rows_written.setdefault(name, {})[mine] = num_rows
         return num_rows
 
     def append(self, name: str, rows: DataFrame) -> int:
         """Add rows to this run's, for a step that writes a table in several commits and has dropped its old rows."""
-        num_rows = self._save(name, rows, None)
+        num_rows = self._save_here(name, rows, None, replace=False)
+        if num_rows is None:
+            num_rows = self._save(name, rows, None)
         self._count_appended(name, num_rows)
         return num_rows
 
@@ -234,6 +246,24 @@ class Tables:
     def rows_written(self) -> dict[str, int]:
         """{table: rows of this run that the step has written and not dropped again}; 0 if it only dropped some."""
         return {name: sum(parts.values()) for name, parts in self._rows_written.items()}
+
+    def _save_here(self, name: str, rows: DataFrame, level: int | None, replace: bool) -> int | None:
+        """Let Spark write the rows' files and delta-rs commit them; returns how many were written.
+
+        None, for `_save` to do it, where the session or the root is not local.
+        """
+        if not self._commits_here:
+            return None
+        self.ensure(name)
+        table = self._path(name)
+        where = {"run_id": str(self.run_id)} | ({} if level is None else {"level": str(level)})
+        folder = table.joinpath(*(f"{column}={value}" for column, value in where.items()))
+        others = [column for column in partition_columns(name) if column not in where]
+        before = local_delta.data_files(folder)
+        stored = [_stored(field) for field in _columns_of(name).fields if field.name not in where]
+        writer = rows.select(*stored).write.mode("append").options(**WRITE_OPTIONS, **NO_MARK)
+        writer.partitionBy(*others).parquet(str(folder))
+        return local_delta.commit(table, where, local_delta.data_files(folder) - before, replace)
 
     def _save(self, name: str, rows: DataFrame, replaced: str | None) -> int:
         """Write rows in one commit, replacing those that match `replaced`; returns how many were written."""
@@ -273,15 +303,33 @@ class Tables:
 
     def write_rows(self, name: str, rows: list[dict[str, Any]]) -> None:
         """Replace this run's rows with a few that the driver holds (at most one per subgraph, level or metric)."""
-        self.write(name, small_table(self.spark, rows, self.schema(name)))
+        schema = self.schema(name)
+        if self._commits_here:
+            self.ensure(name)
+            mine = f"run_id = '{self.run_id}'"
+            replaced = None if self.files(name) == [] else mine
+            if (
+                local_delta.add_rows(self._path(name), arrow_rows(self._with_run_id(rows), _columns_of(name)), replaced)
+                is not None
+            ):
+                self._rows_written[name] = {mine: len(rows)}
+                return
+        self.write(name, small_table(self.spark, rows, schema))
 
     def append_rows(self, name: str, rows: list[dict[str, Any]]) -> None:
         """Add a few rows to this run's, keeping the existing ones (the log of steps, a table of two)."""
         self.ensure(name)
-        given = [{**row, "run_id": self.run_id} for row in rows]
-        added = small_table(self.spark, given, self.all_runs(name).schema)
-        self._commit(name, added.coalesce(1).write.format("delta").mode("append"))
+        given = self._with_run_id(rows)
+        if (
+            not self._commits_here
+            or local_delta.add_rows(self._path(name), arrow_rows(given, _columns_of(name)), None) is None
+        ):
+            added = small_table(self.spark, given, self.all_runs(name).schema)
+            self._commit(name, added.coalesce(1).write.format("delta").mode("append"))
         self._count_appended(name, len(rows))
+
+    def _with_run_id(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [{**row, "run_id": self.run_id} for row in rows]
 
     def drop_run(self, name: str, part: str = "") -> None:
         """Remove this run's rows from the table, if it exists; of them those that match the SQL predicate `part`."""
@@ -293,37 +341,13 @@ class Tables:
             if part:  # it may name a column that an earlier version's table lacks
                 self.ensure(name)
             mine = f"run_id = '{self.run_id}'" + (f" AND {part}" if part else "")
-            self.spark.sql(f"DELETE FROM {self.identifier(name)} WHERE {mine}")
+            self._delete(name, mine)
 
     def drop_runs(self, name: str, run_ids: list[str]) -> None:
         """Remove every row of these runs in one commit; tables are partitioned by run_id, so no row is read."""
         chosen = ", ".join(f"'{check_run_id(run_id)}'" for run_id in run_ids)
-        self.spark.sql(f"DELETE FROM {self.identifier(name)} WHERE run_id IN ({chosen})")
+        self._delete(name, f"run_id IN ({chosen})")
 
-    def register_views(self, query: str | None = None) -> None:
-        """Register the tables and views in this session under their plain names, so that SQL can query them.
-
-        query: register only the names that occur in it, and the tables behind views among them, since opening a table
-        takes time; None or with SHOW: all.
-        """
-        words = _words(query) if query is not None else {"show"}
-        views = [name for name in view_names() if "show" in words or name in words]
-        for view in views:
-            words |= _words(sql_of(view))
-        for name in table_names():
-            if "show" in words or name in words:
-                self.all_runs(name).createOrReplaceTempView(name)
-        plain = {name: name for name in table_names()}
-        for view in views:
-            select = Template(sql_of(view)).substitute(plain)
-            self.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW {view} AS {select}")
-
-    def create_catalog_views(self) -> None:
-        """Store the views in the catalog, if there is one; a directory cannot hold them: `graphseam sql` makes them."""
-        if self.output.catalog:
-            schema = quoted(self.output.catalog)
-            for name in table_names():
-                self.ensure(name)
-            for view, select in view_selects(self.output):
-                comment = select.splitlines()[0].removeprefix("-- ").replace("'", "\\'")
-                self.spark.sql(f"CREATE OR REPLACE VIEW {schema}.`{view}` COMMENT '{comment}' AS {select}")
+    def _delete(self, name: str, predicate: str) -> None:
+        if not (self._commits_here and local_delta.delete(self._path(name), predicate)):
+            self.spark.sql(f"DELETE FROM {self.identifier(name)} WHERE {predicate}")

@@ -1,17 +1,58 @@
-"""A script that registers the tables and views of a directory in other engines: Spark SQL, DuckDB, polars."""
+"""The tables and views under their plain names: in this session, in a catalog, and in other engines by a script."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from string import Template
 
 from graphseam.errors import ConfigError, nearest
 from graphseam.files import absolute, has_table
 from graphseam.schemas import columns_ddl, sql_of, table_names, view_names
 from graphseam.sections import OutputConfig
-from graphseam.tables import identifier_of
+from graphseam.tables import Tables, identifier_of, quoted
 
 DUCKDB_TYPES = {"STRING": "VARCHAR", "ARRAY<FLOAT>": "FLOAT[]", "ARRAY<DOUBLE>": "DOUBLE[]", "ARRAY<INT>": "INTEGER[]"}
+
+
+def view_selects(output: OutputConfig) -> Iterator[tuple[str, str]]:
+    """(name, SELECT) of each view over the tables of an output."""
+    names = {name: identifier_of(output, name) for name in table_names()}
+    for view in view_names():
+        yield view, Template(sql_of(view)).substitute(names)
+
+
+def _words(sql: str) -> set[str]:
+    return set(re.findall(r"\w+", sql.lower()))
+
+
+def register_views(tables: Tables, query: str | None = None) -> None:
+    """Register the tables and views in this session under their plain names, so that SQL can query them.
+
+    query: register only the names that occur in it, and the tables behind views among them, since opening a table takes
+    time; None or with SHOW: all.
+    """
+    words = _words(query) if query is not None else {"show"}
+    views = [name for name in view_names() if "show" in words or name in words]
+    for view in views:
+        words |= _words(sql_of(view))
+    for name in table_names():
+        if "show" in words or name in words:
+            tables.all_runs(name).createOrReplaceTempView(name)
+    selects = _views()
+    for view in views:
+        tables.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW {view} AS {selects[view]}")
+
+
+def create_catalog_views(tables: Tables) -> None:
+    """Store the views in the catalog, if there is one; a directory cannot hold them: `graphseam sql` makes them."""
+    if tables.output.catalog:
+        schema = quoted(tables.output.catalog)
+        for name in table_names():
+            tables.ensure(name)
+        for view, select in view_selects(tables.output):
+            comment = select.splitlines()[0].removeprefix("-- ").replace("'", "\\'")
+            tables.spark.sql(f"CREATE OR REPLACE VIEW {schema}.`{view}` COMMENT '{comment}' AS {select}")
 
 
 def view_statements(root: str, dialect: str = "spark") -> list[str]:
