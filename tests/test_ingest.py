@@ -97,7 +97,7 @@ def test_junk_is_told_apart_and_nothing_good_is_lost(ingest, tmp_path):
     run = ingest({"edges": str(tmp_path / "edges.csv"), "weight": "weight"})
     details = run.details("ingest")
     assert 0.04 < len(junk) / len(rows) < 0.06
-    assert details["id_type"] == "integer"
+    assert (details["id_type"], details["id_shift"]) == ("integer", -100)  # from 100 without a gap
     assert details["rows"] == len(rows)
     assert details["rejected"] == Counter(reason for _, reason in junk)
     kept = run.tables.read("rejected_rows").collect()

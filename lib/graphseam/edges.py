@@ -29,6 +29,17 @@ def ordered_sum(column: str) -> Column:
     return F.aggregate(F.array_sort(F.collect_list(column)), F.lit(0.0), lambda total, one: total + one)
 
 
+def with_id_of(rows: DataFrame, number: str, name: str, nodes: DataFrame, shift: int | None) -> DataFrame:
+    """`rows` with the original ids of the nodes whose numbers are in one column, as a column called `name`.
+
+    nodes: (node_id, id, …) of all of them. shift: Ingested.id_shift. Cost: one join of the rows; with a shift, none.
+    """
+    if shift is not None:
+        return rows.withColumn(name, (F.col(number) - F.lit(shift)).cast("string"))
+    ids = nodes.select(F.col("node_id").alias(number), F.col("id").alias(name))
+    return rows.join(ids, on=number, how="inner")
+
+
 def with_original_ids(rows: DataFrame, src_ids: DataFrame, dst_ids: DataFrame | None = None) -> DataFrame:
     """Rows of node numbers with the original ids added: (src_node_id, src, dst_node_id, dst, …).
 

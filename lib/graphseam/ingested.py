@@ -28,6 +28,7 @@ class Ingested:
     loops: int = 0
     duplicate_edges: int = 0
     null_like_rows: int = 0  # usable rows with an id such as NULL, which is a node like any other
+    id_shift: int | None = None  # number of a node minus its id, if that is the same for all nodes
     bipartite: bool = False  # no id occurs in both columns of the edges: they join two kinds of nodes
     nodes_held_out: int = 0  # nodes with held-out edges only, which get a zero vector
     evaluation_pairs: dict[str, int] = field(default_factory=dict)  # by kind; fewer_<kind>: queries with too few

@@ -71,8 +71,8 @@ def ingest(run: Run) -> dict[str, Any]:
                 f"no row of {run.config.input.edges!r} can be used ({details['rows']:,} read; {outside}most often: "
                 f"{worst}); see the table {run.tables.location('rejected_rows')}"
             )
-        details["bipartite"] = _is_bipartite(run)
-        details |= _write_edges(run, connect(checked["edges"].where("reason IS NULL"), nodes, _shift(nodes, id_type)))
+        details["bipartite"], details["id_shift"] = _is_bipartite(run), _shift(nodes, id_type)
+        details |= _write_edges(run, connect(checked["edges"].where("reason IS NULL"), nodes, details["id_shift"]))
     details["duplicate_edges"] = counts.usable - counts.loops - details["edges"] - details["holdout_edges"]
     if run.config.holds_out:
         details |= draw_pairs(run, details["nodes"], dense, details["bipartite"])
@@ -144,7 +144,7 @@ def _is_bipartite(run: Run) -> bool:
 def _shift(nodes: DataFrame, id_type: str) -> int | None:
     """What every integer id differs by from its number, as when ids count from 0 or 1; None if it is not one number.
 
-    Saves the joins that replace ids by numbers. Cost: one pass over the nodes.
+    Saves the joins that replace ids by numbers, and numbers by ids. Cost: one pass over the nodes.
     """
     if id_type != "integer":
         return None

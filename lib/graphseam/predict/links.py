@@ -8,7 +8,7 @@ import numpy as np
 from pyspark.sql import Column, DataFrame, Row, Window
 from pyspark.sql import functions as F
 
-from graphseam.edges import low_and_high
+from graphseam.edges import low_and_high, with_id_of
 from graphseam.errors import RunError
 from graphseam.methods import SEARCHES
 from graphseam.pairs import draw_negatives, facing, pairs_of, pools_of, sample_edges
@@ -181,15 +181,14 @@ def _recall(what: LinkSearch) -> dict[str, Any]:
 def _predicted(run: Run, model: LinkModel, curves: Curves) -> DataFrame:
     """Rows of link_predictions: the top_k non-neighbours of each node by score.
 
-    Cost: candidates are read once; of the predictions one shuffle, to get the original ids of dst, and one more where
-    so many edges are held out that they cannot be sent to every task.
+    Cost: candidates are read once; of the predictions one shuffle, to get the original ids of dst unless they follow
+    from the numbers, and one more where so many edges are held out that they cannot be sent to every task.
     """
-    nodes = run.tables.read("nodes").select("node_id", "id")
+    nodes, shift = run.tables.read("nodes"), run.ingested.id_shift
     lists = run.tables.read("candidate_lists").where("NOT learning").withColumn("fold", _half(run))
-    named = lists.join(nodes.select(F.col("node_id").alias("src"), F.col("id").alias("src_id")), on="src", how="inner")
+    named = with_id_of(lists, "src", "src_id", nodes, shift)
     best = best_links(named, model, run.config.predict.links.top_k, curves)
-    of_dst = nodes.select(F.col("node_id").alias("dst"), F.col("id").alias("dst_id"))
-    found = _with_held_out(run, best).join(of_dst, on="dst", how="inner")
+    found = with_id_of(_with_held_out(run, best), "dst", "dst_id", nodes, shift)
     numbers = found.withColumnsRenamed({"src": "src_node_id", "dst": "dst_node_id"})
     return numbers.withColumnsRenamed({"src_id": "src", "dst_id": "dst"})  # apart: Spark 3.5 renames one by one
 

@@ -12,6 +12,7 @@ from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
 from graphseam.arrow import slices, vector_matrix
+from graphseam.edges import with_id_of
 from graphseam.errors import RunError
 from graphseam.predict.group_search import BOTH
 from graphseam.predict.search import choose_method, excluding_none, nearest, search_of, write_recall
@@ -33,22 +34,13 @@ def predict_similar(run: Run) -> dict[str, Any]:
     else:
         run.tables.drop_run("search_recall", part="step = 'predict_similar'")
         found, details = nearest_nodes(run)
-    nodes = run.tables.read("nodes").select("node_id", "id")
-    of_src = nodes.select("node_id", F.col("id").alias("src"))
-    of_dst = nodes.select(F.col("node_id").alias("dst_node_id"), F.col("id").alias("dst"))
+    nodes, shift = run.tables.read("nodes"), run.ingested.id_shift
     near = F.posexplode(F.arrays_zip("near", "cosine")).alias("place", "one")
-    rows = (
-        found.join(of_src, on="node_id", how="inner")  # before there is a row for each pair
-        .select(F.col("node_id").alias("src_node_id"), "src", near)
-        .select(
-            "src_node_id",
-            "src",
-            F.col("one.near").alias("dst_node_id"),
-            "one.cosine",
-            (F.col("place") + 1).alias("rank"),
-        )
-        .join(of_dst, on="dst_node_id", how="inner")
+    of_src = with_id_of(found, "node_id", "src", nodes, shift)  # before there is a row for each pair
+    rows = of_src.select(F.col("node_id").alias("src_node_id"), "src", near).select(
+        "src_node_id", "src", F.col("one.near").alias("dst_node_id"), "one.cosine", (F.col("place") + 1).alias("rank")
     )
+    rows = with_id_of(rows, "dst_node_id", "dst", nodes, shift)
     return {"similar": run.tables.write("similar_nodes", rows), **details}
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from graphseam.edges import with_id_of
 from graphseam.refine.base import base_of, into_frame, start_vectors
 from graphseam.refine.block import refine_in_one_block
 from graphseam.refine.block_plan import Blocks, plan_refinement
@@ -53,7 +54,7 @@ def _in_one_task(run: Run, refiner: SpectralRefiner, start: DataFrame) -> dict[s
     threads = cores_of_a_task(run.spark, num_tasks=1)
     seed = derive_seed(run.config.run.seed, "refine")
     vectors = refine_in_one_block(run.tables.read("edges"), nodes, start, refiner, run.config.embed.dim, seed, threads)
-    num_vectors = run.tables.write("embeddings", vectors.join(nodes, on="node_id", how="inner"))
+    num_vectors = run.tables.write("embeddings", with_id_of(vectors, "node_id", "id", nodes, run.ingested.id_shift))
     return {"vectors": num_vectors, "blocks": 1, "threads": threads}
 
 

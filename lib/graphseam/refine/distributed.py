@@ -19,6 +19,7 @@ from graphseam.blocks.packets import Inbox, Packet
 from graphseam.blocks.stages import SparkStages
 from graphseam.blocks.store import FileStore
 from graphseam.columns import TRIPLE
+from graphseam.edges import with_id_of
 from graphseam.errors import ConfigError
 from graphseam.refine.block_plan import Blocks
 from graphseam.refine.rounds import Task
@@ -83,11 +84,8 @@ def _inputs(run: Run, start: DataFrame) -> Iterator[tuple[DataFrame, Callable[..
     cut = run.tables.read("border_edges", level=1).select(*TRIPLE, "src_subgraph", "dst_subgraph")
     yield inside, pack_entries
     yield cut, pack_entries
-    nodes = run.tables.read("assignments", level=1).select("node_id", "subgraph_id")
-    yield (
-        run.tables.read("nodes").join(nodes, on="node_id", how="inner").select("node_id", "subgraph_id", "id"),
-        pack_nodes,
-    )
+    placed = run.tables.read("assignments", level=1).select("node_id", "subgraph_id")
+    yield with_id_of(placed, "node_id", "id", run.tables.read("nodes"), run.ingested.id_shift), pack_nodes
     yield start, pack_start
 
 
