@@ -158,6 +158,8 @@ def test_a_value_of_the_wrong_type_says_which_is_right(load, override, message):
     [
         "input.id_type=uuid",
         "input.header=maybe",
+        "input.encoding=utf-16",
+        "input.dst=src",
         "input.format=orc",
         "input.delimiter=ab",
         r"input.delimiter=\t",

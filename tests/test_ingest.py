@@ -81,6 +81,7 @@ JUNK = {
     "weight is not a number": ["5,6,heavy", "5,6,1-2", '5,6,"1,5"', "5,6,1.2.3"],
     "weight is NaN or infinite": ["5,6,NaN", "5,6,nan", "5,6,inf", "5,6,-Infinity", "5,6,1e999"],
     "weight is negative": ["5,6,-1", "5,6,-1e-300", "5,6,-0.5"],
+    "weight is not between 1e-30 and 1e+30": ["5,6,1e31", "5,6,1e308", "5,6,1e-31"],
     "weight is zero": ["5,6,0", "5,6,0.0", "5,6,-0", "5,6,1e-999"],
     "blank line": ["", "   ", "\t", " \t "],
 }
@@ -104,6 +105,34 @@ def test_junk_is_told_apart_and_nothing_good_is_lost(ingest, tmp_path):
     assert Counter((row["content"], f"{row['source']}: {row['reason']}") for row in kept) == Counter(junk)
     assert all(row["file"].endswith("/edges.csv") for row in kept)
     assert edges_of(run) == {(min(pair), max(pair)): weight for pair, weight in good.items()}
+
+
+def test_a_line_in_another_encoding_or_with_half_a_field_is_set_aside(ingest, tmp_path):
+    """Not read as something else: café, cafè and cafê of a Latin-1 file were one node."""
+    good = [("café", 'a "b"'), ('5" pipe', "café"), ("x,y", "café")] + [(f"n{at}", "café") for at in range(2000)]
+    lines = [b'"' + '","'.join(end.replace('"', '""') for end in edge).encode() + b'"' for edge in good]
+    lines[1] = '5" pipe,café'.encode()  # a quote inside a field that is not quoted is a character like others
+    bad = ["caf\xe9,b".encode("latin-1"), b'a,"begun here', b'ended here",b', b'"a,b']
+    (tmp_path / "e.csv").write_bytes(b"src,dst\n" + b"\n".join(lines + bad) + b"\n")
+    run = ingest({"edges": str(tmp_path / "e.csv")})
+    assert edges_of(run) == {tuple(sorted(edge)): 1.0 for edge in good}
+    assert run.details("ingest")["rejected"] == {
+        "edges: a quote begins or ends on another line (input.multiline)": 3,
+        "edges: not in the encoding of input.encoding": 1,
+    }
+
+
+@pytest.mark.parametrize("multiline", [False, True])
+def test_text_of_windows_and_records_of_several_lines(ingest, tmp_path, multiline):
+    edges = [("Šárka", "5 €"), ("Zoë", "Šárka"), ("Zoë", "two\r\nlines" if multiline else "one line")]
+    lines = "".join(f'"{src}";"{dst}"\r\n' for src, dst in edges)
+    (tmp_path / "e.csv").write_bytes(f"from;to\r\n# said\r\n{lines}".encode("cp1252"))
+    named = {"src": "from", "dst": "to", "encoding": "windows-1252", "multiline": multiline}
+    run = ingest({"edges": str(tmp_path / "e.csv"), **named})
+    assert run.details("ingest")["rejected"] == {}
+    assert {name.replace("\r", "") for edge in edges_of(run) for name in edge} == {
+        name.replace("\r", "") for edge in edges for name in edge
+    }
 
 
 def test_nothing_usable_is_an_error(ingest, root, tmp_path):

@@ -82,7 +82,7 @@ def test_the_same_assignment_for_2_8_and_50_partitions_with_and_without_adaptive
 @pytest.mark.thorough  # a lost executor, of which refinement has a test, repeats tasks of the same kind
 def test_a_retried_task_changes_nothing():
     """In another session, whose tasks may fail once: under the tests' own master a failure is final."""
-    assert last_line_of("retried_task.py") == "the same assignment, with a task that failed once"
+    assert last_line_of("retried_task.py") == "the same assignment, with a worker that was killed"
 
 
 def test_the_default_configuration_recovers_planted_subgraphs_and_finds_their_border(spark, tmp_path):

@@ -199,7 +199,7 @@ def test_packed_text_is_read_through(look, name, pack):
         ("e.csv.bz2", b"BZh9 and then nothing", "cannot be read: Invalid data stream"),
         ("e.csv.xz", lzma.compress(b"src,dst\n1,2\n"), "is neither Parquet nor text"),
         ("e.csv", gzip.compress(b"src,dst\n1,2\n", mtime=0), "is neither Parquet nor text"),
-        ("e.csv", "src,dst\n1,2\n".encode("utf-16"), "is neither Parquet nor text"),
+        ("e.csv", "src,dst\n1,2\n".encode("utf-16"), "is UTF-16 text; convert it, as by: iconv"),
         ("e.csv", bytes(range(256)), "is neither Parquet nor text"),
         ("e.csv", b"", "is empty (0 bytes)"),
         ("e.csv", b"\n \r\n\t\n", "holds no data line, only blank lines and comments"),
@@ -361,3 +361,16 @@ def test_the_size_line_of_a_matrix_market_file_is_told_apart(look, refused):
     source = look(content, "m.mtx")
     assert (source.size_line, source.header, source.delimiter) == ("3 3 2", None, WHITESPACE)
     assert "add % to input.comment" in refused(content, comment="#")
+
+
+def test_text_of_another_encoding_is_named_with_the_setting(look, refused):
+    latin = b"1,caf\xe9\n2,c\n"
+    told = refused(latin)
+    assert "is not utf-8 text: b'1,caf\\xe9\\n2,c\\n' holds the byte 0xe9; set input.encoding" in told
+    assert look(latin, encoding="latin-1").columns == ("0", "1")
+
+
+def test_a_name_that_two_columns_have_is_refused(tmp_path):
+    (tmp_path / "e.csv").write_text("src,dst,src\na,b,c\n")
+    told = refusal(InputConfig(edges=str(tmp_path / "e.csv")))
+    assert "has 2 columns 'src' (input.src); name them apart, or give a position from 0" in told

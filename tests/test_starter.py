@@ -58,6 +58,13 @@ def test_a_file_is_told_and_its_configuration_reads_it(begin, content, ends, wei
     assert config.evaluate.holdout == 0.1
 
 
+def test_text_that_is_not_utf_8_is_read_as_that_of_windows(tmp_path):
+    (tmp_path / "e.csv").write_bytes("Zo\xeb,caf\xe9\n".encode("cp1252"))
+    made = starter(str(tmp_path / "e.csv"), None, "tables")
+    assert 'encoding = "windows-1252"' in made.text
+    assert "it is not UTF-8, and read as windows-1252 (input.encoding)" in "\n".join(made.told)
+
+
 def test_labels_are_found_by_their_usual_names(begin, tmp_path):
     (tmp_path / "who.csv").write_text("country,user\nDE,1\n")
     said, config = begin("src,dst\n1,2\n", labels=str(tmp_path / "who.csv"))

@@ -62,6 +62,7 @@ LOCAL = {
     "spark.sql.adaptive.coalescePartitions.parallelismFirst": "false",
     "spark.log.level": "ERROR",
 }
+LOCAL_MASTER = "local[*, 2]"  # all cores; a task whose worker died is tried once more, which local[*] would not do
 CLUSTER_TASK_MB = 4096
 MANY_TASKS = 1 << 20  # more than run at once
 ROWS_PER_SHUFFLE_PARTITION = 500_000
@@ -85,7 +86,7 @@ def build_session(app_name: str = "graphseam", local: bool = False, brief: bool 
     for key, value in REQUIRED.items():
         builder = builder.config(key, value)
     if local and not submitted.contains("spark.master"):
-        builder = builder.master("local[*]").config("spark.sql.shuffle.partitions", str(2 * (os.cpu_count() or 1)))
+        builder = builder.master(LOCAL_MASTER).config("spark.sql.shuffle.partitions", str(2 * (os.cpu_count() or 1)))
         # else Spark makes one in the working directory; of each user, as the first would own it
         warehouse = Path(tempfile.gettempdir(), f"graphseam-warehouse-{os.getuid()}")
         builder = builder.config("spark.sql.warehouse.dir", warehouse.as_uri())

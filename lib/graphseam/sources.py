@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import codecs
 import csv
 import gzip
 import re
@@ -41,9 +42,14 @@ class Source:
     size_line: str | None = None  # of a MatrixMarket file: rows, columns and entries, which are no edge
 
     def column(self, wanted: str, key: str) -> str:
-        """`wanted` if the source has it; otherwise InputError with the nearest name."""
-        if wanted in self.columns:
+        """`wanted` if the source has it, once; otherwise InputError with the nearest name."""
+        if self.columns.count(wanted) == 1:
             return wanted
+        if wanted in self.columns:
+            raise InputError(
+                f"{self.path} has {self.columns.count(wanted)} columns {wanted!r} ({key}); name them apart"
+                + (", or give a position from 0 and set input.header = false" if self.format == "csv" else "")
+            )
         missing = f"{self.path} has no column {wanted!r} ({key})."
         known = nearest(wanted, self.columns)
         if self.format != "csv":
@@ -64,6 +70,8 @@ def find_format(path: str, files: list[Path], key: str) -> str:
         raise InputError(f"{files[0]} ({key}) cannot be read: {error.strerror}") from None
     if start[:4] == b"PAR1":
         return "parquet"
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise InputError(f"{files[0]} ({key}) is UTF-16 text; convert it, as by: iconv -f UTF-16 -t UTF-8")
     if files[0].suffix not in OPENERS and b"\0" in start:
         raise InputError(f"{files[0]} ({key}) is neither Parquet nor text; give Parquet, CSV, TSV or a Delta table")
     return "csv"
@@ -76,22 +84,48 @@ def parquet_columns(file: Path, key: str) -> tuple[str, ...]:
         raise InputError(f"{file} ({key}) is not a readable Parquet file: {_first_line(error)}") from None
 
 
-def first_text_lines(file: Path, key: str, comment: str, count: int = 5) -> list[str]:
-    """The first lines that are neither blank nor comments: lines that begin with a character of `comment`."""
+def first_text_lines(file: Path, key: str, comment: str, count: int = 5, encoding: str = "utf-8") -> list[str]:
+    """The first lines that are neither blank nor comments: lines that begin with a character of `comment`.
+
+    Errors: InputError if they cannot be read, or are not text in the encoding.
+    """
     opener = OPENERS.get(file.suffix, open)
     lines: list[str] = []
     try:
-        with opener(file, "rt", encoding="utf-8-sig", errors="replace") as stream:
+        with opener(file, "rt", encoding=python_encoding(encoding)) as stream:
             for line in stream:
                 if line.strip() and not line.startswith(tuple(comment)):
                     lines.append(line.rstrip("\r\n"))
                 if len(lines) == count:
                     break
+    except UnicodeDecodeError as error:
+        found = error.object[max(0, error.start - 20) : error.start + 20]
+        raise InputError(
+            f"{file} ({key}) is not {encoding} text: {found!r} holds the byte 0x{error.object[error.start]:02x}; set "
+            'input.encoding to what it is, as "windows-1252" for most files of Windows in Western Europe, or convert it'
+        ) from None
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{file} ({key}) cannot be read: {_first_line(error)}") from None
     if not lines:
         raise InputError(f"{file} ({key}) holds no data line, only blank lines and comments (input.comment)")
     return lines
+
+
+def python_encoding(encoding: str) -> str:
+    """Python's name of input.encoding, which leaves out a mark at the beginning of the file."""
+    return "utf-8-sig" if encoding == "utf-8" else encoding
+
+
+def likely_encoding(file: Path) -> str:
+    """utf-8, if the first megabyte of a text file is, else windows-1252."""
+    opener: Callable[..., IO[bytes]] = OPENERS.get(file.suffix, open)
+    with opener(file, "rb") as stream:
+        start = stream.read(1 << 20)
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError:
+        return "windows-1252"
+    return "utf-8"
 
 
 def refuse_known_formats(lines: list[str], where: str) -> None:
@@ -174,9 +208,9 @@ def inspect(name: str, path: str, wanted: Iterable[str], config: InputConfig) ->
         return None
     if kind == "parquet":
         return Source(name, path, "parquet", parquet_columns(files[0], key))
-    lines = first_text_lines(files[0], key, config.comment)
+    lines = first_text_lines(files[0], key, config.comment, encoding=config.encoding)
     refuse_known_formats(lines, f"{files[0]} ({key})")
-    if first_text_lines(files[0], key, "", 1)[0].lower().startswith(MATRIX_MARKET):
+    if first_text_lines(files[0], key, "", 1, config.encoding)[0].lower().startswith(MATRIX_MARKET):
         return _matrix_market(name, path, lines, config)
     return text_source(name, path, lines, wanted, config)
 

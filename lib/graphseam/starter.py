@@ -16,7 +16,7 @@ from graphseam.errors import InputError
 from graphseam.explain import toml_value
 from graphseam.files import is_remote, local_files
 from graphseam.sections import InputConfig
-from graphseam.sources import OPENERS, Source, check_inputs, inspect, split_line
+from graphseam.sources import OPENERS, Source, check_inputs, inspect, likely_encoding, python_encoding, split_line
 
 LOOKED_AT = 10_000  # rows
 ENDS = (
@@ -62,6 +62,7 @@ class Found:
     source: Source
     columns: dict[str, list[str]]
     rows: str
+    encoding: str = "utf-8"
 
     def numbers(self, column: str) -> bool:
         return all(_is_number(value) for value in self.columns[column] if value)
@@ -90,9 +91,13 @@ def starter(edges: str, labels: str | None, root: str) -> Starter:
     found = look_at(edges, "edges")
     src, dst = find_ends(found)
     settings = {"edges": edges}
+    if found.encoding != "utf-8":
+        settings["encoding"] = found.encoding
     told = [f"{edges}: {_kind(found)}, {found.rows}, columns {', '.join(found.columns)}"]
     if (src, dst) not in (("src", "dst"), ("0", "1")):
         settings |= {"src": src, "dst": dst}
+    if found.encoding != "utf-8":
+        told.append(f"it is not UTF-8, and read as {found.encoding} (input.encoding); look at a name with accents")
     told.append(f"edges join {_named(found, src)} and {_named(found, dst)}; ids are {_id_kind(found, src, dst)}")
     weight = found.named(WEIGHTS)
     if weight is not None and weight not in (src, dst) and found.numbers(weight):
@@ -117,17 +122,19 @@ def look_at(path: str, name: str) -> Found:
     """The columns of a file and its first rows."""
     key = f"input.{name}"
     files = local_files(path, key)
-    source = inspect(name, path, (), InputConfig(edges=path))
+    encoding = likely_encoding(files[0])
+    source = inspect(name, path, (), InputConfig(edges=path, encoding=encoding))
     size = sum(file.stat().st_size for file in files)
     if source is None:
         raise InputError(f"{path!r} is a Delta table, which only Spark opens; copy conf/demo.toml and set {key}")
     if source.format == "parquet":
         rows = sum(pq.ParquetFile(file).metadata.num_rows for file in files)
         return Found(source, _parquet_values(files[0]), f"{rows:,} rows")
-    fields, row_bytes = _text_values(files[0], source)
+    fields, row_bytes = _text_values(files[0], source, encoding)
     read = max((len(values) for values in fields.values()), default=0)
     whole = len(files) == 1 and read < LOOKED_AT - 1000  # comments and a header are among the lines looked at
-    return Found(source, fields, f"{read:,} rows" if whole else f"about {_rounded(size / max(1.0, row_bytes)):,} rows")
+    rows = f"{read:,} rows" if whole else f"about {_rounded(size / max(1.0, row_bytes)):,} rows"
+    return Found(source, fields, rows, encoding)
 
 
 def find_ends(found: Found) -> tuple[str, str]:
@@ -168,10 +175,10 @@ def _parquet_values(file: Path) -> dict[str, list[str]]:
     }
 
 
-def _text_values(file: Path, source: Source) -> tuple[dict[str, list[str]], float]:
+def _text_values(file: Path, source: Source, encoding: str) -> tuple[dict[str, list[str]], float]:
     """({column: values}, mean bytes of a row on disk) of the first rows."""
     opener: Callable[..., object] = OPENERS.get(file.suffix, open)
-    with opener(file, "rt", encoding="utf-8-sig", errors="replace") as stream:  # type: ignore[attr-defined]
+    with opener(file, "rt", encoding=python_encoding(encoding), errors="replace") as stream:  # type: ignore[attr-defined]
         lines = [line for line in islice(stream, LOOKED_AT) if line.strip() and line[0] not in "#%"]
     if source.header is not None or source.size_line is not None:
         lines = lines[1:]

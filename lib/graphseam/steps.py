@@ -228,7 +228,7 @@ def description_of(job: str) -> str:
 # Keys that earlier versions did not have, with what they did: left out while they say so, so that a run begun by an
 # earlier version can be taken up.
 ADDED: dict[str, dict[str, object]] = {
-    "input": {"time": "", "until": "", "window": "", "half_life": ""},
+    "input": {"time": "", "until": "", "window": "", "half_life": "", "encoding": "utf-8", "multiline": False},
     "predict.nodes": {"unlabelled": "auto"},
 }
 

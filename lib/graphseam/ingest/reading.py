@@ -23,26 +23,29 @@ from pyspark.sql.utils import AnalysisException
 
 from graphseam.errors import InputError
 from graphseam.files import is_remote, local_files
+from graphseam.ingest.text import is_comment, text_in, text_rows
 from graphseam.sections import InputConfig
-from graphseam.sources import WHITESPACE, Source, find_format, inspect, positional, text_source
+from graphseam.sources import Source, find_format, inspect, positional, text_source
 
 TIMES = (DateType, TimestampType, TimestampNTZType)
 INTEGERS = (ByteType, ShortType, IntegerType, LongType)
 READABLE = (*INTEGERS, FloatType, DoubleType, DecimalType, StringType)  # as ids and weights
 NULL_LIKE = ("null", "<null>", "none", "nan", "n/a", "nil", "\\n", "undefined")  # how tools write a missing value
+WEIGHTS = (1e-30, 1e30)  # sums of millions of them stay finite, also in float32
 INTEGER_SHARE = 0.9  # of the ids that must be whole numbers for all ids to be treated as integers
 
 
 def read_rows(spark: SparkSession, name: str, path: str, columns: dict[str, str], config: InputConfig) -> DataFrame:
-    """One row per input row: an unconverted column for each key of `columns`, then `file`, `content` and `blank`.
+    """One row per input row: an unconverted column for each key of `columns`, then `file`, `content` and `broken`.
 
-    columns: {key: column in the file}. `content` is the row as text, at most 1,000 characters. Runs no Spark action,
+    columns: {key: column in the file}. `content` is the row as text, at most 1,000 characters; `broken` says why it is
+    no row at all, if it is none. Runs no Spark action,
     except to look at the first lines at a remote address. Errors: InputError for a missing column.
     """
     source = inspect(name, path, columns.values(), config) or _inspect_with_spark(spark, name, path, columns, config)
     found = {key: source.column(positional(source, column, key), f"input.{key}") for key, column in columns.items()}
     if source.format == "csv":
-        return _text_rows(spark, source, found, config.comment)
+        return text_rows(spark, source, found, config)
     try:
         reader = spark.read.format(source.format)
         if source.format == "parquet" and not is_remote(source.path):
@@ -59,7 +62,7 @@ def read_rows(spark: SparkSession, name: str, path: str, columns: dict[str, str]
         F.substring(F.to_json(F.struct(*[f"`{column}`" for column in dict.fromkeys(found.values())])), 1, 1000).alias(
             "content"
         ),
-        F.lit(False).alias("blank"),
+        F.lit(None).cast("string").alias("broken"),
     )
 
 
@@ -86,7 +89,8 @@ def _inspect_with_spark(
     try:
         if kind != "csv":
             return Source(name, path, kind, tuple(spark.read.format(kind).load(path).columns))
-        lines = spark.read.text(path).where((F.trim("value") != "") & ~_is_comment(config.comment)).head(5)
+        decoded = spark.read.text(path).select(text_in(config.encoding).alias("value"))
+        lines = decoded.where((F.trim("value") != "") & ~is_comment(config.comment)).head(5)
     except AnalysisException as error:
         raise InputError(f"{path!r} ({key}) cannot be read as {kind}: {str(error).splitlines()[0]}") from None
     if not lines:
@@ -100,43 +104,6 @@ def _format_by_trial(spark: SparkSession, path: str) -> str:
     if DeltaTable.isDeltaTable(spark, path):
         return "delta"
     return "parquet" if ".parquet" in path else "csv"
-
-
-def _is_comment(marks: str) -> Column:
-    """Whether the line begins with one of the characters in `marks`."""
-    return F.substring("value", 1, 1).isin(*marks) if marks else F.lit(False)
-
-
-def _text_rows(spark: SparkSession, source: Source, columns: dict[str, str], comment: str) -> DataFrame:
-    lines = (
-        spark.read.option("recursiveFileLookup", True)
-        .text(source.path)
-        .select(F.regexp_replace("value", "^\ufeff", "").alias("value"), F.col("_metadata.file_path").alias("file"))
-    )
-    lines = lines.where(~_is_comment(comment))
-    for no_edge in (source.header, source.size_line):
-        if no_edge is not None:
-            lines = lines.where(F.col("value") != no_edge)
-    place = {column: source.columns.index(column) for column in columns.values()}
-    if source.delimiter == WHITESPACE:
-        fields = F.split(F.trim("value"), WHITESPACE)
-        cells = {column: F.get(fields, F.lit(at)) for column, at in place.items()}
-    else:
-        schema = ", ".join(f"c{at} STRING" for at in range(len(source.columns)))
-        options = {
-            "sep": source.delimiter,
-            "escape": '"',  # a quote inside quotes is doubled, as in RFC 4180
-            "ignoreLeadingWhiteSpace": "true",
-            "ignoreTrailingWhiteSpace": "true",
-        }
-        record = F.from_csv("value", schema, options)
-        cells = {column: record.getField(f"c{at}") for column, at in place.items()}
-    return lines.select(
-        *[cells[column].alias(key) for key, column in columns.items()],
-        "file",
-        F.substring("value", 1, 1000).alias("content"),
-        (~F.col("value").rlike(r"\S")).alias("blank"),
-    )
 
 
 def id_type_of(rows: DataFrame, keys: list[str], wanted: str) -> str:
@@ -192,10 +159,11 @@ def text_of(rows: DataFrame, key: str) -> Column:
 def with_reason(rows: DataFrame, ids: list[str], weight: str | None, id_type: str) -> DataFrame:
     """`rows` with each id as BIGINT or STRING, `weight` as DOUBLE, and `reason`: null if the row is usable.
 
-    Reasons: a blank line, a missing id, an id that is not a whole number when ids are integers, and a weight that is
-    missing, not a number, NaN, infinite, negative or zero; the first that applies is given.
+    Reasons: what is `broken` (a blank line, another encoding, a quote without an end), a missing id, an id that is not
+    a whole number when ids are integers, and a weight that is missing, not a number, NaN, infinite, negative, zero or
+    out of range; the first that applies is given.
     """
-    reason = F.when(F.col("blank"), "blank line")
+    reason = F.when(F.col("broken").isNotNull(), F.col("broken"))
     for key in ids:
         reason = reason.when(text_of(rows, key).isNull(), f"{key} is missing")
         if id_type == "integer":
@@ -209,6 +177,7 @@ def with_reason(rows: DataFrame, ids: list[str], weight: str | None, id_type: st
             .when(F.isnan(value) | (F.abs(value) == float("inf")), "weight is NaN or infinite")
             .when(value < 0, "weight is negative")
             .when(value == 0, "weight is zero")
+            .when(~value.between(*WEIGHTS), f"weight is not between {WEIGHTS[0]:g} and {WEIGHTS[1]:g}")
         )
     typed = [(as_integer(rows, key) if id_type == "integer" else text_of(rows, key)).alias(key) for key in ids]
     kept = [column for column in rows.columns if column not in (*ids, "weight")]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from graphseam.errors import ConfigError
 from graphseam.sections.checks import check_run_id, duration, point_in_time, require, require_name
 
+ENCODINGS = ("utf-8", "iso-8859-1", "windows-1252")
 FORMATS = ("auto", "parquet", "csv", "delta")
 ID_TYPES = ("auto", "integer", "string")
 CATALOG = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}(\.[A-Za-z_][A-Za-z0-9_]{0,127}){0,1}")
@@ -30,6 +31,8 @@ class InputConfig:
     header: str = "auto"  # csv only: true, false, or auto (a header is a first line that names src and dst)
     comment: str = "#%"  # csv only: lines that begin with one of these characters are skipped; empty: none
     delimiter: str = ""  # csv only; empty: detected from the first line
+    encoding: str = "utf-8"  # csv only: utf-8, iso-8859-1 (Latin-1) or windows-1252; rows that are not are set aside
+    multiline: bool = False  # csv only: quoted fields may hold line breaks; a file is then read by a single task
     id_type: str = "auto"  # integer, string, or auto (integer when at least 9 of 10 ids are, none like 00042)
     nodes: str = ""  # optional table of nodes, for those without an edge
     node: str = "node"  # its id column, and that of `labels`
@@ -43,6 +46,16 @@ class InputConfig:
         require_name(self.format, "input.format", FORMATS)
         require_name(self.id_type, "input.id_type", ID_TYPES)
         require_name(self.header, "input.header", ("auto", "true", "false"))
+        encoding = self.encoding.lower()
+        object.__setattr__(self, "encoding", {"latin-1": "iso-8859-1", "utf8": "utf-8"}.get(encoding, encoding))
+        require_name(self.encoding, "input.encoding", ENCODINGS)
+        require(self.src != self.dst, "input.dst", self.dst, "give another column than input.src, or edges are loops")
+        require(
+            not (self.multiline and self.delimiter == r"\s+"),
+            "input.multiline",
+            self.multiline,
+            "give input.delimiter a character: between blanks nothing is quoted",
+        )
         require(
             len(self.delimiter) <= 1 or self.delimiter == r"\s+",
             "input.delimiter",
