@@ -27,7 +27,12 @@ def text_in(encoding: str) -> Column:
     if encoding == "utf-8":
         return F.regexp_replace("value", "^\ufeff", "")
     decoded = F.expr("decode(CAST(value AS BINARY), 'ISO-8859-1')")
-    return F.translate(decoded, "".join(WINDOWS), "".join(WINDOWS.values())) if encoding == "windows-1252" else decoded
+    return _from_latin(decoded, encoding)
+
+
+def _from_latin(text: Column, encoding: str) -> Column:
+    """Text decoded as ISO-8859-1, as it is in `encoding`."""
+    return F.translate(text, "".join(WINDOWS), "".join(WINDOWS.values())) if encoding == "windows-1252" else text
 
 
 def text_rows(spark: SparkSession, source: Source, columns: dict[str, str], config: InputConfig) -> DataFrame:
@@ -75,11 +80,13 @@ def _records(
 ) -> DataFrame:
     """The records of files whose quoted fields may hold line breaks, as Spark's CSV reader finds them."""
     options = {"multiLine": "true", "header": str(source.header is not None).lower(), "recursiveFileLookup": "true"}
-    reader = spark.read.schema(_schema(source)).options(**_options(source), **options, encoding=config.encoding)
+    reader = spark.read.schema(_schema(source)).options(**_options(source), **options)
+    reader = reader.option("encoding", "utf-8" if config.encoding == "utf-8" else "iso-8859-1")
     first = F.substring("c0", 1, 1)
     records = reader.csv(source.path).withColumn("file", F.col("_metadata.file_path"))
     records = records.where(F.coalesce(~first.isin(*config.comment), F.lit(True))) if config.comment else records
     names = [f"c{at}" for at in range(len(source.columns))]
+    records = records.withColumns({name: _from_latin(F.col(name), config.encoding) for name in names})
     content = F.to_csv(F.struct(*names), {"sep": source.delimiter, "escape": '"'})
     return records.select(
         *[F.col(f"c{place[column]}").alias(key) for key, column in columns.items()],
