@@ -1,0 +1,98 @@
+"""Commits by delta-rs: what several processes at once make of a table, and what readers are told. No Spark."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from deltalake import DeltaTable
+
+from graphseam import local_delta
+from graphseam.schemas import comment_of, partition_columns, properties_of
+
+COLUMNS = json.dumps(
+    {
+        "type": "struct",
+        "fields": [
+            {"name": "run_id", "type": "string", "nullable": False, "metadata": {}},
+            {"name": "node_id", "type": "long", "nullable": False, "metadata": {}},
+            {"name": "id", "type": "string", "nullable": True, "metadata": {"comment": "the id as it came"}},
+        ],
+    }
+)
+AT_ONCE = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[3])
+from test_local_delta import COLUMNS, data_file
+from graphseam import local_delta
+table, run_id = Path(sys.argv[1]), sys.argv[2]
+assert local_delta.create(table, COLUMNS)
+for turn in range(8):
+    written = [data_file(table, run_id, range(turn + 1))]
+    assert local_delta.commit(table, {"run_id": run_id}, written, replace=True) == turn + 1
+assert local_delta.commit(table, {"run_id": run_id}, [data_file(table, run_id, [90])], replace=False) == 1
+"""
+
+
+def data_file(table: Path, run_id: str, ids) -> Path:
+    """A file as Spark writes it into the run's partition."""
+    folder = table / f"run_id={run_id}"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"part-{len(list(folder.glob('*.parquet'))):05}.parquet"
+    pq.write_table(pa.table({"node_id": pa.array(list(ids), pa.int64()), "id": [f"n{at}" for at in ids]}), path)
+    return path
+
+
+def rows_of(table: Path) -> list[tuple]:
+    found = pa.table(DeltaTable(str(table)).to_pyarrow_table()).to_pylist()
+    return sorted((row["run_id"], row["node_id"], row["id"]) for row in found)
+
+
+def test_processes_that_commit_at_once_lose_nothing(tmp_path):
+    table, runs = tmp_path / "nodes", ["a", "b", "c"]
+    command = [sys.executable, "-c", AT_ONCE, str(table)]
+    begun = [
+        subprocess.Popen([*command, run, str(Path(__file__).parent)], stderr=subprocess.PIPE, text=True) for run in runs
+    ]
+    assert [(process.communicate()[1], process.returncode) for process in begun] == [("", 0)] * len(runs)
+    assert rows_of(table) == [(run, at, f"n{at}") for run in runs for at in [*range(8), 90]]
+
+
+def test_a_table_is_what_its_sql_file_says_and_its_log_lets_readers_skip_files(tmp_path):
+    table = tmp_path / "nodes"
+    assert local_delta.create(table, COLUMNS)
+    assert local_delta.create(table, COLUMNS)  # again: nothing happens
+    opened = DeltaTable(str(table))
+    assert opened.version() == 0
+    assert (opened.metadata().description, opened.metadata().partition_columns) == (comment_of("nodes"), ["run_id"])
+    assert opened.metadata().configuration == properties_of("nodes")
+    assert (opened.protocol().min_reader_version, opened.protocol().min_writer_version) == (1, 2)
+    empty, full = data_file(table, "r", []), data_file(table, "r", [3, 5])
+    assert local_delta.commit(table, {"run_id": "r"}, [empty, full], replace=True) == 2
+    assert not empty.exists()  # Spark writes a file for a part without rows
+    added = pa.table(DeltaTable(str(table)).get_add_actions(flatten=True)).to_pylist()
+    assert [(row["num_records"], row["min.node_id"], row["max.node_id"]) for row in added] == [(2, 3, 5)]
+    assert local_delta.files_of(table, "r") == [str(full)]
+    assert local_delta.files_of(table, "other") == []
+    assert local_delta.commit(table, {"run_id": "r"}, [], replace=True) == 0
+    assert rows_of(table) == []
+    assert local_delta.delete(table, "run_id = 'r'")
+
+
+def test_what_delta_rs_cannot_do_is_left_to_spark(tmp_path):
+    assert local_delta.files_of(tmp_path) is None  # no table
+    assert local_delta.columns_of(tmp_path) is None
+    assert local_delta.delete(tmp_path, "run_id = 'r'") is None
+    assert not local_delta.can_write("/data/a[1]")
+    assert local_delta.can_write("/data/My Graphs/100 % é")
+
+
+def test_every_table_is_partitioned_by_its_run_first():
+    from graphseam.schemas import table_names
+
+    assert {partition_columns(name)[0] for name in table_names()} == {"run_id"}
