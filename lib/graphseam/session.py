@@ -42,6 +42,8 @@ BOUNDED = {
     "spark.serializer.objectStreamReset": "10",
     # float32 vectors hardly repeat: a dictionary of them is given up after it was built. Delta takes no such option.
     "parquet.enable.dictionary#vector.list.element": "false",
+    # Delta reads the log of a table by 50 tasks unless told otherwise: for logs of some hundred files
+    "spark.databricks.delta.snapshotPartitions": "4",
     # Files of up to so many partitions of a table are written side by side; else all rows are sorted by run_id first,
     # which is the same for all of them.
     "spark.sql.maxConcurrentOutputFileWriters": "16",
