@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import io
+import json
 import re
 import shutil
 from pathlib import Path
@@ -21,7 +23,7 @@ from graphseam.export import export_table
 from graphseam.queries import query
 from graphseam.schemas import public_names, table_names, view_names
 from graphseam.sections import OutputConfig
-from graphseam.show import print_rows
+from graphseam.show import print_rows, write_rows
 from graphseam.summary import print_summary
 from graphseam.tables import Tables
 from graphseam.views import register_views, view_selects, view_statements
@@ -340,6 +342,17 @@ def test_wide_rows_stay_readable(spark, root, by_spark, name):
         assert all(any(column in line for line in shown) for column in columns)
         if "vector" in columns:
             assert sum("… 8 in all]" in line for line in shown) == len(rows)
+    for kind, read in (
+        ("csv", lambda text: list(csv.DictReader(text))),
+        ("json", lambda text: list(map(json.loads, text))),
+    ):
+        stream = io.StringIO()
+        write_rows(columns, rows, kind, stream)
+        back = read(stream.getvalue().splitlines())
+        assert [list(row) for row in back] == [columns] * len(rows)
+        if "vector" in columns:
+            whole = [row["vector"] if kind == "json" else row["vector"].split() for row in back]
+            assert [list(map(float, vector)) for vector in whole] == [row["vector"] for row in rows]
 
 
 def test_the_summary_tells_the_few_numbers_that_matter(run):

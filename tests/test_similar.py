@@ -8,7 +8,8 @@ import pytest
 from conftest import publish_row
 from graphs import LONELY
 from graphseam.errors import RunError
-from graphseam.predict.similar import similar_nodes
+from graphseam.predict.similar_node import Similar, similar_here
+from graphseam.predict.similar_node import similar_nodes as by_spark
 from graphseam.sections import OutputConfig
 from graphseam.tables import Tables
 
@@ -34,6 +35,21 @@ def names(spark, tmp_path):
     tables.write_rows("edges", [{"src": a, "dst": b, "weight": 1.0} for a in range(12) for b in range(a + 1, 12)])
     publish_row(tables, id_type="string")
     return tables
+
+
+def similar_nodes(tables, node: str, top_k: int = 10, run_id: str | None = None) -> Similar:
+    """What both ways answer, or refuse in the same words."""
+    told = []
+    for ask, where in ((by_spark, tables), (similar_here, tables.output.root)):
+        try:
+            told.append(ask(where, node, top_k, run_id))
+        except RunError as error:
+            told.append(error)
+    if isinstance(told[0], RunError):
+        assert str(told[0]) == str(told[1])
+        raise told[0]
+    assert told[0] == told[1]
+    return told[0]
 
 
 def vectors_of(run) -> tuple[list[str], np.ndarray]:

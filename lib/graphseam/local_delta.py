@@ -74,14 +74,16 @@ def columns_of(table: Path) -> list[str]:
 
 
 @_or_none
-def files_of(table: Path, run_id: str | None = None, level: int | None = None) -> list[str] | None:
+def files_of(
+    table: Path, run_id: str | None = None, level: int | None = None, most: int | None = MOST_FILES
+) -> list[str] | None:
     """Paths of the files that hold the table's rows, or those of one run; none if there are no such rows.
 
     level: leave out files that hold only other levels, where the table is partitioned by level.
-    None where Spark has to look: more than 32 files.
+    None where Spark has to look: more than `most` files.
     """
     paths = [f"{table}/{path}" for path in _paths(DeltaTable(str(table)), run_id, level)]
-    return paths if len(paths) <= MOST_FILES else None
+    return paths if most is None or len(paths) <= most else None
 
 
 def _paths(opened: DeltaTable, run_id: str | None, level: int | None) -> list[str]:

@@ -1,9 +1,11 @@
-"""Rows for the console: a table if it fits, else one block per row; only the first numbers of vectors are shown."""
+"""Rows for the console, a table if it fits, else one block per row; or for other programs, as CSV or JSON lines."""
 
 from __future__ import annotations
 
+import csv
+import json
 from collections.abc import Sequence
-from typing import Any
+from typing import IO, Any
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -12,6 +14,22 @@ from rich.table import Table
 MAX_CELL = 60  # characters of a value in a table; in a block a value has the rest of its line
 MAX_NUMBERS = 3  # of a vector; 128 would fill the screen
 AROUND = 3  # characters that a column takes besides its widest cell
+
+
+FORMATS = ("table", "csv", "json")
+
+
+def write_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], kind: str, stream: IO[str]) -> None:
+    """Write the rows whole: csv with a header (a list as its items between blanks, as in exports), or json by line."""
+    if kind == "csv":
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(
+            [[" ".join(map(str, cell)) if isinstance(cell, list) else cell for cell in row] for row in rows]
+        )
+        return
+    for row in rows:
+        print(json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False, default=str), file=stream)
 
 
 def print_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], console: Console) -> None:

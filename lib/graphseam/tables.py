@@ -55,6 +55,16 @@ def _stored(field: StructField) -> Column:
     return value.alias(field.name)
 
 
+def choose_run(known: list[tuple[str, str]], run_id: str | None, root: str) -> tuple[str, str]:
+    """Of (run_id, id_type) of the published runs, newest first, the requested one. RunError if there is no such run."""
+    if not known:
+        raise RunError(f"no run is published under {root!r} yet")
+    chosen = known[0] if run_id is None else next((one for one in known if one[0] == run_id), None)
+    if chosen is None:
+        raise RunError(f"there is no published run {run_id!r}.{nearest(str(run_id), [name for name, _ in known])}")
+    return chosen
+
+
 class Tables:
     """The tables of one root (or catalog), as one run sees them.
 
@@ -169,14 +179,8 @@ class Tables:
 
     def published_run(self, run_id: str | None) -> tuple[str, str]:
         """(run_id, id_type) of the requested run, or of the newest if None. RunError if no such run is published."""
-        known = self.published("id_type")
-        if not known:
-            raise RunError(f"no run is published under {self.output.root!r} yet")
-        chosen = known[0] if run_id is None else next((row for row in known if row["run_id"] == run_id), None)
-        if chosen is None:
-            names = [row["run_id"] for row in known]
-            raise RunError(f"there is no published run {run_id!r}.{nearest(str(run_id), names)}")
-        return chosen["run_id"], chosen["id_type"]
+        known = [(row["run_id"], row["id_type"]) for row in self.published("id_type")]
+        return choose_run(known, run_id, self.output.root)
 
     def read(self, name: str, level: int | None = None) -> DataFrame:
         """This run's rows, or those of one level, without run_id.

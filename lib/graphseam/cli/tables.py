@@ -22,12 +22,22 @@ def sql(
     root: Root,
     query: Annotated[str, typer.Argument(help="One SELECT over the tables and views.")],
     limit: Annotated[int, typer.Option(help="Rows shown at most.", min=1)] = 50,
+    format_: Annotated[
+        str, typer.Option("--format", help="table, or for other programs csv or json (a line per row).")
+    ] = "table",
 ) -> None:
     """Query the tables of all runs, and the views of the newest published one."""
     from graphseam.queries import query as ask
-    from graphseam.show import print_rows
+    from graphseam.show import FORMATS, print_rows, write_rows
 
+    if format_ not in FORMATS:
+        raise InputError(f"--format is {format_!r}, which is not known.{nearest(format_, FORMATS)}")
     columns, rows = ask(_open(root, brief=True), query, limit)
+    if format_ != "table":
+        write_rows(columns, rows[:limit], format_, sys.stdout)
+        if len(rows) > limit:
+            print(f"graphseam: more than {limit} rows; see --limit", file=sys.stderr)
+        return
     console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 200)
     print_rows(columns, rows[:limit], console)
     if len(rows) > limit:
@@ -80,14 +90,18 @@ def similar(
 ) -> None:
     """Show the nodes most similar to one node: those of largest cosine, exactly, and which of them are neighbours."""
     from graphseam.config import check_run_id
-    from graphseam.predict.similar import similar_nodes
+    from graphseam.files import is_remote
+    from graphseam.predict.similar_node import similar_here, similar_nodes
     from graphseam.show import print_rows
 
     if not node.strip():
         raise InputError("--node is empty; give the id of a node")
     if run_id is not None:
         check_run_id(run_id)
-    found = similar_nodes(_open(root, brief=True), node, top_k, run_id)
+    _check_root(root)
+    found = None if is_remote(root) else similar_here(root, node, top_k, run_id)
+    if found is None:
+        found = similar_nodes(_open(root, brief=True), node, top_k, run_id)
     console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 120)
     console.print(f"Nodes similar to {found.node}, run {found.run_id}", soft_wrap=True)
     print_rows(
