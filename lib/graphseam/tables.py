@@ -7,62 +7,22 @@ from typing import Any
 
 import pyarrow as pa
 from pyspark.errors import PySparkException
-from pyspark.sql import Column, DataFrame, DataFrameWriter, Observation, Row, SparkSession
+from pyspark.sql import DataFrame, DataFrameWriter, Observation, Row, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
-from pyspark.sql.types import StructField, StructType
+from pyspark.sql.types import StructType
 
 from graphseam import local_delta
-from graphseam.errors import RunError, nearest
 from graphseam.files import absolute, has_table, is_remote, local_path
-from graphseam.schemas import columns_ddl, create_statement, partition_columns, table_names
+from graphseam.schemas import columns_ddl, create_statement, partition_columns
 from graphseam.sections import OutputConfig, check_run_id
 from graphseam.session import in_one_process
 from graphseam.spark_line import arrow_rows, schema_of, small_table
+from graphseam.stored import as_stored, choose_run, identifier_of, missing_columns, quoted, stored_columns
 
 GRAPHFRAME_INPUTS = "_graphframe"  # under output.root: a copy of the graph for each run made by `graphseam.embed`
 WRITE_OPTIONS = {"compression": "snappy"}
 NO_MARK = {"mapreduce.fileoutputcommitter.marksuccessfuljobs": "false"}  # the table's log says what has succeeded
-
-
-def quoted(catalog: str) -> str:
-    return ".".join(f"`{part}`" for part in catalog.split("."))
-
-
-def identifier_of(output: OutputConfig, name: str) -> str:
-    """A table's name in SQL: delta.`<root>/<name>`, or `<catalog>`.`<name>`."""
-    if name not in table_names():
-        raise RunError(f"there is no table {name!r}.{nearest(name, table_names())}")
-    return f"{quoted(output.catalog)}.`{name}`" if output.catalog else f"delta.`{absolute(output.root)}/{name}`"
-
-
-def _columns_of(name: str) -> StructType:
-    """The columns of the table's SQL file. A session must have been started."""
-    return schema_of(", ".join(columns_ddl(name, not_null=True).values()))
-
-
-def _missing(name: str, columns: list[str]) -> list[str]:
-    """Columns that the table's SQL file defines and are not among these."""
-    there = {column.lower() for column in columns}
-    return [column for column in columns_ddl(name) if column.lower() not in there]
-
-
-def _stored(field: StructField) -> Column:
-    """The column as the table stores it; a task fails on NULL where the table's SQL file says NOT NULL."""
-    value = F.col(field.name).cast(field.dataType)
-    if not field.nullable:
-        value = F.coalesce(value, F.raise_error(F.lit(f"column {field.name} has no value in a row, and is NOT NULL")))
-    return value.alias(field.name)
-
-
-def choose_run(known: list[tuple[str, str]], run_id: str | None, root: str) -> tuple[str, str]:
-    """Of (run_id, id_type) of the published runs, newest first, the requested one. RunError if there is no such run."""
-    if not known:
-        raise RunError(f"no run is published under {root!r} yet")
-    chosen = known[0] if run_id is None else next((one for one in known if one[0] == run_id), None)
-    if chosen is None:
-        raise RunError(f"there is no published run {run_id!r}.{nearest(str(run_id), [name for name, _ in known])}")
-    return chosen
 
 
 class Tables:
@@ -115,14 +75,14 @@ class Tables:
         self._complete.add(name)
         self._create(name)
         there = local_delta.columns_of(self._path(name)) if self._here else None
-        missing = _missing(name, self.spark.table(self.identifier(name)).columns if there is None else there)
+        missing = missing_columns(name, self.spark.table(self.identifier(name)).columns if there is None else there)
         if not missing:
             return
         identifier, wanted = self.identifier(name), columns_ddl(name)
         try:
             self.spark.sql(f"ALTER TABLE {identifier} ADD COLUMNS ({', '.join(wanted[column] for column in missing)})")
         except PySparkException:  # another job may have added them at the same time
-            if _missing(name, self.spark.table(identifier).columns):
+            if missing_columns(name, self.spark.table(identifier).columns):
                 raise
 
     def all_runs(self, name: str) -> DataFrame:
@@ -132,14 +92,14 @@ class Tables:
         """
         if self.read_only:
             if not self.exists(name):
-                return self.spark.createDataFrame([], _columns_of(name))
+                return self.spark.createDataFrame([], stored_columns(name))
         else:
             self._create(name)
         files = local_delta.files_of(self._path(name)) if self._here else None
         if files is not None:
             return self._rows_in(files, name)
         rows = self.spark.table(self.identifier(name))
-        missing = _missing(name, rows.columns)
+        missing = missing_columns(name, rows.columns)
         if not missing:
             return rows
         kinds = schema_of(", ".join(columns_ddl(name)[column] for column in missing))
@@ -149,7 +109,7 @@ class Tables:
         """Create the table from its SQL file if it does not exist."""
         if name in self._created:
             return
-        if self._commits_here and local_delta.create(self._path(name), _columns_of(name).json()):
+        if self._commits_here and local_delta.create(self._path(name), stored_columns(name).json()):
             self._created.add(name)
             return
         if self.output.catalog and not self._created:
@@ -199,7 +159,7 @@ class Tables:
 
     def _rows_in(self, files: list[str], name: str) -> DataFrame:
         """The rows of these files of the table, in the order of its columns."""
-        columns = _columns_of(name)
+        columns = stored_columns(name)
         if not files:
             return self.spark.createDataFrame([], columns).where(F.lit(False))
         reader = self.spark.read.schema(columns).options(basePath=self._address(name), __globPaths__="false")
@@ -207,7 +167,7 @@ class Tables:
 
     def schema(self, name: str) -> StructType:
         """The columns of the table without run_id: what a transformation that fills it must return."""
-        fields = (_columns_of(name) if self._here else self.all_runs(name).schema).fields
+        fields = (stored_columns(name) if self._here else self.all_runs(name).schema).fields
         return StructType([field for field in fields if field.name != "run_id"])
 
     def arrow_schema(self, name: str) -> pa.Schema:
@@ -264,7 +224,7 @@ class Tables:
         folder = table.joinpath(*(f"{column}={value}" for column, value in where.items()))
         others = [column for column in partition_columns(name) if column not in where]
         before = local_delta.data_files(folder)
-        stored = [_stored(field) for field in _columns_of(name).fields if field.name not in where]
+        stored = [as_stored(field) for field in stored_columns(name).fields if field.name not in where]
         writer = rows.select(*stored).write.mode("append").options(**WRITE_OPTIONS, **NO_MARK)
         writer.partitionBy(*others).parquet(str(folder))
         return local_delta.commit(table, where, local_delta.data_files(folder) - before, replace)
@@ -312,10 +272,8 @@ class Tables:
             self.ensure(name)
             mine = f"run_id = '{self.run_id}'"
             replaced = None if self.files(name) == [] else mine
-            if (
-                local_delta.add_rows(self._path(name), arrow_rows(self._with_run_id(rows), _columns_of(name)), replaced)
-                is not None
-            ):
+            table = arrow_rows(self._with_run_id(rows), stored_columns(name))
+            if local_delta.add_rows(self._path(name), table, replaced) is not None:
                 self._rows_written[name] = {mine: len(rows)}
                 return
         self.write(name, small_table(self.spark, rows, schema))
@@ -326,7 +284,7 @@ class Tables:
         given = self._with_run_id(rows)
         if (
             not self._commits_here
-            or local_delta.add_rows(self._path(name), arrow_rows(given, _columns_of(name)), None) is None
+            or local_delta.add_rows(self._path(name), arrow_rows(given, stored_columns(name)), None) is None
         ):
             added = small_table(self.spark, given, self.all_runs(name).schema)
             self._commit(name, added.coalesce(1).write.format("delta").mode("append"))

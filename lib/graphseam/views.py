@@ -10,7 +10,8 @@ from graphseam.errors import ConfigError, nearest
 from graphseam.files import absolute, has_table
 from graphseam.schemas import columns_ddl, sql_of, table_names, view_names
 from graphseam.sections import OutputConfig
-from graphseam.tables import Tables, identifier_of, quoted
+from graphseam.stored import identifier_of, quoted
+from graphseam.tables import Tables
 
 DUCKDB_TYPES = {"STRING": "VARCHAR", "ARRAY<FLOAT>": "FLOAT[]", "ARRAY<DOUBLE>": "DOUBLE[]", "ARRAY<INT>": "INTEGER[]"}
 

@@ -18,7 +18,8 @@ from graphseam import local_delta
 from graphseam.arrow import slices, vector_matrix
 from graphseam.errors import RunError
 from graphseam.files import absolute, has_table, local_path
-from graphseam.tables import Tables, choose_run
+from graphseam.stored import choose_run
+from graphseam.tables import Tables
 
 FOUND_SCHEMA = "node_id BIGINT, id STRING, cosine DOUBLE"
 ARROW_FOUND = pa.schema([("node_id", pa.int64()), ("id", pa.string()), ("cosine", pa.float64())])
