@@ -32,7 +32,7 @@ from test_local_delta import COLUMNS, data_file
 from graphseam import local_delta
 table, run_id = Path(sys.argv[1]), sys.argv[2]
 assert local_delta.create(table, COLUMNS)
-for turn in range(8):
+for turn in range(20):
     written = [data_file(table, run_id, range(turn + 1))]
     assert local_delta.commit(table, {"run_id": run_id}, written, replace=True) == turn + 1
 assert local_delta.commit(table, {"run_id": run_id}, [data_file(table, run_id, [90])], replace=False) == 1
@@ -60,7 +60,7 @@ def test_processes_that_commit_at_once_lose_nothing(tmp_path):
         subprocess.Popen([*command, run, str(Path(__file__).parent)], stderr=subprocess.PIPE, text=True) for run in runs
     ]
     assert [(process.communicate()[1], process.returncode) for process in begun] == [("", 0)] * len(runs)
-    assert rows_of(table) == [(run, at, f"n{at}") for run in runs for at in [*range(8), 90]]
+    assert rows_of(table) == [(run, at, f"n{at}") for run in runs for at in [*range(20), 90]]
 
 
 def test_a_table_is_what_its_sql_file_says_and_its_log_lets_readers_skip_files(tmp_path):

@@ -11,7 +11,9 @@ without links); the caller then leaves it to Spark, which tells what is wrong if
 from __future__ import annotations
 
 import json
+import random
 import re
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import wraps
@@ -29,7 +31,8 @@ from deltalake.transaction import AddAction, RemoveAction
 from graphseam.schemas import comment_of, partition_columns, properties_of
 
 MOST_FILES = 32  # Spark lists more than these by a job of its own: there the table's log costs no more
-ATTEMPTS = 5  # at a commit, where another process commits to the same table
+ATTEMPTS = 30  # at a commit: delta-rs refuses one that replaces files if another process has meanwhile replaced others
+PAUSE_S = 0.2  # at most, between them
 T = TypeVar("T")
 
 
@@ -140,6 +143,7 @@ def commit(table: Path, where: dict[str, str], written: Iterable[Path], replace:
                 [(column, "=", value) for column, value in where.items()] if there else None,
             )
             break
+        time.sleep(random.uniform(0, PAUSE_S))  # so that two processes do not keep meeting
     return num_rows
 
 
