@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -63,6 +64,12 @@ def test_text_that_is_not_utf_8_is_read_as_that_of_windows(tmp_path):
     made = starter(str(tmp_path / "e.csv"), None, "tables")
     assert 'encoding = "windows-1252"' in made.text
     assert "it is not UTF-8, and read as windows-1252 (input.encoding)" in "\n".join(made.told)
+
+
+def test_a_damaged_file_is_told_by_its_name(tmp_path):
+    (tmp_path / "e.csv.gz").write_bytes(gzip.compress(b"1,2\n" * 5000)[:-40])
+    with pytest.raises(InputError, match=r"e\.csv\.gz \(input\.edges\) cannot be read"):
+        starter(str(tmp_path / "e.csv.gz"), None, "tables")
 
 
 def test_labels_are_found_by_their_usual_names(begin, tmp_path):

@@ -15,7 +15,6 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from functools import wraps
 from itertools import product
 from pathlib import Path
@@ -134,7 +133,7 @@ def commit(table: Path, where: dict[str, str], written: Iterable[Path], replace:
         there = replace and bool(_paths(opened, where["run_id"], None if level is None else int(level)))
         if not added and not there:
             break
-        with suppress(*([] if patience == 0 else [DeltaError])):
+        try:
             opened.create_write_transaction(
                 added,
                 "overwrite" if there else "append",
@@ -143,6 +142,9 @@ def commit(table: Path, where: dict[str, str], written: Iterable[Path], replace:
                 [(column, "=", value) for column, value in where.items()] if there else None,
             )
             break
+        except DeltaError:
+            if not patience:
+                raise
         time.sleep(random.uniform(0, PAUSE_S))  # so that two processes do not keep meeting
     return num_rows
 

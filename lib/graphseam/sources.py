@@ -117,14 +117,16 @@ def python_encoding(encoding: str) -> str:
 
 
 def likely_encoding(file: Path) -> str:
-    """utf-8, if the first megabyte of a text file is, else windows-1252."""
+    """utf-8, if the first megabyte of a text file is or cannot be read, which `inspect` tells; else windows-1252."""
     opener: Callable[..., IO[bytes]] = OPENERS.get(file.suffix, open)
-    with opener(file, "rb") as stream:
-        start = stream.read(1 << 20)
     try:
+        with opener(file, "rb") as stream:
+            start = stream.read(1 << 20)
         codecs.getincrementaldecoder("utf-8")().decode(start)
     except UnicodeDecodeError:
         return "windows-1252"
+    except (OSError, EOFError, zlib.error):
+        pass
     return "utf-8"
 
 

@@ -91,12 +91,11 @@ def starter(edges: str, labels: str | None, root: str) -> Starter:
     found = look_at(edges, "edges")
     src, dst = find_ends(found)
     settings = {"edges": edges}
-    if found.encoding != "utf-8":
-        settings["encoding"] = found.encoding
     told = [f"{edges}: {_kind(found)}, {found.rows}, columns {', '.join(found.columns)}"]
     if (src, dst) not in (("src", "dst"), ("0", "1")):
         settings |= {"src": src, "dst": dst}
     if found.encoding != "utf-8":
+        settings["encoding"] = found.encoding
         told.append(f"it is not UTF-8, and read as {found.encoding} (input.encoding); look at a name with accents")
     told.append(f"edges join {_named(found, src)} and {_named(found, dst)}; ids are {_id_kind(found, src, dst)}")
     weight = found.named(WEIGHTS)

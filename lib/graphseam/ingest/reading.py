@@ -39,8 +39,8 @@ def read_rows(spark: SparkSession, name: str, path: str, columns: dict[str, str]
     """One row per input row: an unconverted column for each key of `columns`, then `file`, `content` and `broken`.
 
     columns: {key: column in the file}. `content` is the row as text, at most 1,000 characters; `broken` says why it is
-    no row at all, if it is none. Runs no Spark action,
-    except to look at the first lines at a remote address. Errors: InputError for a missing column.
+    no row at all, if it is none. Runs no Spark action, except to look at the first lines at a remote address. Errors:
+    InputError for a missing column.
     """
     source = inspect(name, path, columns.values(), config) or _inspect_with_spark(spark, name, path, columns, config)
     found = {key: source.column(positional(source, column, key), f"input.{key}") for key, column in columns.items()}
