@@ -267,28 +267,27 @@ class Tables:
 
     def write_rows(self, name: str, rows: list[dict[str, Any]]) -> None:
         """Replace this run's rows with a few that the driver holds (at most one per subgraph, level or metric)."""
-        schema = self.schema(name)
-        if self._commits_here:
-            self.ensure(name)
-            mine = f"run_id = '{self.run_id}'"
-            replaced = None if self.files(name) == [] else mine
-            table = arrow_rows(self._with_run_id(rows), stored_columns(name))
-            if local_delta.add_rows(self._path(name), table, replaced) is not None:
-                self._rows_written[name] = {mine: len(rows)}
-                return
-        self.write(name, small_table(self.spark, rows, schema))
+        self.ensure(name)
+        mine = f"run_id = '{self.run_id}'"
+        if self._add_here(name, rows, replaced=None if self.files(name) == [] else mine):
+            self._rows_written[name] = {mine: len(rows)}
+        else:
+            self.write(name, small_table(self.spark, rows, self.schema(name)))
 
     def append_rows(self, name: str, rows: list[dict[str, Any]]) -> None:
         """Add a few rows to this run's, keeping the existing ones (the log of steps, a table of two)."""
         self.ensure(name)
-        given = self._with_run_id(rows)
-        if (
-            not self._commits_here
-            or local_delta.add_rows(self._path(name), arrow_rows(given, stored_columns(name)), None) is None
-        ):
-            added = small_table(self.spark, given, self.all_runs(name).schema)
+        if not self._add_here(name, rows, replaced=None):
+            added = small_table(self.spark, self._with_run_id(rows), self.all_runs(name).schema)
             self._commit(name, added.coalesce(1).write.format("delta").mode("append"))
         self._count_appended(name, len(rows))
+
+    def _add_here(self, name: str, rows: list[dict[str, Any]], replaced: str | None) -> bool:
+        """Let delta-rs add rows of the driver, in place of those that match `replaced`; False where Spark has to."""
+        if not self._commits_here:
+            return False
+        table = arrow_rows(self._with_run_id(rows), stored_columns(name))
+        return local_delta.add_rows(self._path(name), table, replaced) is not None
 
     def _with_run_id(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [{**row, "run_id": self.run_id} for row in rows]

@@ -71,29 +71,27 @@ def similar_here(root: str, node: str, top_k: int = 10, run_id: str | None = Non
     Cost: one pass over the run's ids, its vectors and its edges, a few seconds for a million nodes; memory: some
     batches of rows.
     """
-    there = [
-        local_delta.files_of(Path(local_path(absolute(root)), name), most=None) if has_table(root, name) else []
-        for name in ("runs", "embeddings", "edges", "holdout_edges")
-    ]
-    if any(files is None for files in there):
+    runs = _files(root, "runs")
+    if runs is None:
         return None
-    runs, embeddings, *edges = (files or [] for files in there)
     run_id, id_type = choose_run(_published(runs), run_id, root)
+    there = [_files(root, name, run_id) for name in ("embeddings", "edges", "holdout_edges")]
+    if None in there:
+        return None
+    embeddings, *edges = map(_data, there)
     wanted = _wanted(node, run_id, id_type)
-    vectors = _of_run(embeddings, run_id)
-    asked = vectors.to_table(columns=["node_id", "vector"], filter=pc.field("id") == wanted)
+    asked = embeddings.to_table(columns=["node_id", "vector"], filter=pc.field("id") == wanted)
     if asked.num_rows == 0:
-        example = vectors.head(1, columns=["id"])["id"].to_pylist()
+        example = embeddings.head(1, columns=["id"])["id"].to_pylist()
         raise _unknown(wanted, run_id, id_type, example[0] if example else None)
     vector = _not_zero(np.array(asked["vector"][0].as_py(), np.float64), wanted, run_id)
     node_id = asked["node_id"][0].as_py()
     rank = _best_of_batches(vector, node_id, top_k, id_type)
     best = ARROW_FOUND.empty_table()
-    for some in rank(vectors.to_batches(columns=["node_id", "id", "vector"])):
+    for some in rank(embeddings.to_batches(columns=["node_id", "id", "vector"])):
         best = _ordered(pa.concat_tables([best, pa.Table.from_batches([some])]), id_type).slice(0, top_k)
     joined = set()
-    for files in edges:
-        ends = _of_run(files, run_id)
+    for ends in edges:
         for near, far in (("src", "dst"), ("dst", "src")):
             touching = (pc.field(near) == node_id) & pc.field(far).isin(best["node_id"].combine_chunks())
             joined |= set(ends.to_table(columns=[far], filter=touching)[far].to_pylist())
@@ -113,10 +111,16 @@ def _published(files: list[str]) -> list[tuple[str, str]]:
     return [(run_id, id_type) for _, run_id, id_type in sorted(known, reverse=True)]
 
 
-def _of_run(files: list[str], run_id: str) -> Any:
-    """The files of one run as a data set of pyarrow."""
-    mine = [file for file in files if f"/run_id={run_id}/" in file]
-    return dataset(mine, format="parquet") if mine else dataset(NOTHING)
+def _files(root: str, name: str, run_id: str | None = None) -> list[str] | None:
+    """The files of a table under a local root, or of one run of it; None if delta-rs cannot read its log."""
+    if not has_table(root, name):
+        return []
+    return local_delta.files_of(Path(local_path(absolute(root)), name), run_id, most=None)
+
+
+def _data(files: list[str] | None) -> Any:
+    """The files as a data set of pyarrow."""
+    return dataset(files, format="parquet") if files else dataset(NOTHING)
 
 
 def _ordered(found: pa.Table, id_type: str) -> pa.Table:
