@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from itertools import combinations
 from pathlib import Path
 
@@ -61,8 +62,6 @@ class FragileEmbedder(ProneEmbedder):
     pause_s: float = 0.4
 
     def embed(self, graph, seed, device, start=None):
-        import time
-
         if graph.num_nodes == 40:  # not the trial call of each worker
             time.sleep(self.pause_s)
             mark = Path(os.environ["GRAPHSEAM_TEST_MARK"])
@@ -136,16 +135,14 @@ def main() -> None:
     executors = spark.sparkContext._jsc.sc().statusStore()
     assert executors.executorList(False).size() > executors.executorList(True).size(), "Spark has lost none"
     assert len(stats) == 8
-    assert {row["gpu"] for row in stats} == {"0", "1"}, stats
     assert overlapping(stats) == 0, stats
     assert found == expected
+    await_executors(spark, 2)  # the killed one's successor may start when the other has done all the work
     told = "one GPU a task" if IS_SPARK_3 else "one GPU a task, shared when asked"
     if not IS_SPARK_3:
         share_gpus(spark, graphs, expected)
 
     def devices(rows):
-        import time
-
         from graphseam.task import task_device
 
         time.sleep(0.5)
@@ -158,6 +155,16 @@ def main() -> None:
             embedded(spark, graphs, gpus=0.5, pause_s=0)
     spark.stop()
     print(f"{told}, the same vectors as on the CPU")
+
+
+def await_executors(spark, count: int) -> None:
+    """Return once so many executors are registered; a minute is plenty even on a busy machine."""
+    executors = spark.sparkContext._jsc.sc().statusStore()
+    for _ in range(600):
+        if executors.executorList(True).size() > count:  # the driver counts as one
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"no {count} executors after a minute")
 
 
 def share_gpus(spark, graphs, expected) -> None:
