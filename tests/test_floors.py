@@ -12,10 +12,11 @@ from conftest import REPOSITORY
 PACKAGE = REPOSITORY / "lib" / "graphseam"
 # From the ground up; a floor may import those below it. docs/architecture.md shows this as a picture.
 FLOORS = {
-    "ground": "version errors columns arrow vectors seeds graph compiled linalg task measure methods files edges",
+    "ground": "version errors columns arrays arrow vectors seeds graph compiled linalg task measure methods files "
+    "edges",
     "configuration": "sections config explain sources starter steps",
     "storage and Spark": "spark_line heap causes class_archive jars local_java entry session gpus folders gathered "
-    "checkpoints schemas local_delta stored tables queries usage views",
+    "checkpoints schemas local_delta stored task_files local_writer tables queries usage views",
     "run": "ingested lease runs costs room",
     "shared by steps": "blocks pairs label_hits rotation graphframes_jvm",
     "steps": "ingest partition embedding fuse refine predict evaluate gate publish",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import functions as F
 
-from conftest import make_config, run_steps
+from conftest import arrow_of, make_config, run_steps
 from graphs import communities
 from graphseam.errors import ConfigError, InputError, RunError
 from graphseam.pipeline import run_step
@@ -217,6 +218,57 @@ def test_types_choose_who_gets_what(spark, shop, tmp_path):
         predict_again(src_type="boook")
 
 
+PREDICTED = {
+    "candidate_lists": ["src", "learning"],
+    "nearest_nodes": ["node_id"],
+    "link_predictions": ["src_node_id", "rank"],
+    "pair_scores": ["src", "dst"],
+}
+
+
+def predicted(run: Run) -> dict[str, pa.Table]:
+    """What predict_links has written, in order."""
+    return {name: arrow_of(run.tables.read(name).sort(*order)) for name, order in PREDICTED.items()}
+
+
+@pytest.mark.parametrize(
+    ("graph", "links"),
+    [
+        ("held", {}),
+        ("held", {"candidates": "cells"}),
+        ("shop", {}),
+        ("shop", {"src_type": "book", "dst_type": "user", "hub_cap": 20}),
+    ],
+)
+def test_a_graph_that_one_task_holds_is_predicted_as_one_that_none_does(
+    spark, request, tmp_path, monkeypatch, graph, links
+):
+    """The same bytes. Of the latter, features are computed by several tasks which get all vectors."""
+    monkeypatch.setattr("graphseam.predict.search_plan.NODES_PER_CELL", 40)
+    monkeypatch.setattr("graphseam.predict.candidates.EXACT_LIMIT", 100)
+    made, found = request.getfixturevalue(graph)[-1], []
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for held in ("whole", "in parts"):
+        if held == "in parts":
+            monkeypatch.setattr("graphseam.predict.link_search.whole_graph", lambda *_: None)
+        shutil.copytree(made.config.output.root, tmp_path / held)
+        predict = replace(
+            made.config.predict,
+            links=replace(made.config.predict.links, top_k=4, **links),
+            similar=replace(made.config.predict.similar, top_k=3, method="auto" if graph == "shop" else "exact"),
+        )
+        output = replace(made.config.output, root=str(tmp_path / held))
+        run = open_run(spark, replace(made.config, output=output, predict=predict), made.run_id)
+        run_step(run, "predict_links", StepProgress(total=1))
+        require_what_was_written(run)
+        found.append(predicted(run))
+    for name, whole in found[0].items():
+        assert whole.equals(found[1][name]), name
+    assert found[0]["link_predictions"].num_rows > 100
+    assert (found[0]["nearest_nodes"].num_rows > 0) == (graph == "held" and not links)
+    assert not list(tmp_path.glob("graphseam-blocks-*")), "the graph was left there"
+
+
 def test_given_pairs_and_no_others(spark, tmp_path):
     """Known edges, loops and pairs with unknown nodes are not predicted, and are counted."""
     edges = communities(4, 30, seed=3)
@@ -258,8 +310,8 @@ def test_settings_that_cannot_work_are_told(tmp_path, sections, message):
 
 
 def test_every_kind_of_candidates_predicts_links(spark, held, tmp_path, monkeypatch):
-    """From the same vectors: the run is resumed with other settings. Blocks that know only what their nodes need find
-    the same as one that knows all."""
+    """From the same vectors: the run is resumed with other settings. Tasks that hold all of the graph find the same as
+    blocks that know only what their nodes need."""
     monkeypatch.setattr("graphseam.predict.search_plan.NODES_PER_CELL", 40)
     section, root, _ = held
     shutil.copytree(root, tmp_path / "tables")
@@ -269,11 +321,10 @@ def test_every_kind_of_candidates_predicts_links(spark, held, tmp_path, monkeypa
         return PathSearch(*shape, 3, 1 << 30, whole=False)
 
     for candidates in ("exact", "cells", "two_hop", "hnsw+two_hop", "cells+two_hop"):
-        if candidates == "hnsw+two_hop":  # several tasks, each with all vectors
-            monkeypatch.setattr("graphseam.predict.candidates.EXACT_LIMIT", 100)
         if candidates == "cells+two_hop":  # several tasks, each with the vectors it needs
+            monkeypatch.setattr("graphseam.predict.link_search.whole_graph", lambda *_: None)
             monkeypatch.setattr("graphseam.predict.candidates.count_blocks", lambda *_: 3)
-            monkeypatch.setattr("graphseam.predict.candidates.plan_paths", three_blocks)
+            monkeypatch.setattr("graphseam.predict.link_search.plan_paths", three_blocks)
         predict = {"links": {"top_k": 5, "candidates": candidates}, "similar": {"top_k": 0}}
         config = make_config(section, tmp_path / "tables", evaluate={"holdout": 0.2}, **{**SMALL, "predict": predict})
         run = open_run(spark, config, "measured")

@@ -34,6 +34,7 @@ from graphseam.predict.ranking import best_links
 from graphseam.predict.routes import Blocks
 from graphseam.predict.search import excluding_none, nearest, search_rows
 from graphseam.predict.search_plan import Plan, Search, for_few, plan_search
+from graphseam.seeds import derive_seed, uniform, uniform_of
 from graphseam.vectors import unit_rows
 
 
@@ -582,3 +583,14 @@ def test_a_curve_of_hardly_anything(count):
 def test_wanted_pairs_are_sorted_and_counted_once(spark):
     pairs = spark.createDataFrame([(1, 5), (1, 2), (1, 5), (2, 1)], "src BIGINT, dst BIGINT")
     assert sorted(map(tuple, wanted_of(pairs).collect())) == [(1, [2, 5]), (2, [1])]
+
+
+def test_numpy_draws_what_spark_draws(spark):
+    ids = np.array([0, 1, -5, 1 << 62, 123_456_789], np.int64)
+    rows = spark.createDataFrame([(int(one),) for one in ids], "node_id BIGINT")
+    for seed in (derive_seed(3, "links"), derive_seed(9, "curves")):
+        for texts in ((), ("cells",), ("recall",), ("eight by", "a text of thirty-one bytes.....")):
+            drawn = rows.select(uniform(seed, *map(F.lit, texts), "node_id").alias("one")).collect()
+            assert uniform_of(seed, *texts, ids).tolist() == [row["one"] for row in drawn]
+    with pytest.raises(ValueError, match="a text of 32 bytes"):
+        uniform_of(1, "x" * 32, ids)

@@ -1,4 +1,4 @@
-"""Commits by delta-rs: what several processes at once make of a table, and what readers are told. No Spark."""
+"""Tables' files and commits without Spark: what several processes at once make of a table, what readers are told."""
 
 from __future__ import annotations
 
@@ -7,12 +7,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from deltalake import DeltaTable
+from hypothesis import given
+from hypothesis import strategies as st
 
 from graphseam import local_delta
+from graphseam.arrays import distinct, is_among
 from graphseam.schemas import comment_of, partition_columns, properties_of
+from graphseam.task_files import RowFile
 
 COLUMNS = json.dumps(
     {
@@ -96,3 +102,23 @@ def test_every_table_is_partitioned_by_its_run_first():
     from graphseam.schemas import table_names
 
     assert {partition_columns(name)[0] for name in table_names()} == {"run_id"}
+
+
+def test_a_file_of_a_task_has_its_name_once_it_is_whole(tmp_path):
+    schema = pa.schema([pa.field("node_id", pa.int64(), nullable=False), ("score", pa.float64())])
+    file = RowFile(tmp_path, schema, task=3)
+    file.add(pa.RecordBatch.from_pydict({"score": pa.array([0.5, None], pa.float32()), "node_id": [1, 2]}))
+    assert local_delta.data_files(tmp_path) == set()
+    with pytest.raises(ValueError, match="column node_id has no value in a row, and is NOT NULL"):
+        file.add(pa.RecordBatch.from_pydict({"score": [0.5], "node_id": pa.array([None], pa.int64())}))
+    path = file.closed()
+    assert local_delta.data_files(tmp_path) == {path}
+    assert pq.read_table(path).to_pydict() == {"node_id": [1, 2], "score": [0.5, None]}
+
+
+@given(st.lists(st.integers(-9, 9)), st.lists(st.integers(-9, 9)))
+def test_sets_of_numbers_are_numpys(values, others):
+    ours = distinct(np.array(values, np.int64))
+    np.testing.assert_array_equal(ours, np.unique(np.array(values, np.int64)))
+    other = np.array(others, np.int64)
+    np.testing.assert_array_equal(is_among(other, ours), np.isin(other, ours))

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
 
+from graphseam.arrays import distinct
 from graphseam.columns import TRIPLE
 
 
@@ -62,7 +63,7 @@ class Graph:
         order = np.lexsort((dst, src))  # a sum's last bit must not depend on the order of the rows
         src, dst, weight = src[order], dst[order], weight[order]
         ids = [src, dst] if extra_nodes is None else [src, dst, extra_nodes]
-        node_ids = np.unique(np.concatenate(ids)).astype(np.int64, copy=False)
+        node_ids = distinct(np.concatenate(ids)).astype(np.int64, copy=False)
         rows, columns = np.searchsorted(node_ids, src), np.searchsorted(node_ids, dst)
         shape = (len(node_ids), len(node_ids))
         half = sp.coo_matrix((weight.astype(np.float64), (rows, columns)), shape=shape).tocsr()

@@ -14,15 +14,15 @@ from pyspark.sql.types import StructType
 
 from graphseam import local_delta
 from graphseam.files import absolute, has_table, is_remote, local_path
-from graphseam.schemas import columns_ddl, create_statement, partition_columns
+from graphseam.local_writer import WRITE_OPTIONS, LocalWriter
+from graphseam.schemas import columns_ddl, create_statement
 from graphseam.sections import OutputConfig, check_run_id
 from graphseam.session import in_one_process
-from graphseam.spark_line import arrow_rows, schema_of, small_table
-from graphseam.stored import as_stored, choose_run, identifier_of, missing_columns, quoted, stored_columns
+from graphseam.spark_line import schema_of, small_table
+from graphseam.stored import choose_run, identifier_of, missing_columns, quoted, stored_columns
+from graphseam.task_files import Work
 
 GRAPHFRAME_INPUTS = "_graphframe"  # under output.root: a copy of the graph for each run made by `graphseam.embed`
-WRITE_OPTIONS = {"compression": "snappy"}
-NO_MARK = {"mapreduce.fileoutputcommitter.marksuccessfuljobs": "false"}  # the table's log says what has succeeded
 
 
 class Tables:
@@ -43,7 +43,9 @@ class Tables:
         self.run_id = check_run_id(run_id) if run_id is not None else None
         self.is_new_run = False  # set by a caller that knows no table has a row of the run yet: saves the check
         self._here = not output.catalog and not is_remote(output.root) and in_one_process(spark)
-        self._commits_here = self._here and not read_only and local_delta.can_write(local_path(absolute(output.root)))
+        self._local: LocalWriter | None = None
+        if self._here and not read_only and local_delta.can_write(local_path(absolute(output.root))):
+            self._local = LocalWriter(spark, Path(local_path(absolute(output.root))), run_id)
         self._created: set[str] = set()
         self._complete: set[str] = set()  # tables known to have every column of their SQL files
         self._written: set[str] = set()
@@ -109,7 +111,7 @@ class Tables:
         """Create the table from its SQL file if it does not exist."""
         if name in self._created:
             return
-        if self._commits_here and local_delta.create(self._path(name), stored_columns(name).json()):
+        if self._local is not None and local_delta.create(self._path(name), stored_columns(name).json()):
             self._created.add(name)
             return
         if self.output.catalog and not self._created:
@@ -122,6 +124,12 @@ class Tables:
         if self.run_id is None or not self._here:
             return None
         return local_delta.files_of(self._path(name), self.run_id, level)
+
+    def every_file(self, name: str) -> list[str] | None:
+        """As `files`, however many there are, for tasks that read them; none if the table does not exist."""
+        if self.run_id is None or not self._here:
+            return None
+        return local_delta.files_of(self._path(name), self.run_id, most=None) if self.exists(name) else []
 
     def exists(self, name: str) -> bool:
         if self.output.catalog:
@@ -211,23 +219,39 @@ class Tables:
         """{table: rows of this run that the step has written and not dropped again}; 0 if it only dropped some."""
         return {name: sum(parts.values()) for name, parts in self._rows_written.items()}
 
+    @property
+    def written_here(self) -> bool:
+        """Whether tasks can reach the tables' files, so that they may write some themselves: `write_in_tasks`."""
+        return self._local is not None
+
+    def write_in_tasks(self, names: list[str], num_tasks: int, work: Work) -> dict[str, int]:
+        """Replace this run's rows of several tables by what `work(task)` yields for each task, as (table, rows).
+
+        Tables of one level only, in a session where `written_here`. Rows have the table's columns without run_id, in
+        any order; a null in a NOT NULL column fails the write. Returns how many rows each table was given.
+        """
+        mine = f"run_id = '{self.run_id}'"
+        for name in names:
+            self.ensure(name)
+        assert self._local is not None
+        found = self._local.save_in_tasks(names, num_tasks, work)
+        counts = {}
+        for name, (files, num_rows) in found.items():
+            if num_rows is None:  # Spark does it, or tells why not
+                num_rows = self._save(name, self._rows_in(files, name), mine)
+            counts[name] = num_rows
+            self._rows_written.setdefault(name, {})[mine] = num_rows
+        return counts
+
     def _save_here(self, name: str, rows: DataFrame, level: int | None, replace: bool) -> int | None:
         """Let Spark write the rows' files and delta-rs commit them; returns how many were written.
 
         None, for `_save` to do it, where the session or the root is not local.
         """
-        if not self._commits_here:
+        if self._local is None:
             return None
         self.ensure(name)
-        table = self._path(name)
-        where = {"run_id": str(self.run_id)} | ({} if level is None else {"level": str(level)})
-        folder = table.joinpath(*(f"{column}={value}" for column, value in where.items()))
-        others = [column for column in partition_columns(name) if column not in where]
-        before = local_delta.data_files(folder)
-        stored = [as_stored(field) for field in stored_columns(name).fields if field.name not in where]
-        writer = rows.select(*stored).write.mode("append").options(**WRITE_OPTIONS, **NO_MARK)
-        writer.partitionBy(*others).parquet(str(folder))
-        return local_delta.commit(table, where, local_delta.data_files(folder) - before, replace)
+        return self._local.save(name, rows, level, replace)
 
     def _save(self, name: str, rows: DataFrame, replaced: str | None) -> int:
         """Write rows in one commit, replacing those that match `replaced`; returns how many were written."""
@@ -284,10 +308,7 @@ class Tables:
 
     def _add_here(self, name: str, rows: list[dict[str, Any]], replaced: str | None) -> bool:
         """Let delta-rs add rows of the driver, in place of those that match `replaced`; False where Spark has to."""
-        if not self._commits_here:
-            return False
-        table = arrow_rows(self._with_run_id(rows), stored_columns(name))
-        return local_delta.add_rows(self._path(name), table, replaced) is not None
+        return self._local is not None and self._local.add(name, self._with_run_id(rows), replaced)
 
     def _with_run_id(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [{**row, "run_id": self.run_id} for row in rows]
@@ -310,5 +331,5 @@ class Tables:
         self._delete(name, f"run_id IN ({chosen})")
 
     def _delete(self, name: str, predicate: str) -> None:
-        if not (self._commits_here and local_delta.delete(self._path(name), predicate)):
+        if self._local is None or not local_delta.delete(self._path(name), predicate):
             self.spark.sql(f"DELETE FROM {self.identifier(name)} WHERE {predicate}")

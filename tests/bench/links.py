@@ -45,9 +45,10 @@ def run(edges: Path, root: Path, run_id: str, **sections: dict[str, Any]) -> Any
 
 def score_pairs(run: Any, pairs: np.ndarray, work: Path) -> dict[str, np.ndarray]:
     """{"cosine", "link model"}: scores of the referee's pairs, places in its own list of nodes being ids here."""
-    from graphseam.predict.candidates import known_features, link_search
+    from graphseam.predict.candidates import known_features
     from graphseam.predict.features import ONE_KIND, PAIRS
     from graphseam.predict.link_model import LinkModel, with_score
+    from graphseam.predict.link_search import link_search
 
     distinct, back = np.unique(pairs, axis=0, return_inverse=True)
     path = work / f"pairs-{len(distinct)}.parquet"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
+from graphseam.arrays import distinct
 from graphseam.blocks.packets import Inbox, Packet
 
 ROW_BITS = 32  # a node's address: (block << 32) | row in the block
@@ -85,7 +86,7 @@ class Block:
         data = np.concatenate([part["weight"] for part in entries]) if weighted else np.ones(len(rows), np.int64)
         owner = (columns >> ROW_BITS).astype(np.int32)
         own = owner == index
-        halo = np.unique(columns[~own])
+        halo = distinct(columns[~own])
         local = np.empty(len(columns), np.int64)
         local[own] = columns[own] & ROW_MASK
         local[~own] = num_rows + np.searchsorted(halo, columns[~own])
@@ -149,7 +150,7 @@ def rows_to_send(
         return np.zeros(0, np.int32), np.zeros(1, np.int64)
     outside = matrix[:, num_rows:].tocoo()
     width = np.int64(max(1, num_rows))
-    pairs = np.unique(peer_of_halo[outside.col] * width + outside.row)
+    pairs = distinct(peer_of_halo[outside.col] * width + outside.row)
     starts = np.searchsorted(pairs // width, np.arange(num_peers + 1))
     return (pairs % width).astype(np.int32), starts.astype(np.int64)
 

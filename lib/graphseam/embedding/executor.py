@@ -17,6 +17,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
+from graphseam.arrays import is_among
 from graphseam.arrow import groups_of, slices, vector_column, vector_matrix
 from graphseam.columns import TRIPLE
 from graphseam.embedding.embedder import Embedder
@@ -125,7 +126,7 @@ def _graph_and_start(rows: pa.Table, stage: Stage) -> tuple[Graph, np.ndarray | 
     known = rows.filter(is_start)
     start = np.zeros((graph.num_nodes, stage.embedder.dim), np.float32)
     ids = known["src"].to_numpy()
-    here = np.isin(ids, graph.node_ids)
+    here = is_among(ids, graph.node_ids)
     start[np.searchsorted(graph.node_ids, ids[here])] = vector_matrix(known["vector"], stage.embedder.dim)[here]
     return graph, start
 

@@ -13,11 +13,13 @@ from graphseam.errors import RunError
 from graphseam.methods import SEARCHES
 from graphseam.pairs import draw_negatives, facing, pairs_of, pools_of, sample_edges
 from graphseam.predict.calibration import ALL, Curves, fit_curves
-from graphseam.predict.candidates import LinkSearch, find_candidates, known_features, link_search, shares_search
+from graphseam.predict.candidates import known_features, write_candidates
 from graphseam.predict.features import CANDIDATES, ONE_KIND, PAIRS, TWO_KINDS, Design, as_pairs
 from graphseam.predict.link_model import LinkModel, fit_link_models, with_score
+from graphseam.predict.link_search import LinkSearch, link_search, shares_search
 from graphseam.predict.ranking import best_links
 from graphseam.predict.search import write_recall
+from graphseam.predict.whole_lists import Ranking
 from graphseam.runs import Run
 from graphseam.seeds import derive_seed, uniform
 from graphseam.session import persisted
@@ -43,20 +45,20 @@ def predict_links(run: Run) -> dict[str, Any]:
     links = run.config.predict.links
     if links.top_k == 0:
         return {"links": 0}
-    with link_search(run, run.config.predict.similar.top_k if shares_search(run) else 0) as what:
+    with link_search(run, run.config.predict.similar.top_k if shares_search(run) else 0, whole=True) as what:
         designs = TWO_KINDS if what.three else ONE_KIND
         borrowed = _borrowed(run, designs) if links.model_run else None
-        run.tables.write("candidate_lists", find_candidates(what, with_training_nodes=borrowed is None))
+        write_candidates(what, with_training_nodes=borrowed is None)
         models = _models(what, designs, borrowed[0] if borrowed else None)
         details = {"candidates": "+".join(what.methods), "bipartite": what.three, **_recall(what)}
         if what.of_all:
             details["similar_too"] = True
         if not models:  # too few edges to learn from, so all candidates look alike
             return {"links": 0, **details, "models": "too few edges to learn from"}
-    ranker = _pick(models, CANDIDATES)
-    curves, basis = (borrowed[1], f"run {links.model_run}") if borrowed else _calibrate(run, ranker)
-    _keep(run, models, curves)
-    count = run.tables.write("link_predictions", _predicted(run, ranker, curves))
+        ranker = _pick(models, CANDIDATES)
+        curves, basis = (borrowed[1], f"run {links.model_run}") if borrowed else _calibrate(run, ranker)
+        _keep(run, models, curves)
+        count = _write_predictions(what, ranker, curves)
     return {"links": count, **details, "calibrated_on": basis, "models": sorted(models)}
 
 
@@ -176,6 +178,16 @@ def _recall(what: LinkSearch) -> dict[str, Any]:
     if not set(what.methods) & set(SEARCHES):
         return {}
     return write_recall(what.run, "predict_links", what.search, what.plan)
+
+
+def _write_predictions(what: LinkSearch, model: LinkModel, curves: Curves) -> int:
+    """Write link_predictions; returns how many rows there are."""
+    run, files = what.run, what.run.tables.every_file("candidate_lists")
+    if what.whole is None or files is None:
+        return run.tables.write("link_predictions", _predicted(run, model, curves))
+    seed, top_k = derive_seed(run.config.run.seed, "curves"), run.config.predict.links.top_k
+    ranking = Ranking(what.whole, files, model, curves, top_k, seed)
+    return run.tables.write_in_tasks(["link_predictions"], len(files), ranking.predictions)["link_predictions"]
 
 
 def _predicted(run: Run, model: LinkModel, curves: Curves) -> DataFrame:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from graphseam.arrays import distinct, is_among
 from graphseam.arrow import positions
 from graphseam.edges import both_ways
 from graphseam.predict.kernels import find_paths, workspace
@@ -142,7 +143,7 @@ class Adjacency:
         nodes = np.concatenate([batch["node_id"].to_numpy() for batch in batches] or [np.zeros(0, np.int64)])
         ends = np.concatenate([batch["known"].flatten().to_numpy() for batch in batches] or [np.zeros(0, np.int64)])
         lengths = np.concatenate([batch["known"].value_lengths().to_numpy() for batch in batches] or [np.zeros(0, int)])
-        self.ids = np.unique(np.concatenate([nodes, ends]))
+        self.ids = distinct(np.concatenate([nodes, ends]))
         size = np.zeros(len(self.ids) + 1, np.int64)
         size[np.searchsorted(self.ids, nodes) + 1] = lengths
         self.indptr = np.cumsum(size)
@@ -211,7 +212,6 @@ def _listed(ids: np.ndarray, rows: np.ndarray, lists: pa.ListArray) -> np.ndarra
     """Whether each id is in the list of its row."""
     members = lists.flatten().to_numpy()
     owners = np.repeat(np.arange(len(lists)), lists.value_lengths().to_numpy())
-    names = np.unique(np.concatenate([ids, members]))
-    return np.isin(
-        rows * len(names) + np.searchsorted(names, ids), owners * len(names) + np.searchsorted(names, members)
-    )
+    names = distinct(np.concatenate([ids, members]))
+    listed = distinct(owners * len(names) + np.searchsorted(names, members))
+    return is_among(rows * len(names) + np.searchsorted(names, ids), listed)

@@ -36,14 +36,15 @@ def best_links(lists: DataFrame, model: LinkModel, top_k: int, curves: Curves | 
     def rank(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for part in parts_by_pairs(batch):
-                yield _ranked(pairs_in(part), model, top_k, curves, more)
+                yield ranked(pairs_in(part), model, top_k, curves, more)
 
     return lists.mapInArrow(rank, schema)
 
 
-def _ranked(
+def ranked(
     pairs: pa.RecordBatch, model: LinkModel, top_k: int, curves: Curves | None, more: list[str]
 ) -> pa.RecordBatch:
+    """The best of each src in a batch of pairs, those of a src side by side; see `best_links`."""
     scores = model.scores(pairs)
     chosen, rank = leading_of_each(
         pairs["src"].to_numpy(), pairs["dst"].to_numpy(), scores, ~np.asarray(pairs["known"]), top_k

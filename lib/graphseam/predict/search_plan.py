@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from graphseam.arrow import vector_matrix
@@ -18,6 +19,7 @@ from graphseam.predict.cells import (
     MOST_SAMPLE,
     NEARLY,
     NODES_PER_CELL,
+    REACH,
     SAMPLE_PER_CELL,
     SHARES,
     Cells,
@@ -41,6 +43,7 @@ PARTITION_BYTES = 192 << 20
 MOST_ROWS = 32_768  # of a group: a cell of vectors that are all alike is divided by a hash
 COPIES = 8  # copies of its rows that a task holds while it searches a group
 ROW_BYTES = 64  # of a row beside its vector
+TRAINED_SCHEMA, ANSWER_SCHEMA = "centroid BINARY, share DOUBLE", "kind INT, needed BINARY, gaps BINARY"
 
 
 @dataclass(frozen=True)
@@ -149,16 +152,53 @@ def plan_blocks(rows: DataFrame, search: Search, base: DataFrame) -> Plan:
 
 
 def plan_cells(rows: DataFrame, search: Search, base: DataFrame) -> Plan:
+    """As `plan_of`, over rows of `search.nearest` and their base. Two Spark jobs, one pass over the vectors each."""
+    return plan_of(Rows(base, search, _probe_queries(rows, search)), search)
+
+
+class Vectors(Protocol):
+    """What cells are trained and measured on."""
+
+    def trained(self, wanted: int, size: int) -> list[Row]:
+        """(centroid, share) of about so many cells, from a sample of about `size` vectors of the base."""
+        ...
+
+    def probed(self, cells: Cells) -> list[Row]:
+        """(kind, needed, gaps) of about 1,000 queries, see Probe.answer; nothing if there are none."""
+        ...
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Vectors in Spark: base (node_id, vector); asked: the queries that the recall is measured on."""
+
+    base: DataFrame
+    search: Search
+    asked: Members
+
+    def trained(self, wanted: int, size: int) -> list[Row]:
+        search = self.search
+        sample = self.base.where(uniform(search.seed, F.lit("cells"), "node_id") < size / max(1, search.num_nodes))
+        return in_one_task(sample, _train(search, wanted), TRAINED_SCHEMA).collect()  # one per cell
+
+    def probed(self, cells: Cells) -> list[Row]:
+        if not len(self.asked.ids):
+            return []
+        probe = Probe(self.asked, cells, self.search.wanted)
+        found = self.base.mapInArrow(_probe_stream(probe, self.search), PROBE_SCHEMA)
+        return in_one_task(found, answer_of(probe, self.search), ANSWER_SCHEMA).collect()  # two
+
+
+def plan_of(vectors: Vectors, search: Search) -> Plan:
     """Cells trained on a sample, and the gap that the wished recall needs.
 
-    Runs two Spark jobs, one pass over the vectors each. The recall is measured on about 1,000 nodes, of which the exact
-    nearest are known: the share of them that is in one of the cells which the node looks in. If 4 copies of a node are
-    too few for it, cells are made twice as large, twice at most: more work, but no more bytes.
+    The recall is measured on about 1,000 nodes, of which the exact nearest are known: the share of them that is in one
+    of the cells which the node looks in. If 4 copies of a node are too few for it, cells are made twice as large, twice
+    at most: more work, but no more bytes.
     """
-    asked = _probe_queries(rows, search)
     per_cell = NODES_PER_CELL
     while True:
-        plan = _plan_of_size(base, search, asked, per_cell)
+        plan = _plan_of_size(vectors, search, per_cell)
         found = min(plan.recall, plan.recall_of_all)
         enough = found >= search.recall - NEARLY or plan.route.num_groups == 1
         if enough or per_cell >= LARGER * NODES_PER_CELL:
@@ -166,26 +206,23 @@ def plan_cells(rows: DataFrame, search: Search, base: DataFrame) -> Plan:
         per_cell *= 2
 
 
-def _plan_of_size(base: DataFrame, search: Search, asked: Members, per_cell: int) -> Plan:
+def _plan_of_size(vectors: Vectors, search: Search, per_cell: int) -> Plan:
     wanted = min(MOST_CELLS, -(-search.num_nodes // per_cell))
     size = min(search.num_nodes, max(LEAST_SAMPLE, min(SAMPLE_PER_CELL * wanted, MOST_SAMPLE)), search.most_rows)
-    sample = base.where(uniform(search.seed, F.lit("cells"), "node_id") < size / max(1, search.num_nodes))
-    trained = in_one_task(sample, _train(search, wanted), "centroid BINARY, share DOUBLE").collect()  # one per cell
+    trained = vectors.trained(wanted, size)
     centroids = np.stack([np.frombuffer(row["centroid"], np.float32) for row in trained])
-    cells, copies, recall = Cells.of(centroids, search.seed), 1.0, {UNKNOWN: 1.0, ALL: 1.0}
-    if len(asked.ids) and len(centroids) > 1:
-        probe = Probe(asked, cells, search.wanted)
-        found = base.mapInArrow(_probe_stream(probe, search), PROBE_SCHEMA)
-        rows = in_one_task(found, _answer(probe, search), "kind INT, needed BINARY, gaps BINARY").collect()  # two
+    cells, copies, recall, queries = Cells.of(centroids, search.seed), 1.0, {UNKNOWN: 1.0, ALL: 1.0}, 0
+    rows = vectors.probed(cells) if len(centroids) > 1 else []
+    if rows:
         parts_of = {row["kind"]: np.frombuffer(row["needed"], np.float32).reshape(-1, len(SHARES)) for row in rows}
         needed = {share: {kind: part[:, at] for kind, part in parts_of.items()} for at, share in enumerate(SHARES)}
-        gaps = np.frombuffer(rows[0]["gaps"], np.float32).reshape(len(asked.ids), -1)
+        gaps = np.frombuffer(rows[0]["gaps"], np.float32).reshape(-1, min(REACH, len(centroids)))
         reached = best_reach(search.recall, needed, gaps)
         cells = replace(cells, gap=reached.gap, found_gap=reached.share * reached.gap)
-        copies, recall = reached.copies, recall | reached.recall
+        copies, recall, queries = reached.copies, recall | reached.recall, len(gaps)
     rows_of = np.array([row["share"] for row in trained]) * search.num_nodes * copies
     parts = np.maximum(1, np.ceil(rows_of / min(MOST_ROWS, search.most_rows))).astype(np.int64)
-    return Plan(ToCells(cells, parts, rows_of), copies, recall[UNKNOWN], len(asked.ids), recall[ALL])
+    return Plan(ToCells(cells, parts, rows_of), copies, recall[UNKNOWN], queries, recall[ALL])
 
 
 def _probe_queries(rows: DataFrame, search: Search) -> Members:
@@ -210,18 +247,21 @@ def _probe_queries(rows: DataFrame, search: Search) -> Members:
 
 def _train(search: Search, wanted: int) -> Callable[[pa.Table], pa.Table]:
     def train(sample: pa.Table) -> pa.Table:
-        limit_threads(search.alone)
-        sample = sample.sort_by("node_id")
-        _, unit = unit_vectors(sample, search.dim)
-        if not len(unit):
-            centroids, share = np.eye(1, search.dim, dtype=np.float32), np.ones(1)
-        else:
-            centroids = train_cells(unit, wanted, search.seed)
-            home = Cells.of(centroids, search.seed).home(unit)
-            share = np.bincount(home, minlength=len(centroids)) / len(unit)
-        return pa.table({"centroid": [row.tobytes() for row in centroids], "share": share})
+        return trained_on(unit_vectors(sample.sort_by("node_id"), search.dim)[1], search, wanted)
 
     return train
+
+
+def trained_on(unit: np.ndarray, search: Search, wanted: int) -> pa.Table:
+    """(centroid BINARY, share DOUBLE) of about `wanted` cells, from unit vectors in order of the id; in one task."""
+    limit_threads(search.alone)
+    if not len(unit):
+        centroids, share = np.eye(1, search.dim, dtype=np.float32), np.ones(1)
+    else:
+        centroids = train_cells(unit, wanted, search.seed)
+        home = Cells.of(centroids, search.seed).home(unit)
+        share = np.bincount(home, minlength=len(centroids)) / len(unit)
+    return pa.table({"centroid": [row.tobytes() for row in centroids], "share": share})
 
 
 def _probe_stream(probe: Probe, search: Search) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
@@ -236,7 +276,9 @@ def _probe_stream(probe: Probe, search: Search) -> Callable[[Iterator[pa.RecordB
     return stream
 
 
-def _answer(probe: Probe, search: Search) -> Callable[[pa.Table], pa.Table]:
+def answer_of(probe: Probe, search: Search) -> Callable[[pa.Table], pa.Table]:
+    """A function from the rows of all tasks, of PROBE_SCHEMA, to those of ANSWER_SCHEMA."""
+
     def answer(found: pa.Table) -> pa.Table:
         limit_threads(search.threads)
         needed, gaps = probe.answer(found)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import scipy.sparse as sp
 
+from graphseam.arrays import distinct
 from graphseam.blocks.layout import rows_to_send
 from graphseam.blocks.store import Store
 
@@ -47,7 +48,7 @@ class Rows:
         block: int, node_ids: np.ndarray, src: np.ndarray, dst: np.ndarray, dst_block: np.ndarray, weight: np.ndarray
     ) -> Rows:
         """From the entries whose src is in the block, in any order; entries of the same pair are summed."""
-        node_ids = np.unique(node_ids)
+        node_ids = distinct(node_ids)
         num_rows, own = len(node_ids), dst_block == block
         halo_blocks, halo_ids, places = _distinct_pairs(dst_block[~own], dst[~own])
         columns = np.empty(len(src), np.int64)

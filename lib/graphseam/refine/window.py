@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from graphseam.arrays import distinct
 from graphseam.refine import walks
 from graphseam.refine.rounds import NO_SUMS, Task
 from graphseam.refine.rows import Rows, find_rows
@@ -95,8 +96,8 @@ def _codes(pairs: np.ndarray) -> np.ndarray:
 
 def _halo(block: int, parts: list[np.ndarray]) -> np.ndarray:
     """The codes of the nodes of other blocks that a pair ends in, ascending."""
-    found = [np.unique(_codes(part[part["column_block"] != block])) for part in parts]
-    return np.unique(np.concatenate([np.zeros(0, np.int64), *found]))
+    found = [distinct(_codes(part[part["column_block"] != block])) for part in parts]
+    return distinct(np.concatenate([np.zeros(0, np.int64), *found]))
 
 
 def _places(block: int, part: np.ndarray, node_ids: np.ndarray, halo: np.ndarray) -> np.ndarray:

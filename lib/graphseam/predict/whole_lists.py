@@ -1,0 +1,204 @@
+"""Candidates and their features in a graph that one task can hold: each task answers a share of the nodes, alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame
+
+from graphseam.arrays import distinct, is_among
+from graphseam.arrow import positions
+from graphseam.predict.calibration import Curves
+from graphseam.predict.features import LISTED_NAMES, LISTS_SCHEMA, PAIRS_AT_ONCE, pairs_in, parts_by_pairs
+from graphseam.predict.group_search import ALL, LEARNING, UNKNOWN
+from graphseam.predict.link_model import LinkModel
+from graphseam.predict.paths import QUERIES_AT_ONCE, Adjacency, PathSearch, wanted_of
+from graphseam.predict.ranking import ranked
+from graphseam.predict.search_plan import Plan, Search
+from graphseam.predict.whole_graph import Graph, WholeGraph
+from graphseam.predict.whole_search import Asked, Routed, nearest_of, sources_of
+from graphseam.seeds import uniform_of
+
+NONE = pa.array([], pa.int64())
+
+
+@dataclass(frozen=True)
+class WholeSearch:
+    """What is looked for. given: pairs of the table candidate_pairs, no search. plan, num_parts: of the search, and in
+    how many parts `route_nodes` has stored its groups; None without one. learning: (seed, share) of the sources that
+    are asked again to learn from."""
+
+    whole: WholeGraph
+    paths: PathSearch
+    three: bool
+    num_tasks: int
+    learning: tuple[int, float]
+    search: Search | None = None
+    plan: Plan | None = None
+    num_parts: int = 0
+    given: bool = False
+
+    def lists(self, task: int) -> Iterator[tuple[str, pa.RecordBatch]]:
+        """Rows of candidate_lists, and of nearest_nodes, for the task's share of the nodes."""
+        graph = self.whole.opened()
+        routed = Routed.of(self.whole, self.num_parts) if self.num_parts else None
+        sources = sources_of(graph)
+        seed, share = self.learning
+        learning = sources[uniform_of(seed, graph.ids[sources]) < share]
+        if routed is not None:  # else in order of the id
+            sources = routed.by_group(len(graph.ids))
+            sources = sources[is_among(sources, sources_of(graph))]
+        asked = Asked(*(np.sort(np.array_split(rows, self.num_tasks)[task]) for rows in (sources, learning)))
+        found = pa.table({"src": NONE, "kind": NONE, "dst": pa.array([], pa.list_(pa.int64()))})
+        if self.search is not None and self.plan is not None:
+            found = nearest_of(graph, asked, self.search, self.plan.route, routed)
+            if self.search.of_all:
+                yield from _nearest_nodes(found)
+        elif self.given:
+            found = _given(*(self.whole.column("candidate_pairs", end) for end in ("src", "dst")))
+        adjacency = adjacency_of(graph, self.paths, self.three)
+        for rows, kind in ((asked.sources, UNKNOWN), (asked.learning, LEARNING)):
+            wanted = _wanted(found, kind)
+            for start in range(0, len(rows), QUERIES_AT_ONCE):
+                some = rows[start : start + QUERIES_AT_ONCE]
+                ids = graph.ids[some]
+                yield "candidate_lists", answered(graph, adjacency, ids, wanted.of(ids), kind == LEARNING)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Lists of nodes by node: src int64[k], rising; the list of src[i] is dst[ends[i] : ends[i + 1]], rising."""
+
+    src: np.ndarray
+    ends: np.ndarray
+    dst: np.ndarray
+
+    def of(self, ids: np.ndarray) -> pa.ListArray:
+        """The list of each id; an empty one if it has none."""
+        if not len(self.src):
+            return pa.ListArray.from_arrays(pa.array(np.zeros(len(ids) + 1, np.int32)), NONE)
+        at = np.minimum(np.searchsorted(self.src, ids), len(self.src) - 1)
+        lengths = np.where(self.src[at] == ids, np.diff(self.ends)[at], 0)
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+        return pa.ListArray.from_arrays(pa.array(offsets), pa.array(self.dst[positions(self.ends[at], lengths)]))
+
+
+def _wanted(found: pa.Table, kind: int) -> Wanted:
+    rows = found.filter(pc.equal(found["kind"], kind))
+    rows = rows.take(pa.array(np.argsort(rows["src"].to_numpy(), kind="stable")))
+    lists = rows["dst"].combine_chunks()
+    lengths = lists.value_lengths().to_numpy() if len(lists) else np.zeros(0, np.int64)
+    owners, dst = np.repeat(np.arange(len(lengths)), lengths), lists.flatten().to_numpy()
+    return Wanted(rows["src"].to_numpy(), np.r_[0, np.cumsum(lengths)], dst[np.lexsort((dst, owners))])
+
+
+def _given(src: np.ndarray, dst: np.ndarray) -> pa.Table:
+    """Given pairs as found ones, each once, of kind UNKNOWN."""
+    pairs = np.unique(np.stack([src, dst], axis=1), axis=0)
+    nodes, first = np.unique(pairs[:, 0], return_index=True)
+    ends = pa.array(np.append(first, len(pairs)).astype(np.int32))
+    lists = pa.ListArray.from_arrays(ends, pa.array(pairs[:, 1]))
+    return pa.table({"src": nodes, "kind": np.full(len(nodes), UNKNOWN), "dst": lists})
+
+
+def _nearest_nodes(found: pa.Table) -> Iterator[tuple[str, pa.RecordBatch]]:
+    for batch in found.filter(pc.equal(found["kind"], ALL)).to_batches():
+        columns = [batch["src"], batch["dst"], batch["score"]]
+        yield "nearest_nodes", pa.RecordBatch.from_arrays(columns, names=["node_id", "near", "cosine"])
+
+
+def adjacency_of(graph: Graph, paths: PathSearch, three: bool) -> Adjacency:
+    """The neighbour lists that paths of two edges end in targets by, those of hubs left out."""
+    ends, owners = graph.known, np.repeat(np.arange(len(graph.ids)), graph.degrees)
+    if not three:
+        kept = graph.target[graph.at(ends)] if not graph.target.all() else np.ones(len(ends), bool)
+        ends, owners = ends[kept], owners[kept]
+    counts = np.bincount(owners, minlength=len(graph.ids))
+    rows = np.flatnonzero((graph.degrees <= paths.hub_cap) & (counts > 0))
+    begin = np.cumsum(counts) - counts
+    offsets = np.concatenate([[0], np.cumsum(counts[rows])]).astype(np.int32)
+    known = pa.ListArray.from_arrays(pa.array(offsets), pa.array(ends[positions(begin[rows], counts[rows])]))
+    columns = [pa.array(graph.ids[rows]), known, pa.array(graph.degrees[rows])]
+    return Adjacency([pa.RecordBatch.from_arrays(columns, names=["node_id", "known", "degree"])], paths)
+
+
+def answered(
+    graph: Graph, adjacency: Adjacency, ids: np.ndarray, wanted: pa.ListArray, learning: bool
+) -> pa.RecordBatch:
+    """Rows of features.LISTS_SCHEMA, one per node asked for."""
+    rows = graph.at(ids)
+    columns = [pa.array(ids), pa.array(np.zeros(len(ids))), graph.neighbours(rows), wanted]
+    asked = pa.RecordBatch.from_arrays(
+        [*columns, pa.array(np.full(len(ids), learning))], names=["node_id", "place", "known", "wanted", "learning"]
+    )
+    found = adjacency.answer(asked)
+    lists = found["dst"]
+    dst = graph.at(lists.flatten().to_numpy())
+    src = np.repeat(rows, lists.value_lengths().to_numpy())
+    cosine, degree = np.full(len(dst), np.nan, np.float32), np.zeros(len(dst), np.int64)
+    there = np.flatnonzero((dst >= 0) & (src >= 0))
+    degree[there] = graph.degrees[dst[there]]
+    for start in range(0, len(there), PAIRS_AT_ONCE):
+        some = there[start : start + PAIRS_AT_ONCE]
+        cosine[some] = np.einsum("ij,ij->i", graph.unit[src[some]], graph.unit[dst[some]])
+    added = {
+        name: pa.ListArray.from_arrays(lists.offsets, pa.array(values))
+        for name, values in (("cosine", cosine), ("dst_degree", degree))
+    }
+    return pa.RecordBatch.from_arrays(
+        [added[name] if name in added else found[name] for name in LISTED_NAMES], names=LISTED_NAMES
+    )
+
+
+def known_lists(whole: WholeGraph, pairs: DataFrame, paths: PathSearch, three: bool) -> DataFrame:
+    """Rows of features.LISTS_SCHEMA for the given pairs (src, dst), each once. Cost: one shuffle of the pairs."""
+
+    def stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        graph, adjacency = whole.opened(), None
+        for batch in batches:
+            for start in range(0, batch.num_rows, QUERIES_AT_ONCE):
+                adjacency = adjacency or adjacency_of(graph, paths, three)
+                some = batch.slice(start, QUERIES_AT_ONCE)
+                yield answered(graph, adjacency, some["node_id"].to_numpy(), pa.array(some["wanted"]), False)
+
+    return wanted_of(pairs).mapInArrow(stream, LISTS_SCHEMA)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """How candidates become predictions: the model that ranks them, the curves of calibration, top_k of each node, and
+    the seed by which nodes belong to either half. files: of candidate_lists."""
+
+    whole: WholeGraph
+    files: list[str]
+    model: LinkModel
+    curves: Curves
+    top_k: int
+    halves: int
+
+    def predictions(self, task: int) -> Iterator[tuple[str, pa.RecordBatch]]:
+        """Rows of link_predictions from one of the files."""
+        graph = self.whole.opened()
+        low, high = np.sort([graph.at(self.whole.column("holdout_edges", end)) for end in ("src", "dst")], axis=0)
+        held = distinct(low * len(graph.ids) + high)
+        for batch in pq.ParquetFile(self.files[task]).iter_batches(columns=LISTED_NAMES):
+            lists = batch.filter(pc.invert(batch["learning"]))
+            for part in parts_by_pairs(lists):
+                half = np.where(uniform_of(self.halves, part["src"].to_numpy()) < 0.5, 0, 1)
+                some = part.append_column("fold", pa.array(half.astype(np.int32)))
+                best = ranked(pairs_in(some), self.model, self.top_k, self.curves, ["fold"])
+                yield "link_predictions", self._named(graph, best, held)
+
+    def _named(self, graph: Graph, best: pa.RecordBatch, held: np.ndarray) -> pa.RecordBatch:
+        ends = [best[end].to_numpy() for end in ("src", "dst")]
+        low, high = np.sort([graph.at(end) for end in ends], axis=0)
+        names = {end: self.whole.names(graph, ids) for end, ids in zip(("src", "dst"), ends, strict=True)}
+        numbers = {f"{end}_node_id": best[end] for end in ("src", "dst")}
+        others = {name: best[name] for name in best.schema.names if name not in ("src", "dst", "fold")}
+        held_out = is_among(low * len(graph.ids) + high, held)
+        return pa.RecordBatch.from_pydict({**names, **numbers, **others, "held_out": pa.array(held_out)})
