@@ -108,7 +108,7 @@ def embedded(spark, graphs, gpus: float, pause_s: float) -> tuple[dict, list]:
         profile=task_profile(spark, gpus),
         gathered=gathered(spark),
     )
-    found = embed_subgraphs(edges, stage).collect()
+    found = embed_subgraphs(edges, stage).frame().collect()
     return {(row["subgraph_id"], row["node_id"]): row["vector"] for row in found}, list(stage.gathered.value.values())
 
 

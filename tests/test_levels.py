@@ -44,7 +44,7 @@ def test_the_plan_of_a_frame_has_one_size_whatever_the_level(spark, four_levels,
 
     def place_and_measure(*arguments):
         placed = place_level(*arguments)
-        sizes.append(num_operators(placed))
+        sizes.append(num_operators(placed.frame()))
         return placed
 
     monkeypatch.setattr(graphseam.fuse, "place_level", place_and_measure)
@@ -83,7 +83,9 @@ def test_a_node_whose_edges_were_all_cut_keeps_the_frames_vector_in_its_own_subg
     homes = spark.createDataFrame([(1, 5), (2, 6), (3, 6)], "node_id BIGINT, subgraph_id INT")
     rows = {
         row["node_id"]: row
-        for row in place_level(level, spark.createDataFrame(frame_rows, fused), homes, Placing(1, fused)).collect()
+        for row in place_level(level, spark.createDataFrame(frame_rows, fused), homes, Placing(1, fused))
+        .frame()
+        .collect()
     }
     assert (rows[1]["subgraph_id"], rows[1]["degree"], list(rows[1]["vector"])) == (5, 2.0, [1.0, 2.0])
     assert (rows[2]["subgraph_id"], rows[2]["degree"]) == (6, 4.0)

@@ -14,7 +14,7 @@ from graphseam import local_delta
 from graphseam.schemas import partition_columns
 from graphseam.spark_line import arrow_rows
 from graphseam.stored import as_stored, stored_columns
-from graphseam.task_files import Work, written_by_tasks
+from graphseam.task_files import Mapped, Target, Work, written_by_stream, written_by_tasks
 
 WRITE_OPTIONS = {"compression": "snappy"}
 NO_MARK = {"mapreduce.fileoutputcommitter.marksuccessfuljobs": "false"}  # the table's log says what has succeeded
@@ -31,29 +31,34 @@ class LocalWriter:
     root: Path
     run_id: str | None
 
-    def save(self, name: str, rows: DataFrame, level: int | None, replace: bool) -> int | None:
-        """Let Spark write the rows' files, in place of the run's or on top of them; returns how many were written."""
-        table = self.root / name
+    def save(self, name: str, rows: DataFrame | Mapped, level: int | None, replace: bool) -> int | None:
+        """Write the rows' files, in place of the run's or on top of them; returns how many were written.
+
+        Spark writes what it has computed, and tasks what they have mapped.
+        """
         where = {"run_id": str(self.run_id)} | ({} if level is None else {"level": str(level)})
-        folder = table.joinpath(*(f"{column}={value}" for column, value in where.items()))
-        others = [column for column in partition_columns(name) if column not in where]
-        before = local_delta.data_files(folder)
+        target = self._target(name, where)
+        if isinstance(rows, Mapped):
+            return local_delta.commit(self.root / name, where, written_by_stream(name, target, rows), replace)
+        before = local_delta.data_files(target.folder)
         stored = [as_stored(field) for field in stored_columns(name).fields if field.name not in where]
         writer = rows.select(*stored).write.mode("append").options(**WRITE_OPTIONS, **NO_MARK)
-        writer.partitionBy(*others).parquet(str(folder))
-        return local_delta.commit(table, where, local_delta.data_files(folder) - before, replace)
+        writer.partitionBy(*target.by).parquet(str(target.folder))
+        return local_delta.commit(self.root / name, where, local_delta.data_files(target.folder) - before, replace)
+
+    def _target(self, name: str, where: dict[str, str]) -> Target:
+        folder = (self.root / name).joinpath(*(f"{column}={value}" for column, value in where.items()))
+        by = tuple(column for column in partition_columns(name) if column not in where)
+        fields = [field for field in stored_columns(name).fields if field.name not in (*where, *by)]
+        return Target(folder, to_arrow_schema(StructType(fields)), by)
 
     def save_in_tasks(self, names: list[str], num_tasks: int, work: Work) -> dict[str, tuple[list[str], int | None]]:
         """{table: (its files, how many rows they hold)}, in place of the run's rows; see task_files."""
-        columns = {name: stored_columns(name).fields for name in names}
-        schemas = {
-            name: to_arrow_schema(StructType([field for field in fields if field.name != "run_id"]))
-            for name, fields in columns.items()
-        }
-        folders = {name: self.root / name / f"run_id={self.run_id}" for name in names}
+        where = {"run_id": str(self.run_id)}
+        targets = {name: self._target(name, where) for name in names}
         found = {}
-        for name, files in written_by_tasks(self.spark, folders, schemas, num_tasks, work).items():
-            num_rows = local_delta.commit(self.root / name, {"run_id": str(self.run_id)}, files, replace=True)
+        for name, files in written_by_tasks(self.spark, targets, num_tasks, work).items():
+            num_rows = local_delta.commit(self.root / name, where, files, replace=True)
             found[name] = ([str(file) for file in files], num_rows)
         return found
 

@@ -20,7 +20,7 @@ from graphseam.sections import OutputConfig, check_run_id
 from graphseam.session import in_one_process
 from graphseam.spark_line import schema_of, small_table
 from graphseam.stored import choose_run, identifier_of, missing_columns, quoted, stored_columns
-from graphseam.task_files import Work
+from graphseam.task_files import Mapped, Work
 
 GRAPHFRAME_INPUTS = "_graphframe"  # under output.root: a copy of the graph for each run made by `graphseam.embed`
 
@@ -181,7 +181,7 @@ class Tables:
     def arrow_schema(self, name: str) -> pa.Schema:
         return to_arrow_schema(self.schema(name))
 
-    def write(self, name: str, rows: DataFrame, level: int | None = None, part: str = "") -> int:
+    def write(self, name: str, rows: DataFrame | Mapped, level: int | None = None, part: str = "") -> int:
         """Replace this run's rows of the table, or of one level of it, in one commit; returns how many were written.
 
         part: an SQL predicate, to replace only the rows of the run that match it; all of `rows` must match it.
@@ -199,7 +199,7 @@ class Tables:
         self._rows_written.setdefault(name, {})[mine] = num_rows
         return num_rows
 
-    def append(self, name: str, rows: DataFrame) -> int:
+    def append(self, name: str, rows: DataFrame | Mapped) -> int:
         """Add rows to this run's, for a step that writes a table in several commits and has dropped its old rows."""
         num_rows = self._save_here(name, rows, None, replace=False)
         if num_rows is None:
@@ -243,7 +243,7 @@ class Tables:
             self._rows_written.setdefault(name, {})[mine] = num_rows
         return counts
 
-    def _save_here(self, name: str, rows: DataFrame, level: int | None, replace: bool) -> int | None:
+    def _save_here(self, name: str, rows: DataFrame | Mapped, level: int | None, replace: bool) -> int | None:
         """Let Spark write the rows' files and delta-rs commit them; returns how many were written.
 
         None, for `_save` to do it, where the session or the root is not local.
@@ -253,7 +253,7 @@ class Tables:
         self.ensure(name)
         return self._local.save(name, rows, level, replace)
 
-    def _save(self, name: str, rows: DataFrame, replaced: str | None) -> int:
+    def _save(self, name: str, rows: DataFrame | Mapped, replaced: str | None) -> int:
         """Write rows in one commit, replacing those that match `replaced`; returns how many were written."""
         self.ensure(name)
         table = self.all_runs(name)
@@ -264,7 +264,8 @@ class Tables:
             for field in table.schema.fields
         ]
         counted = Observation()
-        observed = rows.select(*wanted).observe(counted, F.count(F.lit(1)).alias("rows"))
+        mapped = rows.frame() if isinstance(rows, Mapped) else rows
+        observed = mapped.select(*wanted).observe(counted, F.count(F.lit(1)).alias("rows"))
         writer = observed.write.format("delta").options(**WRITE_OPTIONS)
         writer = (
             writer.mode("append") if replaced is None else writer.mode("overwrite").option("replaceWhere", replaced)

@@ -8,41 +8,127 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pyspark.sql import SparkSession
+from pyspark import TaskContext
+from pyspark.resource import ResourceProfile
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.pandas.types import to_arrow_schema
+from pyspark.sql.types import StructType
+
+from graphseam.arrow import groups_of
+from graphseam.spark_line import map_in_arrow
 
 WRITTEN = "name STRING, path STRING"
+ARROW_WRITTEN = pa.schema([("name", pa.string()), ("path", pa.string())])
 ROWS_AT_ONCE = 1 << 16  # of a row group, at least
+BYTES_AT_ONCE = 64 << 20  # of a row group, at most but for the rows that are added at once
+Stream = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 Work = Callable[[int], Iterator[tuple[str, pa.RecordBatch]]]
 
 
+@dataclass(frozen=True)
+class Mapped:
+    """Rows that a function makes of others in tasks. `Tables.write` lets those tasks write them, where it can."""
+
+    rows: DataFrame
+    stream: Stream
+    schema: StructType
+    profile: ResourceProfile | None = None
+
+    def frame(self) -> DataFrame:
+        """The rows as Spark passes them on."""
+        return map_in_arrow(self.rows, self.stream, self.schema, self.profile)
+
+
+def mapped_groups(rows: DataFrame, key: str, function: Callable[[pa.Table], pa.Table], schema: StructType) -> Mapped:
+    """As `spark_line.map_groups`: one call per value of `key`. Cost: one shuffle, and a sort."""
+    wanted = to_arrow_schema(schema)
+
+    def stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for _, table in groups_of(batches, key):
+            yield from function(table).select(wanted.names).cast(wanted).to_batches(ROWS_AT_ONCE)
+
+    return Mapped(rows.repartition(key).sortWithinPartitions(key), stream, schema)
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a table's rows go: the folder of what they have in common, the schema of their files, and the columns by
+    whose values they go to folders below it, which are not in the files."""
+
+    folder: Path
+    schema: pa.Schema
+    by: tuple[str, ...] = ()
+
+
 def written_by_tasks(
-    spark: SparkSession, folders: dict[str, Path], schemas: dict[str, pa.Schema], num_tasks: int, work: Work
+    spark: SparkSession, targets: dict[str, Target], num_tasks: int, work: Work
 ) -> dict[str, list[Path]]:
     """{table: files} of what `work(task)` yields for each task from 0 to num_tasks - 1, as (table, rows).
 
-    folders, schemas: by table. The rows are cast to the table's schema. A task that runs again, or fails, leaves files
-    that no table knows. Errors: ValueError for a null where the schema has none. Memory: a row group per table.
+    The rows are cast to the schema of the table's files. A task that runs again, or fails, leaves files that no table
+    knows. Errors: ValueError for a null where the schema has none. Memory: a row group per table.
     """
 
     def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for task in batch["id"].to_pylist():
-                files: dict[str, RowFile] = {}
-                for name, rows in work(task):
-                    if name not in files:
-                        files[name] = RowFile(folders[name], schemas[name], task)
-                    files[name].add(rows)
-                paths = {name: str(file.closed()) for name, file in files.items()}
-                yield pa.RecordBatch.from_pydict({"name": list(paths), "path": list(paths.values())})
+                yield _paths_of(targets, task, work(task))
 
-    found: dict[str, list[Path]] = {name: [] for name in folders}
-    for row in spark.range(0, num_tasks, 1, num_tasks).mapInArrow(write, WRITTEN).collect():  # one per table and task
+    rows = spark.range(0, num_tasks, 1, num_tasks).mapInArrow(write, WRITTEN)
+    return _found(rows, list(targets))
+
+
+def written_by_stream(name: str, target: Target, mapped: Mapped) -> list[Path]:
+    """The files of the rows that a stream makes, written by its own tasks; as `written_by_tasks`."""
+
+    def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        context = TaskContext.get()
+        task = context.partitionId() if context is not None else 0
+        yield _paths_of({name: target}, task, ((name, rows) for rows in stream(batches)))
+
+    stream = mapped.stream  # the rest of `mapped` cannot go to a task
+    return _found(map_in_arrow(mapped.rows, write, WRITTEN, mapped.profile), [name])[name]
+
+
+def _found(rows: DataFrame, names: list[str]) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {name: [] for name in names}
+    for row in rows.collect():  # one per table, folder and task
         found[row["name"]].append(Path(row["path"]))
     return found
+
+
+def _paths_of(targets: dict[str, Target], task: int, rows: Iterator[tuple[str, pa.RecordBatch]]) -> pa.RecordBatch:
+    """Rows of WRITTEN: the files that the rows were written to."""
+    files: dict[tuple[str, Path], RowFile] = {}
+    with ExitStack() as drafts:
+        for name, some in rows:
+            for folder, part in _by_folder(targets[name], some):
+                if (name, folder) not in files:
+                    files[name, folder] = RowFile(folder, targets[name].schema, task)
+                    drafts.callback(files[name, folder].discard)
+                files[name, folder].add(part)
+        paths = [(name, str(file.closed())) for (name, _), file in files.items()]
+    columns = {"name": [name for name, _ in paths], "path": [path for _, path in paths]}
+    return pa.RecordBatch.from_pydict(columns, ARROW_WRITTEN)
+
+
+def _by_folder(target: Target, rows: pa.RecordBatch) -> Iterator[tuple[Path, pa.RecordBatch]]:
+    """The rows of each folder below the target's."""
+    parts = [(target.folder, rows)]
+    for column in target.by:
+        parts = [
+            (folder / f"{column}={value}", part.filter(pc.equal(part[column], value)))
+            for folder, part in parts
+            for value in sorted(pc.unique(part[column]).to_pylist())
+        ]
+    yield from parts
 
 
 class RowFile:
@@ -65,7 +151,7 @@ class RowFile:
                 raise ValueError(f"column {field.name} has no value in a row, and is NOT NULL")
         self._pending.append(table.cast(self._schema))
         self._num_rows += rows.num_rows
-        if self._num_rows >= ROWS_AT_ONCE:
+        if self._num_rows >= ROWS_AT_ONCE or sum(part.nbytes for part in self._pending) >= BYTES_AT_ONCE:
             self._write()
 
     def _write(self) -> None:
@@ -79,3 +165,8 @@ class RowFile:
         self._file.close()
         self._draft.rename(self._path)
         return self._path
+
+    def discard(self) -> None:
+        """Remove what is written, if it is not whole."""
+        self._file.close()
+        self._draft.unlink(missing_ok=True)

@@ -26,8 +26,9 @@ from graphseam.errors import EmbeddingError
 from graphseam.graph import Graph
 from graphseam.seeds import derive_seed
 from graphseam.session import empty_list
-from graphseam.spark_line import map_in_arrow, repartition_by_number
+from graphseam.spark_line import repartition_by_number
 from graphseam.task import limit_threads, task_device, task_gpus
+from graphseam.task_files import Mapped
 
 COLUMNS = ("level", "subgraph_id", *TRIPLE)
 
@@ -54,7 +55,7 @@ class Stage:
     gathered: Any = field(default=None, compare=False)
 
 
-def embed_subgraphs(subgraph_edges: DataFrame, stage: Stage, starts: DataFrame | None = None) -> DataFrame:
+def embed_subgraphs(subgraph_edges: DataFrame, stage: Stage, starts: DataFrame | None = None) -> Mapped:
     """One vector per node of each subgraph.
 
     subgraph_edges: SUBGRAPH_EDGES. starts: (subgraph_id, node_id, vector) to start from, or None. Returns
@@ -82,9 +83,8 @@ def embed_subgraphs(subgraph_edges: DataFrame, stage: Stage, starts: DataFrame |
         rows = rows.withColumn("vector", empty_list("float")).unionByName(begin)
     placed = rows.join(F.broadcast(places), on="subgraph_id", how="inner")
     sorted_rows = repartition_by_number(placed, len(order), "place").sortWithinPartitions("subgraph_id")
-    return map_in_arrow(
-        sorted_rows.drop("place"), _embed_stream(replace(stage, profile=None)), stage.schema, stage.profile
-    )
+    stream = _embed_stream(replace(stage, profile=None))
+    return Mapped(sorted_rows.drop("place"), stream, stage.schema, stage.profile)
 
 
 def _embed_stream(stage: Stage) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:

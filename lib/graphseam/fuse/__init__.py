@@ -15,6 +15,7 @@ from graphseam.fuse.procrustes import Placing, place_level
 from graphseam.gathered import gathered
 from graphseam.methods import FUSIONS
 from graphseam.runs import Run
+from graphseam.task_files import Mapped
 
 
 def fuse(run: Run) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def fuse_by_procrustes(run: Run, levels: list[int]) -> dict[str, Any]:
         frame: DataFrame | None = None
         for level in reversed([at for at in levels if at > 1]):
             with kept.pop_all():  # release the previous frame once this one is there
-                placed = _placed(run, frame, Placing(level, schema, records))
+                placed = _placed(run, frame, Placing(level, schema, records)).frame()
                 frame = kept.enter_context(lineage_cut(placed, run.checkpoint_dir()))
         num_nodes = run.tables.write("fused_embeddings", _placed(run, frame, Placing(1, schema, records)))
     alignments = [records.value[subgraph] for subgraph in sorted(records.value)]
@@ -45,7 +46,7 @@ def fuse_by_procrustes(run: Run, levels: list[int]) -> dict[str, Any]:
     return {"nodes": num_nodes, **_told(alignments)}
 
 
-def _placed(run: Run, frame: DataFrame | None, placing: Placing) -> DataFrame:
+def _placed(run: Run, frame: DataFrame | None, placing: Placing) -> Mapped:
     """FUSED rows of one level and all levels below it."""
     vectors = run.tables.read("subgraph_embeddings", level=placing.level)
     return place_level(vectors, frame, _homes(run, placing.level), placing)

@@ -15,7 +15,7 @@ from pyspark.sql.types import StructType
 
 from graphseam.arrow import slices, vector_column, vector_matrix
 from graphseam.rotation import align
-from graphseam.spark_line import map_groups
+from graphseam.task_files import Mapped, mapped_groups
 
 CHUNK_BYTES = 4 << 20  # of rows that are rotated at once, in float64
 
@@ -29,7 +29,7 @@ class Placing:
     gathered: Any = field(default=None, compare=False)
 
 
-def place_level(level_vectors: DataFrame, frame: DataFrame | None, homes: DataFrame, placing: Placing) -> DataFrame:
+def place_level(level_vectors: DataFrame, frame: DataFrame | None, homes: DataFrame, placing: Placing) -> Mapped:
     """Rotate every subgraph of one level into the frame and average the nodes they share.
 
     level_vectors: SUBGRAPH_EMBEDDINGS of the level; each node is in one subgraph. frame: FUSED, the nodes of the levels
@@ -45,7 +45,7 @@ def place_level(level_vectors: DataFrame, frame: DataFrame | None, homes: DataFr
     if frame is not None:
         moved = frame.drop("subgraph_id").join(homes, on="node_id", how="inner")
         rows = rows.unionByName(moved.withColumn("in_frame", F.lit(True)))
-    return map_groups(rows, "subgraph_id", _place_subgraph(placing), placing.schema)
+    return mapped_groups(rows, "subgraph_id", _place_subgraph(placing), placing.schema)
 
 
 def _place_subgraph(placing: Placing) -> Callable[[pa.Table], pa.Table]:

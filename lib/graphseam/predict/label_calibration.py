@@ -33,18 +33,23 @@ def fit_pair(scores: np.ndarray, truth: np.ndarray, multi_label: bool) -> tuple[
     Source: Platt, Probabilistic outputs for support vector machines, 1999; Guo et al., ICML 2017, arXiv:1706.04599.
     """
 
-    def cost(pair: np.ndarray) -> float:
-        moved = np.exp(pair[0]) * scores + pair[1]
-        likelihood = (
-            np.where(truth, log_expit(moved), log_expit(-moved)).sum()
-            if multi_label
-            else _log_share(moved)[truth].sum()
-        )
-        return 0.5 * float(pair @ pair) - float(likelihood)
+    def cost(pair: np.ndarray) -> tuple[float, np.ndarray]:
+        scaled = np.exp(pair[0]) * scores
+        moved = scaled + pair[1]
+        if multi_label:
+            likelihood = np.where(truth, log_expit(moved), log_expit(-moved)).sum()
+            slope = truth - expit(moved)
+        else:
+            shares = _log_share(moved)
+            likelihood = shares[truth].sum()
+            # of the labels that a node has, each counts: a node's shares add up to one for each
+            slope = (truth - truth.sum(axis=1, keepdims=True) * np.exp(shares)) * expit(-moved)
+        ascent = np.array([(slope * scaled).sum(), slope.sum()])
+        return 0.5 * float(pair @ pair) - float(likelihood), pair - ascent
 
     if scores.size == 0:
         return UNCHANGED
-    found = minimize(cost, np.zeros(2), method="L-BFGS-B", bounds=[(-5.0, 5.0), (-20.0, 20.0)]).x
+    found = minimize(cost, np.zeros(2), jac=True, method="L-BFGS-B", bounds=[(-5.0, 5.0), (-20.0, 20.0)]).x
     return float(np.exp(found[0])), float(found[1])
 
 

@@ -16,7 +16,7 @@ from graphseam.predict.label_calibration import UNCHANGED, calibration_error, fi
 from graphseam.predict.logistic import fit_one_vs_rest
 from graphseam.seeds import uniform
 from graphseam.session import in_one_task
-from graphseam.spark_line import map_groups
+from graphseam.spark_line import repartition_by_number
 from graphseam.task import limit_threads
 
 MODEL_SCHEMA = (
@@ -36,7 +36,7 @@ ARROW_PREDICTIONS = pa.schema(
     ]
 )
 ALL_LABELS = 2  # the model trained on every labelled node; models 0 and 1 predict the half they have not seen
-CALIBRATION_SCORES = 4_000_000  # enough to fit two numbers: 32 MB per array
+CALIBRATION_SCORES = 1_000_000  # enough to fit two numbers: 8 MB per array
 ROWS_AT_ONCE = 256  # nodes per matrix product, always exactly this many: BLAS may sum other shapes in another order
 
 
@@ -120,7 +120,20 @@ def train_models(labelled: DataFrame, samples: Samples, class_weight: str, threa
     """
     models = labelled.withColumn("model", F.explode(F.array(F.lit(ALL_LABELS), 1 - F.col("fold"))))
     examples = models.where(samples.trains()).select("model", "node_id", "labels", "vector")
-    return map_groups(examples, "model", _train(class_weight, threads), MODEL_SCHEMA)
+    # by number, the largest first: two of three tasks of a hash might be one
+    placed = repartition_by_number(examples.withColumn("task", F.lit(ALL_LABELS) - F.col("model")), 3, "task")
+    return placed.drop("task").mapInArrow(_train_stream(class_weight, threads), MODEL_SCHEMA)
+
+
+def _train_stream(class_weight: str, threads: int) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    train = _train(class_weight, threads)
+
+    def train_stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        received = [batch for batch in batches if batch.num_rows]
+        if received:
+            yield from train(pa.Table.from_batches(received)).to_batches()
+
+    return train_stream
 
 
 def _train(class_weight: str, threads: int) -> Callable[[pa.Table], pa.Table]:
@@ -129,7 +142,7 @@ def _train(class_weight: str, threads: int) -> Callable[[pa.Table], pa.Table]:
         rows = rows.sort_by("node_id")
         labels = sorted(set(rows["labels"].combine_chunks().flatten().to_pylist()))
         target = label_matrix(rows["labels"], labels)
-        intercepts, coefficients = fit_one_vs_rest(vector_matrix(rows["vector"]), target, class_weight)
+        intercepts, coefficients = fit_one_vs_rest(vector_matrix(rows["vector"]), target, class_weight, threads)
         num_examples = target.sum(axis=0)
         others = (len(target) - num_examples).clip(0.5)
         log_odds = np.log(num_examples / others) if class_weight == "balanced" else np.zeros(len(labels))
@@ -166,7 +179,7 @@ def calibrate_models(
     labelled: (node_id, labels, fold, vector). Models 0 and 1 are tested on the half they have not seen; the pair of
     each is fitted on the *other* model's scores of its own unseen half, so that a node's own label plays no part in its
     probability. The pair of ALL_LABELS is the mean of the two. Errors are calibration_error over the `top_labels`
-    likeliest labels of each node, before and after. Memory: a sample of 4,000,000 scores in one task.
+    likeliest labels of each node, before and after. Memory: a sample of 1,000,000 scores in one task.
     """
     return in_one_task(
         labelled.where(samples.calibrates()).select("node_id", "labels", "fold", "vector"),

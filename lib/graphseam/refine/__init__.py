@@ -7,9 +7,8 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from graphseam.edges import with_id_of
 from graphseam.refine.base import base_of, into_frame, start_vectors
-from graphseam.refine.block import refine_in_one_block
+from graphseam.refine.block import Whole, refine_in_one_block
 from graphseam.refine.block_plan import Blocks, plan_refinement
 from graphseam.refine.distributed import refined_by_blocks
 from graphseam.refine.spectral import SpectralRefiner
@@ -50,12 +49,11 @@ def refine(run: Run) -> dict[str, Any]:
 
 
 def _in_one_task(run: Run, refiner: SpectralRefiner, start: DataFrame) -> dict[str, Any]:
-    nodes = run.tables.read("nodes")
-    threads = cores_of_a_task(run.spark, num_tasks=1)
+    threads, dim = cores_of_a_task(run.spark, num_tasks=1), run.config.embed.dim
     seed = derive_seed(run.config.run.seed, "refine")
-    vectors = refine_in_one_block(run.tables.read("edges"), nodes, start, refiner, run.config.embed.dim, seed, threads)
-    num_vectors = run.tables.write("embeddings", with_id_of(vectors, "node_id", "id", nodes, run.ingested.id_shift))
-    return {"vectors": num_vectors, "blocks": 1, "threads": threads}
+    whole = Whole(refiner, dim, seed, threads, run.tables.schema("embeddings"))
+    vectors = refine_in_one_block(run.tables.read("edges"), run.tables.read("nodes"), start, whole)
+    return {"vectors": run.tables.write("embeddings", vectors), "blocks": 1, "threads": threads}
 
 
 def _in_blocks(run: Run, refiner: SpectralRefiner, blocks: Blocks, start: DataFrame) -> dict[str, Any]:

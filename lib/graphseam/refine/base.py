@@ -18,6 +18,7 @@ from graphseam.rotation import align
 from graphseam.runs import Run
 from graphseam.seeds import derive_seed, uniform
 from graphseam.session import in_one_task
+from graphseam.task_files import Mapped
 
 AUTO = "auto"
 MOST_ANCHORS = 50_000  # nodes that determine the rotation: a task holds two vectors of each
@@ -83,10 +84,9 @@ def into_frame(run: Run, base: str, widths: list[int]) -> dict[str, Any]:
                 "rotation BINARY, misfit DOUBLE",
             ).collect()[0]
             rotation, misfit = np.frombuffer(found["rotation"]).reshape(sum(widths), -1), found["misfit"]
-            rotated = run.tables.read("embeddings").mapInArrow(
-                _rotated(rotation, run.tables.arrow_schema("embeddings")), run.tables.schema("embeddings")
-            )
-            run.tables.write("embeddings", rotated)
+            rotated = _rotated(rotation, run.tables.arrow_schema("embeddings"))
+            vectors = Mapped(run.tables.read("embeddings"), rotated, run.tables.schema("embeddings"))
+            run.tables.write("embeddings", vectors)
         else:
             misfit = 1.0  # no node in common: the frames have nothing to do with each other
         moved = _beside(run, base, changes).mapInArrow(

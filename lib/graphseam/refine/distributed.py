@@ -27,6 +27,7 @@ from graphseam.refine.rows import Rows, find_rows
 from graphseam.refine.spectral import Projection, SpectralRefiner
 from graphseam.runs import Run
 from graphseam.session import cores_of_a_task, in_one_process
+from graphseam.task_files import Mapped
 
 ENTRY = np.dtype([("src", "<i8"), ("dst", "<i8"), ("dst_block", "<i4"), ("weight", "<f8")])  # packed: 28 bytes
 Batches = Iterator[pa.RecordBatch]
@@ -35,7 +36,7 @@ Batches = Iterator[pa.RecordBatch]
 @contextmanager
 def refined_by_blocks(
     run: Run, refiner: SpectralRefiner, blocks: Blocks, start: DataFrame, seed: int, details: dict[str, Any]
-) -> Iterator[DataFrame]:
+) -> Iterator[Mapped]:
     """(node_id, id, vector), one row per node; the rows are valid inside the `with` block.
 
     start: (node_id, subgraph_id, vector) that refinement starts from. details: filled with what the run records about
@@ -55,9 +56,8 @@ def refined_by_blocks(
         projection = refiner.run(stages, task, dim, seed)
         details.update(blocks=blocks.num_blocks, threads=threads, **projection.details)
         output = run.tables.arrow_schema("embeddings")
-        yield run.spark.range(0, blocks.num_blocks, 1, stages.num_tasks).mapInArrow(
-            _written(projection, task, output), run.tables.schema("embeddings")
-        )
+        blocks_in_tasks = run.spark.range(0, blocks.num_blocks, 1, stages.num_tasks)
+        yield Mapped(blocks_in_tasks, _written(projection, task, output), run.tables.schema("embeddings"))
     finally:
         engine.release()
         store.remove()
