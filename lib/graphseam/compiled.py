@@ -28,6 +28,13 @@ def _compiled(function: Callable[..., Any], **options: Any) -> Any:
         return njit(nogil=True, **options)(function)
 
 
+def read_only(array: np.ndarray) -> np.ndarray:
+    """One array type for the compiler, whether or not the array is mapped from a file."""
+    view = np.asarray(array).view()
+    view.flags.writeable = False
+    return view
+
+
 @compiled
 def mix(number: Any) -> Any:
     """splitmix64's finaliser: a 64-bit hash of one uint64 or of an array of them."""

@@ -97,7 +97,7 @@ def _with_wanted(queries: DataFrame, given: DataFrame | None) -> DataFrame:
 def known_features(what: LinkSearch, pairs: DataFrame) -> DataFrame:
     """Rows of features.FEATURES_SCHEMA for the given pairs, each pair once. pairs: (src, dst)."""
     if what.whole is not None:
-        return as_pairs(known_lists(what.whole, pairs, what.path_search(0), what.three))
+        return as_pairs(known_lists(what.whole, pairs, what.path_search(0)))
     given = wanted_of(pairs)
     asked = given.join(what.lists, on="node_id", how="left").select(
         "node_id", F.coalesce("known", empty_list("bigint")).alias("known"), F.lit(False).alias("learning"), "wanted"

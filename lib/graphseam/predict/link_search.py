@@ -24,6 +24,9 @@ from graphseam.seeds import derive_seed, uniform
 from graphseam.session import empty_list, persisted
 
 TRAINING_NODES = 2000  # number of nodes whose candidates the model trains on
+QUERY_BYTES = (
+    20_000  # of a query in a task: what it finds in up to 5 cells, merged and with its features, several times
+)
 TASKS_PER_CORE = 4  # of a search in a graph that one task can hold: so that none is waited for long
 
 
@@ -107,13 +110,9 @@ class LinkSearch:
     @cached_property
     def plan(self) -> Plan:
         """Where the search sends nodes; made once, and used for every search."""
-        return self._planned[0]
-
-    @cached_property
-    def _planned(self) -> tuple[Plan, int]:
         if self.whole is not None:
             return plan_whole(self.run.spark, self.whole, self.search)
-        return plan_search(self.rows, self.search, self.base), 0
+        return plan_search(self.rows, self.search, self.base)
 
     @property
     def top_by_paths(self) -> int:
@@ -125,17 +124,16 @@ class LinkSearch:
         assert self.whole is not None
         cores = self.run.spark.sparkContext.defaultParallelism
         share = TRAINING_NODES / max(1, self.num_nodes) if with_training_nodes else 0.0
+        queries = max(1, (self.run.task_memory_mb() << 20) // QUERY_BYTES)  # that a task answers at once
         found = WholeSearch(
             self.whole,
             self.path_search(self.top_by_paths),
-            self.three,
-            cores * (TASKS_PER_CORE if self.num_nodes > EXACT_LIMIT else 1),
+            max(cores * (TASKS_PER_CORE if self.num_nodes > EXACT_LIMIT else 1), -(-self.num_nodes // queries)),
             (self.learners, share),
             given="pairs" in self.methods,
         )
         if set(self.methods) & set(SEARCHES):
-            plan, num_parts = self._planned
-            found = replace(found, search=self.search, plan=plan, num_parts=num_parts)
+            found = replace(found, search=self.search, plan=self.plan)
         return found
 
     @property

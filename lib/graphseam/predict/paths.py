@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 
 from graphseam.arrays import distinct, is_among
 from graphseam.arrow import positions
+from graphseam.compiled import read_only
 from graphseam.edges import both_ways
 from graphseam.predict.kernels import find_paths, workspace
 from graphseam.predict.query_blocks import answered_in_blocks, block_at, block_of, every_block, parts_of
@@ -128,7 +129,7 @@ def _path_stream(search: PathSearch) -> Callable[[Iterator[pa.RecordBatch]], Ite
                 held.append(lists.select(["node_id", "known", "degree"]))
             for start in range(0, queries.num_rows, QUERIES_AT_ONCE):
                 if adjacency is None:
-                    adjacency = Adjacency(held, search)
+                    adjacency = Adjacency.of(held, search)
                     held.clear()
                 yield adjacency.answer(queries.slice(start, QUERIES_AT_ONCE))
 
@@ -136,22 +137,33 @@ def _path_stream(search: PathSearch) -> Callable[[Iterator[pa.RecordBatch]], Ite
 
 
 class Adjacency:
-    """A task's neighbour lists in CSR form, and its workspace. Nodes that occur only in lists have none."""
+    """A task's neighbour lists in CSR form, and its workspace.
 
-    def __init__(self, batches: list[pa.RecordBatch], search: PathSearch) -> None:
-        self.search, self.seen = search, 0
+    ids: int64[n], rising; indptr int64[n + 1], indices int32: positions of the neighbours that paths lead to, rising;
+    degrees: float64[n], of all neighbours. Nodes that occur only in lists have none.
+    """
+
+    def __init__(
+        self, ids: np.ndarray, indptr: np.ndarray, indices: np.ndarray, degrees: np.ndarray, search: PathSearch
+    ) -> None:
+        self.search, self.seen, self.ids = search, 0, ids
+        self.indptr, self.indices = np.append(indptr, indptr[-1]), read_only(indices)  # of all absent nodes, too
+        self.degrees = np.append(degrees, 1.0)
+        self.space = workspace(len(ids) + 1, search.three)
+
+    @staticmethod
+    def of(batches: list[pa.RecordBatch], search: PathSearch) -> Adjacency:
+        """From rows (node_id, known, degree), sorted by node_id."""
         nodes = np.concatenate([batch["node_id"].to_numpy() for batch in batches] or [np.zeros(0, np.int64)])
         ends = np.concatenate([batch["known"].flatten().to_numpy() for batch in batches] or [np.zeros(0, np.int64)])
         lengths = np.concatenate([batch["known"].value_lengths().to_numpy() for batch in batches] or [np.zeros(0, int)])
-        self.ids = distinct(np.concatenate([nodes, ends]))
-        size = np.zeros(len(self.ids) + 1, np.int64)
-        size[np.searchsorted(self.ids, nodes) + 1] = lengths
-        self.indptr = np.cumsum(size)
-        self.indices = np.searchsorted(self.ids, ends).astype(np.int32)  # nodes arrive sorted, so the rows are in order
-        self.degrees = np.ones(len(self.ids))
+        ids = distinct(np.concatenate([nodes, ends]))
+        size = np.zeros(len(ids) + 1, np.int64)
+        size[np.searchsorted(ids, nodes) + 1] = lengths
+        degrees = np.ones(len(ids))
         for batch in batches:
-            self.degrees[np.searchsorted(self.ids, batch["node_id"].to_numpy())] = batch["degree"].to_numpy()
-        self.space = workspace(len(self.ids) + 1, search.three)  # one more: the position of all absent nodes
+            degrees[np.searchsorted(ids, batch["node_id"].to_numpy())] = batch["degree"].to_numpy()
+        return Adjacency(ids, np.cumsum(size), np.searchsorted(ids, ends).astype(np.int32), degrees, search)
 
     def _places(self, lists: pa.ListArray) -> tuple[np.ndarray, np.ndarray]:
         """(positions, offsets) of lists of ids; an absent id gets the last position, which no path reaches."""
@@ -168,7 +180,6 @@ class Adjacency:
         known, known_ptr = self._places(queries["known"])
         wanted, wanted_ptr = self._places(queries["wanted"])
         own, _ = self._places(pa.ListArray.from_arrays(np.arange(len(node_ids) + 1, dtype=np.int32), node_ids))
-        indptr = np.append(self.indptr, self.indptr[-1])
         rows, nodes, flags, sums = find_paths(
             own,
             known_ptr,
@@ -176,9 +187,9 @@ class Adjacency:
             wanted_ptr,
             wanted,
             queries["learning"].to_numpy(zero_copy_only=False),
-            indptr,
+            self.indptr,
             self.indices,
-            np.append(self.degrees, 1.0),
+            self.degrees,
             self.search.top,
             self.seen,
             self.space,

@@ -7,10 +7,11 @@ it. Here one task reads the run's tables, and what follows finds a node's vector
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -21,8 +22,10 @@ from graphseam.blocks.store import FileStore
 from graphseam.runs import Run
 from graphseam.vectors import unit_rows
 
-SHARE_OF_TASK = 0.5  # of a task's memory that the graph may take while it is laid out
-NODE_BYTES, END_BYTES = 200, 60  # beside the vectors, which are there three times: as read, and in order
+SHARE_OF_TASK = 0.5  # of a task's memory that its own arrays may take
+SHARE_OF_MACHINE = 0.25  # of its memory that the vectors may take: all tasks read them from the system's cache of files
+NODE_BYTES, END_BYTES = 200, 50  # of a task that lays the graph out, or searches it for paths
+VECTORS_AT_ONCE = 65_536
 NAMES = "names.arrow"
 TABLES = ("embeddings", "edges", "nodes", "holdout_edges", "candidate_pairs")
 End = tuple[str, str] | None  # a column of nodes and its value
@@ -30,81 +33,109 @@ End = tuple[str, str] | None  # a column of nodes and its value
 
 @dataclass(frozen=True)
 class Graph:
-    """What a task sees of a WholeGraph; every array is mapped, not read.
+    """What a task sees of a WholeGraph; every array is mapped, not read. Nodes are positions in `ids`.
 
-    ids: int64[n], rising. unit: float32[n, dim], of length 1, zeros for a node without a vector. indptr int64[n + 1],
-    known int64[ends]: the neighbours of each node, their ids rising. source, target: bool[n], whether links are
-    predicted from and to it.
+    ids: int64[n], rising. unit: float32[n, dim], of length 1, zeros for a node without a vector; live: bool[n], whether
+    it has one. indptr int64[n + 1], known int32[ends]: the neighbours of each node, rising. path_ptr, path_ends: those
+    of them that paths may lead through and to. source, target: bool[n], whether links are predicted from and to it.
     """
 
     ids: np.ndarray
     unit: np.ndarray
+    live: np.ndarray
     indptr: np.ndarray
     known: np.ndarray
+    path_ptr: np.ndarray
+    path_ends: np.ndarray
     source: np.ndarray
     target: np.ndarray
 
-    @property
-    def degrees(self) -> np.ndarray:
-        return np.diff(self.indptr)
-
-    @property
-    def live(self) -> np.ndarray:
-        """bool[n]: nodes with a vector."""
-        return np.asarray(self.unit.any(axis=1))
+    def degrees(self, rows: np.ndarray) -> np.ndarray:
+        """int64[k]: how many neighbours the nodes at these positions have; at -1, none."""
+        return np.where(rows >= 0, self.indptr[rows + 1] - self.indptr[rows], 0)
 
     def at(self, ids: np.ndarray) -> np.ndarray:
         """int64[k]: the positions of the ids, -1 of those that are no nodes of the graph."""
         found = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
         return np.where(self.ids[found] == ids, found, -1) if len(self.ids) else np.full(len(ids), -1)
 
-    def neighbours(self, rows: np.ndarray) -> pa.ListArray:
-        """The ids of the neighbours of the nodes at these positions; of none, -1, no ids."""
-        there = rows >= 0
-        lengths = np.where(there, self.degrees[rows], 0) if len(self.ids) else np.zeros(len(rows), np.int64)
-        known = (
-            self.known[positions(np.where(there, self.indptr[rows], 0), lengths)] if lengths.any() else self.known[:0]
-        )
-        return pa.ListArray.from_arrays(pa.array(np.r_[0, np.cumsum(lengths)].astype(np.int32)), pa.array(known))
+    def neighbours(self, rows: np.ndarray) -> np.ndarray:
+        """int64[sum of degrees]: the ids of the neighbours of the nodes at these positions, node by node."""
+        lengths = self.degrees(rows)
+        return self.ids[self.known[positions(np.where(rows >= 0, self.indptr[rows], 0), lengths)]]
+
+    def sources(self) -> np.ndarray:
+        """int64[k]: the nodes that links are predicted from."""
+        return np.flatnonzero(self.source & (np.diff(self.indptr) > 0))
 
 
 @dataclass(frozen=True)
 class WholeGraph:
-    """The graph's arrays in a store, and the files of the tables that they come from, by table."""
+    """The graph's arrays in a store, and the files of the tables that they come from, by table.
+
+    three, hub_cap: of the paths, see paths.PathSearch.
+    """
 
     store: FileStore
     files: dict[str, list[str]]
     ends: tuple[End, End]
     shift: int | None
+    three: bool
+    hub_cap: int
 
     def lay_out(self) -> None:
         """Read the tables, and store the arrays. Cost: one pass over vectors, edges and nodes, in one task."""
-        ids = self.column("embeddings", "node_id")
-        order = np.argsort(ids)
-        ids = ids[order]
-        self._put("ids", ids)
-        vectors = [vector_matrix(_read(path, ["vector"])["vector"]) for path in self.files["embeddings"]]
-        unit = unit_rows(np.concatenate([part for part in vectors if len(part)] or [np.zeros((0, 1), np.float32)]))
-        self._put("unit", unit[order])
+        ids = np.sort(self.column("embeddings", "node_id"))
+        self.store.put(0, "ids", ids)
+        self._lay_out_vectors(ids)
+        target = self._lay_out_nodes(ids)
         src, dst = (np.searchsorted(ids, self.column("edges", end)) for end in ("src", "dst"))
         size = max(1, len(ids))
         pairs = distinct(np.concatenate([src * size + dst, dst * size + src]))
-        self._put("indptr", np.searchsorted(pairs, np.arange(len(ids) + 1) * size))
-        self._put("known", ids[pairs % size] if len(ids) else pairs)
+        own, known = pairs // size, (pairs % size).astype(np.int32)
+        degrees = np.bincount(own, minlength=len(ids))
+        self._lay_out_lists(("indptr", "known"), degrees, known)
+        through = degrees[own] <= self.hub_cap
+        if not self.three:
+            through &= target[known]
+        self._lay_out_lists(("path_ptr", "path_ends"), np.bincount(own[through], minlength=len(ids)), known[through])
+
+    def _lay_out_vectors(self, ids: np.ndarray) -> None:
+        path = Path(self.store.folder, "unit", "0.npy")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unit, live = None, np.zeros(len(ids), bool)
+        for file in self.files["embeddings"]:
+            for batch in pq.ParquetFile(file).iter_batches(VECTORS_AT_ONCE, columns=["node_id", "vector"]):
+                vectors, rows = vector_matrix(batch["vector"]), np.searchsorted(ids, batch["node_id"].to_numpy())
+                if unit is None:
+                    unit = np.lib.format.open_memmap(path, "w+", np.float32, (len(ids), vectors.shape[1]))
+                unit[rows] = unit_rows(vectors)
+                live[rows] = vectors.any(axis=1)
+        if unit is None:
+            self.store.put(0, "unit", np.zeros((0, 1), np.float32))
+        self.store.put(0, "live", live)
+
+    def _lay_out_nodes(self, ids: np.ndarray) -> np.ndarray:
+        """Store which nodes are sources and targets, and their names; returns the targets."""
         nodes = pa.concat_tables([_read(path, ["node_id", "id", "type", "side"]) for path in self.files["nodes"]])
         nodes = nodes.take(pa.array(np.argsort(nodes["node_id"].to_numpy())))
         for name, end in zip(("source", "target"), self.ends, strict=True):
             chosen = np.ones(len(ids), bool)
             if end is not None:
                 chosen = np.asarray(pc.equal(nodes[end[0]], end[1]).fill_null(False).combine_chunks())
-            self._put(name, chosen)
+            self.store.put(0, name, chosen)
         if self.shift is None:
             names = nodes.select(["id"])
             with pa.ipc.new_file(str(Path(self.store.folder, NAMES)), names.schema) as writer:
                 writer.write_table(names)
+        return chosen
+
+    def _lay_out_lists(self, names: tuple[str, str], lengths: np.ndarray, ends: np.ndarray) -> None:
+        for name, values in zip(names, (np.r_[0, np.cumsum(lengths)], ends), strict=True):
+            self.store.put(0, name, values)
 
     def opened(self) -> Graph:
-        return Graph(*(self.store.get(0, name) for name in ("ids", "unit", "indptr", "known", "source", "target")))
+        return Graph(*(self.store.get(0, field.name) for field in fields(Graph)))
 
     def column(self, table: str, name: str) -> np.ndarray:
         """int64[rows]: a column of one of the tables, of all its files."""
@@ -119,9 +150,6 @@ class WholeGraph:
             names = pa.ipc.open_file(file).read_all()["id"]
             return names.take(pa.array(graph.at(ids))).combine_chunks()
 
-    def _put(self, name: str, values: np.ndarray) -> None:
-        self.store.put(0, name, values)
-
 
 def _read(path: str, columns: Sequence[str]) -> pa.Table:
     return pq.ParquetFile(path).read(columns=list(columns))
@@ -129,13 +157,21 @@ def _read(path: str, columns: Sequence[str]) -> pa.Table:
 
 def whole_graph(run: Run, ends: tuple[End, End]) -> WholeGraph | None:
     """The run's graph, for `lay_out` by a task, in a temporary folder that the caller removes; None if it is to stay in
-    tables: where tasks cannot reach the tables' files, or one cannot hold the graph within half of its memory."""
+    tables: where tasks cannot reach the tables' files, or its arrays would take too much of their memory."""
     ingested, tables = run.ingested, run.tables
-    taken = ingested.nodes * (12 * run.config.embed.dim + NODE_BYTES) + 2 * ingested.edges * END_BYTES
-    if not tables.written_here or taken > SHARE_OF_TASK * (run.task_memory_mb() << 20):
+    taken = ingested.nodes * NODE_BYTES + 2 * ingested.edges * END_BYTES
+    vectors = ingested.nodes * 4 * run.config.embed.dim
+    too_large = taken > SHARE_OF_TASK * (run.task_memory_mb() << 20)
+    if too_large or not tables.written_here or vectors > SHARE_OF_MACHINE * psutil.virtual_memory().total:
         return None
     files = {name: tables.every_file(name) for name in TABLES}
     if any(found is None for found in files.values()):
         return None
-    named = {name: found or [] for name, found in files.items()}
-    return WholeGraph(FileStore.temporary(), named, ends, ingested.id_shift)
+    return WholeGraph(
+        FileStore.temporary(),
+        {name: found or [] for name, found in files.items()},
+        ends,
+        ingested.id_shift,
+        ingested.bipartite,
+        run.config.predict.links.hub_cap,
+    )

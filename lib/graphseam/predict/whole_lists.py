@@ -21,7 +21,7 @@ from graphseam.predict.paths import QUERIES_AT_ONCE, Adjacency, PathSearch, want
 from graphseam.predict.ranking import ranked
 from graphseam.predict.search_plan import Plan, Search
 from graphseam.predict.whole_graph import Graph, WholeGraph
-from graphseam.predict.whole_search import Asked, Routed, nearest_of, sources_of
+from graphseam.predict.whole_search import Asked, Routed, nearest_of
 from graphseam.seeds import uniform_of
 
 NONE = pa.array([], pa.int64())
@@ -29,30 +29,26 @@ NONE = pa.array([], pa.int64())
 
 @dataclass(frozen=True)
 class WholeSearch:
-    """What is looked for. given: pairs of the table candidate_pairs, no search. plan, num_parts: of the search, and in
-    how many parts `route_nodes` has stored its groups; None without one. learning: (seed, share) of the sources that
-    are asked again to learn from."""
+    """What is looked for. given: pairs of the table candidate_pairs, no search. plan: of the search; None without one.
+    learning: (seed, share) of the sources that are asked again to learn from."""
 
     whole: WholeGraph
     paths: PathSearch
-    three: bool
     num_tasks: int
     learning: tuple[int, float]
     search: Search | None = None
     plan: Plan | None = None
-    num_parts: int = 0
     given: bool = False
 
     def lists(self, task: int) -> Iterator[tuple[str, pa.RecordBatch]]:
         """Rows of candidate_lists, and of nearest_nodes, for the task's share of the nodes."""
         graph = self.whole.opened()
-        routed = Routed.of(self.whole, self.num_parts) if self.num_parts else None
-        sources = sources_of(graph)
-        seed, share = self.learning
+        in_groups = self.search is not None and self.search.method != "exact"
+        routed = Routed.of(self.whole) if in_groups else None
+        sources, (seed, share) = graph.sources(), self.learning
         learning = sources[uniform_of(seed, graph.ids[sources]) < share]
         if routed is not None:  # else in order of the id
-            sources = routed.by_group(len(graph.ids))
-            sources = sources[is_among(sources, sources_of(graph))]
+            sources = routed.order[is_among(routed.order, sources)]
         asked = Asked(*(np.sort(np.array_split(rows, self.num_tasks)[task]) for rows in (sources, learning)))
         found = pa.table({"src": NONE, "kind": NONE, "dst": pa.array([], pa.list_(pa.int64()))})
         if self.search is not None and self.plan is not None:
@@ -61,7 +57,7 @@ class WholeSearch:
                 yield from _nearest_nodes(found)
         elif self.given:
             found = _given(*(self.whole.column("candidate_pairs", end) for end in ("src", "dst")))
-        adjacency = adjacency_of(graph, self.paths, self.three)
+        adjacency = adjacency_of(graph, self.paths)
         for rows, kind in ((asked.sources, UNKNOWN), (asked.learning, LEARNING)):
             wanted = _wanted(found, kind)
             for start in range(0, len(rows), QUERIES_AT_ONCE):
@@ -112,19 +108,9 @@ def _nearest_nodes(found: pa.Table) -> Iterator[tuple[str, pa.RecordBatch]]:
         yield "nearest_nodes", pa.RecordBatch.from_arrays(columns, names=["node_id", "near", "cosine"])
 
 
-def adjacency_of(graph: Graph, paths: PathSearch, three: bool) -> Adjacency:
-    """The neighbour lists that paths of two edges end in targets by, those of hubs left out."""
-    ends, owners = graph.known, np.repeat(np.arange(len(graph.ids)), graph.degrees)
-    if not three:
-        kept = graph.target[graph.at(ends)] if not graph.target.all() else np.ones(len(ends), bool)
-        ends, owners = ends[kept], owners[kept]
-    counts = np.bincount(owners, minlength=len(graph.ids))
-    rows = np.flatnonzero((graph.degrees <= paths.hub_cap) & (counts > 0))
-    begin = np.cumsum(counts) - counts
-    offsets = np.concatenate([[0], np.cumsum(counts[rows])]).astype(np.int32)
-    known = pa.ListArray.from_arrays(pa.array(offsets), pa.array(ends[positions(begin[rows], counts[rows])]))
-    columns = [pa.array(graph.ids[rows]), known, pa.array(graph.degrees[rows])]
-    return Adjacency([pa.RecordBatch.from_arrays(columns, names=["node_id", "known", "degree"])], paths)
+def adjacency_of(graph: Graph, paths: PathSearch) -> Adjacency:
+    """The neighbour lists that paths lead through."""
+    return Adjacency(graph.ids, graph.path_ptr, graph.path_ends, np.diff(graph.indptr).astype(np.float64), paths)
 
 
 def answered(
@@ -132,7 +118,9 @@ def answered(
 ) -> pa.RecordBatch:
     """Rows of features.LISTS_SCHEMA, one per node asked for."""
     rows = graph.at(ids)
-    columns = [pa.array(ids), pa.array(np.zeros(len(ids))), graph.neighbours(rows), wanted]
+    ends = pa.array(np.r_[0, np.cumsum(graph.degrees(rows))].astype(np.int32))
+    known = pa.ListArray.from_arrays(ends, pa.array(graph.neighbours(rows)))
+    columns = [pa.array(ids), pa.array(np.zeros(len(ids))), known, wanted]
     asked = pa.RecordBatch.from_arrays(
         [*columns, pa.array(np.full(len(ids), learning))], names=["node_id", "place", "known", "wanted", "learning"]
     )
@@ -142,7 +130,7 @@ def answered(
     src = np.repeat(rows, lists.value_lengths().to_numpy())
     cosine, degree = np.full(len(dst), np.nan, np.float32), np.zeros(len(dst), np.int64)
     there = np.flatnonzero((dst >= 0) & (src >= 0))
-    degree[there] = graph.degrees[dst[there]]
+    degree[there] = graph.degrees(dst[there])
     for start in range(0, len(there), PAIRS_AT_ONCE):
         some = there[start : start + PAIRS_AT_ONCE]
         cosine[some] = np.einsum("ij,ij->i", graph.unit[src[some]], graph.unit[dst[some]])
@@ -155,14 +143,14 @@ def answered(
     )
 
 
-def known_lists(whole: WholeGraph, pairs: DataFrame, paths: PathSearch, three: bool) -> DataFrame:
+def known_lists(whole: WholeGraph, pairs: DataFrame, paths: PathSearch) -> DataFrame:
     """Rows of features.LISTS_SCHEMA for the given pairs (src, dst), each once. Cost: one shuffle of the pairs."""
 
     def stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         graph, adjacency = whole.opened(), None
         for batch in batches:
             for start in range(0, batch.num_rows, QUERIES_AT_ONCE):
-                adjacency = adjacency or adjacency_of(graph, paths, three)
+                adjacency = adjacency or adjacency_of(graph, paths)
                 some = batch.slice(start, QUERIES_AT_ONCE)
                 yield answered(graph, adjacency, some["node_id"].to_numpy(), pa.array(some["wanted"]), False)
 

@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame, Row, SparkSession
 
-from graphseam.arrow import positions
 from graphseam.predict.cells import Cells
 from graphseam.predict.group_search import QUERY, Members
 from graphseam.predict.probe import PROBE_SCHEMA, Probe
@@ -26,7 +25,7 @@ from graphseam.predict.search_plan import (
     trained_on,
 )
 from graphseam.predict.whole_graph import Graph, WholeGraph
-from graphseam.predict.whole_search import route_nodes
+from graphseam.predict.whole_search import route_nodes, sort_copies
 from graphseam.seeds import uniform_of
 from graphseam.session import in_one_task
 from graphseam.task import limit_threads
@@ -34,20 +33,21 @@ from graphseam.task import limit_threads
 PROBED_AT_ONCE = 65_536  # nodes
 
 
-def plan_whole(spark: SparkSession, whole: WholeGraph, search: Search) -> tuple[Plan, int]:
-    """(the plan, the number of parts in which the groups of the nodes are stored, 0 for an exact search).
+def plan_whole(spark: SparkSession, whole: WholeGraph, search: Search) -> Plan:
+    """The plan; unless the search is exact, the groups that nodes go to are stored as whole_search.Routed.
 
     Cost: one pass over the vectors to train cells, one to measure what they find, and one to send nodes to them.
     """
     if search.method == "exact":
-        return Plan(Blocks(1, 1), 1.0), 0
+        return Plan(Blocks(1, 1), 1.0)
     plan = plan_of(Mapped(spark, whole, search), search)
 
     def send(part: int) -> None:
         route_nodes(whole, plan.route, part, search.cores)
 
     for_each(spark, search.cores, send)
-    return plan, search.cores
+    for_each(spark, 1, lambda _: sort_copies(whole, plan.route.num_groups, search.cores))
+    return plan
 
 
 @dataclass(frozen=True)
@@ -95,18 +95,18 @@ class Mapped:
 
 def probe_queries(graph: Graph, search: Search) -> Members:
     """About 1,000 of the queries."""
-    asks = np.flatnonzero(graph.source & (graph.degrees > 0) & (graph.degrees <= PROBE_KNOWN))
+    asks = graph.sources()
+    asks = asks[graph.degrees(asks) <= PROBE_KNOWN]
     chance = PROBE_QUERIES / max(1, search.num_nodes)
     rows = asks[uniform_of(search.seed, "recall", graph.ids[asks]) < chance][: 2 * PROBE_QUERIES]
     rows = rows[graph.live[rows]]
-    lengths = graph.degrees[rows]
     return Members(
         graph.ids[rows],
         graph.unit[rows],
         np.full(len(rows), QUERY, np.int32),
         np.zeros(len(rows), bool),
-        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        graph.known[positions(graph.indptr[rows], lengths)],
+        np.concatenate([[0], np.cumsum(graph.degrees(rows))]).astype(np.int64),
+        graph.neighbours(rows),
     )
 
 

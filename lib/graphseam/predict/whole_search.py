@@ -9,15 +9,16 @@ import numpy as np
 import pyarrow as pa
 
 from graphseam.arrays import distinct
-from graphseam.arrow import positions
 from graphseam.predict.group_search import ARROW_FOUND, BASE, QUERY, Members, merge, search_group
 from graphseam.predict.routes import Route
 from graphseam.predict.search_plan import Search
 from graphseam.predict.whole_graph import Graph, WholeGraph
 from graphseam.task import limit_threads, task_device
 
-ROUTED = ("rows", "groups", "roles")
 ROUTED_AT_ONCE = 16_384  # nodes
+COPIES = "copies"
+ROUTED = ("routed/rows", "routed/roles", "routed/starts", "routed/order")
+ROLES = 4  # numbers of a role
 
 
 @dataclass(frozen=True)
@@ -29,46 +30,48 @@ class Asked:
 
 
 def route_nodes(whole: WholeGraph, route: Route, part: int, num_parts: int) -> None:
-    """Store which groups a share of the nodes goes to: the copies of a search's route."""
+    """Store which groups a share of the nodes goes to: the copies of a search's route, as numbers of (group, node,
+    role)."""
     limit_threads(1)
     graph = whole.opened()
     live = np.array_split(np.flatnonzero(graph.live), num_parts)[part]
-    found = [(np.zeros(0, np.int64),) * 3]
+    found = [np.zeros(0, np.int64)]
     for start in range(0, len(live), ROUTED_AT_ONCE):
         some = live[start : start + ROUTED_AT_ONCE]
-        asks = graph.source[some] & (graph.degrees[some] > 0)
+        asks = graph.source[some] & (graph.degrees(some) > 0)
         roles = (graph.target[some] * BASE + asks * QUERY).astype(np.int32)
         rows, groups, roles = route(graph.ids[some], graph.unit[some], roles)
-        found.append((some[rows], groups, roles))
-    for name, parts in zip(ROUTED, zip(*found, strict=True), strict=True):
-        whole.store.put(part, name, np.concatenate(parts))
+        found.append((groups * len(graph.ids) + some[rows]) * ROLES + roles)
+    whole.store.put(part, COPIES, np.concatenate(found))
+
+
+def sort_copies(whole: WholeGraph, num_groups: int, num_parts: int) -> None:
+    """Store the copies of all nodes as `Routed`, in one task."""
+    size = len(whole.store.get(0, "ids"))
+    copies = np.sort(np.concatenate([whole.store.get(part, COPIES) for part in range(num_parts)]))
+    roles, copies = (copies % ROLES).astype(np.int8), copies // ROLES
+    groups, rows = copies // max(1, size), (copies % max(1, size)).astype(np.int32)
+    first = np.full(size, num_groups, np.int64)
+    first[rows[::-1]] = groups[::-1]
+    starts = np.searchsorted(groups, np.arange(num_groups + 1))
+    stored: tuple[np.ndarray, ...] = (rows, roles, starts, np.argsort(first, kind="stable"))
+    for name, values in zip(ROUTED, stored, strict=True):
+        whole.store.put(0, name, values)
 
 
 @dataclass(frozen=True)
 class Routed:
-    """The copies of all nodes, by group: int64 positions of nodes, groups, roles."""
+    """The copies of all nodes, by group: rows int32, positions of nodes; roles int8; group g has those from starts[g] to
+    starts[g + 1]. order: int64[n], nodes by the first of their groups, so that a share of them needs few."""
 
     rows: np.ndarray
-    groups: np.ndarray
     roles: np.ndarray
+    starts: np.ndarray
+    order: np.ndarray
 
     @staticmethod
-    def of(whole: WholeGraph, num_parts: int) -> Routed:
-        parts = [np.concatenate([whole.store.get(part, name) for part in range(num_parts)]) for name in ROUTED]
-        rows, groups, roles = (part.astype(np.int64) for part in parts)
-        order = np.lexsort((rows, groups))
-        return Routed(rows[order], groups[order], roles[order])
-
-    def by_group(self, num_nodes: int) -> np.ndarray:
-        """int64[n]: nodes in order of the first of their groups, so that a share of them needs few groups."""
-        first = np.full(num_nodes, np.iinfo(np.int64).max)
-        first[self.rows[::-1]] = self.groups[::-1]
-        return np.argsort(first, kind="stable")
-
-
-def sources_of(graph: Graph) -> np.ndarray:
-    """int64[k]: the positions of the nodes that links are predicted from."""
-    return np.flatnonzero(graph.source & (graph.degrees > 0))
+    def of(whole: WholeGraph) -> Routed:
+        return Routed(*(whole.store.get(0, name) for name in ROUTED))
 
 
 def nearest_of(graph: Graph, asked: Asked, search: Search, route: Route, routed: Routed | None) -> pa.Table:
@@ -77,9 +80,8 @@ def nearest_of(graph: Graph, asked: Asked, search: Search, route: Route, routed:
     routed: of all nodes; None for an exact search, in which each query meets all targets.
     """
     limit_threads(search.threads)
-    live = graph.live
-    sources, learning = (rows[live[rows]] for rows in (asked.sources, asked.learning))
-    groups = _all_in_one(graph, live, sources, learning)
+    sources, learning = (rows[graph.live[rows]] for rows in (asked.sources, asked.learning))
+    groups = _all_in_one(graph, sources, learning)
     if routed is not None:
         groups = _in_groups(graph, route, routed, sources, learning)
     found = [
@@ -94,8 +96,8 @@ def nearest_of(graph: Graph, asked: Asked, search: Search, route: Route, routed:
 Group = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def _all_in_one(graph: Graph, live: np.ndarray, sources: np.ndarray, learning: np.ndarray) -> Iterator[Group]:
-    yield np.flatnonzero(graph.target & live), sources, learning
+def _all_in_one(graph: Graph, sources: np.ndarray, learning: np.ndarray) -> Iterator[Group]:
+    yield np.flatnonzero(graph.target & graph.live), sources, learning
 
 
 def _in_groups(
@@ -104,26 +106,27 @@ def _in_groups(
     """(base, queries, queries for learning) of each group that one of the queries goes to, as positions of nodes."""
     asks = np.zeros(len(graph.ids), bool)
     asks[sources] = True
-    own = np.flatnonzero((routed.roles & QUERY > 0) & asks[routed.rows])
+    own = np.flatnonzero(asks[routed.rows] & (routed.roles & QUERY > 0))
     roles = np.full(len(learning), QUERY, np.int32)
     learners, their_groups, _ = route(graph.ids[learning], graph.unit[learning], roles)
-    for group in distinct(np.concatenate([routed.groups[own], their_groups])):
-        first, last = np.searchsorted(routed.groups, [group, group + 1])
-        rows = routed.rows[first:last]
-        based = rows[routed.roles[first:last] & BASE > 0]
+    own_groups = np.searchsorted(routed.starts, own, side="right") - 1
+    for group in distinct(np.concatenate([own_groups, their_groups])):
+        first, last = routed.starts[group], routed.starts[group + 1]
+        rows = routed.rows[first:last].astype(np.int64)
         a, b = np.searchsorted(own, [first, last])
-        yield based, routed.rows[own[a:b]], learning[learners[their_groups == group]]
+        based = rows[routed.roles[first:last] & BASE > 0]
+        yield based, rows[own[a:b] - first], learning[learners[their_groups == group]]
 
 
 def _members(graph: Graph, based: np.ndarray, asking: np.ndarray, learning: np.ndarray) -> Members:
     rows = np.concatenate([based, asking, learning])
     counts = (len(based), len(asking), len(learning))
-    lengths = np.concatenate([np.zeros(counts[0], np.int64), graph.degrees[asking], np.zeros(counts[2], np.int64)])
+    knows = np.repeat([False, True, False], counts)
     return Members(
         graph.ids[rows],
         graph.unit[rows],
         np.repeat(np.array([BASE, QUERY, QUERY], np.int32), counts),
         np.repeat([False, False, True], counts),
-        np.concatenate([[0], np.cumsum(lengths)]),
-        graph.known[positions(graph.indptr[rows], lengths)],
+        np.concatenate([[0], np.cumsum(np.where(knows, graph.degrees(rows), 0))]),
+        graph.neighbours(asking),
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from graphseam.compiled import compiled
+from graphseam.compiled import compiled, read_only
 from graphseam.refine.rows import Rows
 
 FEW_ROWS = 4096  # not worth more than one thread
@@ -44,13 +44,6 @@ def product(
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(work, ends[:-1], ends[1:]))
     return out
-
-
-def read_only(array: np.ndarray) -> np.ndarray:
-    """One array type for the compiler, whether or not the array is mapped from a file."""
-    view = np.asarray(array).view()
-    view.flags.writeable = False
-    return view
 
 
 @compiled

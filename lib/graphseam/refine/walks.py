@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from graphseam.arrow import positions, slices
-from graphseam.compiled import compiled, mix, unit_interval
-from graphseam.refine.product import read_only
+from graphseam.compiled import compiled, mix, read_only, unit_interval
 from graphseam.refine.rounds import NO_SUMS, Task
 from graphseam.refine.rows import Rows, find_rows
 
