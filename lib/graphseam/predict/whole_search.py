@@ -61,8 +61,9 @@ def sort_copies(whole: WholeGraph, num_groups: int, num_parts: int) -> None:
 
 @dataclass(frozen=True)
 class Routed:
-    """The copies of all nodes, by group: rows int32, positions of nodes; roles int8; group g has those from starts[g] to
-    starts[g + 1]. order: int64[n], nodes by the first of their groups, so that a share of them needs few."""
+    """The copies of all nodes, by group: rows int32, positions of nodes; roles int8; group g has those from
+    starts[g] to starts[g + 1]. order: int64[n], nodes by the first of their groups, so that a share of them needs few.
+    """
 
     rows: np.ndarray
     roles: np.ndarray
