@@ -24,9 +24,7 @@ from graphseam.seeds import derive_seed, uniform
 from graphseam.session import empty_list, persisted
 
 TRAINING_NODES = 2000  # number of nodes whose candidates the model trains on
-QUERY_BYTES = (
-    20_000  # of a query in a task: what it finds in up to 5 cells, merged and with its features, several times
-)
+QUERY_BYTES = 20_000  # of a query in a task: what it finds in up to 5 cells, merged, and its candidates' features
 TASKS_PER_CORE = 4  # of a search in a graph that one task can hold: so that none is waited for long
 
 
