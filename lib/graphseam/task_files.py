@@ -26,6 +26,7 @@ from graphseam.spark_line import map_in_arrow
 
 WRITTEN = "name STRING, path STRING"
 ARROW_WRITTEN = pa.schema([("name", pa.string()), ("path", pa.string())])
+DRAFT = "_draft-"
 ROWS_AT_ONCE = 1 << 16  # of a row group, at least
 BYTES_AT_ONCE = 64 << 20  # of a row group, at most but for the rows that are added at once
 Stream = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
@@ -82,7 +83,7 @@ def written_by_tasks(
                 yield _paths_of(targets, task, work(task))
 
     rows = spark.range(0, num_tasks, 1, num_tasks).mapInArrow(write, WRITTEN)
-    return _found(rows, list(targets))
+    return _found(rows, targets)
 
 
 def written_by_stream(name: str, target: Target, mapped: Mapped) -> list[Path]:
@@ -94,11 +95,14 @@ def written_by_stream(name: str, target: Target, mapped: Mapped) -> list[Path]:
         yield _paths_of({name: target}, task, ((name, rows) for rows in stream(batches)))
 
     stream = mapped.stream  # the rest of `mapped` cannot go to a task
-    return _found(map_in_arrow(mapped.rows, write, WRITTEN, mapped.profile), [name])[name]
+    return _found(map_in_arrow(mapped.rows, write, WRITTEN, mapped.profile), {name: target})[name]
 
 
-def _found(rows: DataFrame, names: list[str]) -> dict[str, list[Path]]:
-    found: dict[str, list[Path]] = {name: [] for name in names}
+def _found(rows: DataFrame, targets: dict[str, Target]) -> dict[str, list[Path]]:
+    for target in targets.values():  # what a killed process has left: VACUUM does not see such names
+        for draft in target.folder.rglob(f"{DRAFT}*.parquet"):
+            draft.unlink(missing_ok=True)
+    found: dict[str, list[Path]] = {name: [] for name in targets}
     for row in rows.collect():  # one per table, folder and task
         found[row["name"]].append(Path(row["path"]))
     return found
@@ -138,7 +142,7 @@ class RowFile:
         self._schema, self._num_rows = schema, 0
         self._pending: list[pa.Table] = []
         self._path = folder / f"part-{task:05d}-{uuid.uuid4()}.snappy.parquet"
-        self._draft = self._path.with_name(f"_{self._path.name}")
+        self._draft = self._path.with_name(f"{DRAFT}{self._path.name}")
         folder.mkdir(parents=True, exist_ok=True)
         repeated = [field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_int32(field.type)]
         # numbers hardly repeat, and a dictionary of them is given up after it was built
