@@ -28,7 +28,7 @@ WRITTEN = "name STRING, path STRING"
 ARROW_WRITTEN = pa.schema([("name", pa.string()), ("path", pa.string())])
 DRAFT = "_draft-"
 ROWS_AT_ONCE = 1 << 16  # of a row group, at least
-BYTES_AT_ONCE = 64 << 20  # of a row group, at most but for the rows that are added at once
+BYTES_AT_ONCE = 32 << 20  # of a row group, at most but for the rows that are added at once
 Stream = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 Work = Callable[[int], Iterator[tuple[str, pa.RecordBatch]]]
 
