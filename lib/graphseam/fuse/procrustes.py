@@ -15,6 +15,7 @@ from pyspark.sql.types import StructType
 
 from graphseam.arrow import slices, vector_column, vector_matrix
 from graphseam.rotation import align
+from graphseam.task import limit_threads
 from graphseam.task_files import Mapped, mapped_groups
 
 CHUNK_BYTES = 4 << 20  # of rows that are rotated at once, in float64
@@ -52,6 +53,7 @@ def _place_subgraph(placing: Placing) -> Callable[[pa.Table], pa.Table]:
     schema = to_arrow_schema(placing.schema)
 
     def place_subgraph(rows: pa.Table) -> pa.Table:
+        limit_threads(1)
         subgraph_id = rows["subgraph_id"][0].as_py()
         columns = {name: rows[name].to_numpy() for name in ("node_id", "degree", "in_frame")}
         all_vectors = vector_matrix(rows["vector"])

@@ -138,7 +138,7 @@ def _train_stream(class_weight: str, threads: int) -> Callable[[Iterator[pa.Reco
 
 def _train(class_weight: str, threads: int) -> Callable[[pa.Table], pa.Table]:
     def train(rows: pa.Table) -> pa.Table:
-        limit_threads(threads)
+        limit_threads(1)  # of BLAS: the shares of the nodes have a thread each
         rows = rows.sort_by("node_id")
         labels = sorted(set(rows["labels"].combine_chunks().flatten().to_pylist()))
         target = label_matrix(rows["labels"], labels)
@@ -217,6 +217,7 @@ def _held_out(model: LabelModel, half: pa.Table, top_labels: int) -> _HeldOut:
 
 def _calibrate(models: dict[int, LabelModel], top_labels: int, multi_label: bool) -> Callable[[pa.Table], pa.Table]:
     def calibrate(rows: pa.Table) -> pa.Table:
+        limit_threads(1)
         rows = rows.sort_by("node_id")
         folds = rows["fold"].to_numpy()
         halves = {
@@ -276,6 +277,7 @@ def _predict_stream(
     models: dict[int, LabelModel], top_labels: int, multi_label: bool
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def predict_stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        limit_threads(1)
         for batch in batches:
             folds = batch["fold"].fill_null(ALL_LABELS).to_numpy()
             for fold in sorted(set(folds.tolist()) & set(models)):

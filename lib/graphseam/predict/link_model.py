@@ -15,6 +15,7 @@ from graphseam.predict.features import PAIRS_AT_ONCE, Design
 from graphseam.predict.leaders import quadratic
 from graphseam.session import columns_of
 from graphseam.spark_line import map_groups
+from graphseam.task import limit_threads
 
 MODEL_SCHEMA = "model STRING, term STRING, coefficient DOUBLE, mean DOUBLE, scale DOUBLE"
 ARROW_MODEL = pa.schema(
@@ -112,6 +113,7 @@ def _fit(designs: dict[str, Design]) -> Callable[[pa.Table], pa.Table]:
     def fit(examples: pa.Table) -> pa.Table:
         from sklearn.linear_model import LogisticRegression
 
+        limit_threads(1)  # a worker that has had other tasks would sum with as many threads as they did
         examples = examples.sort_by(
             [("src", "ascending"), ("dst", "ascending"), ("truth", "ascending"), ("weight", "ascending")]
         )

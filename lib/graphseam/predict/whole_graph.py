@@ -118,6 +118,8 @@ class WholeGraph:
     def _lay_out_nodes(self, ids: np.ndarray) -> np.ndarray:
         """Store which nodes are sources and targets, and their names; returns the targets."""
         nodes = pa.concat_tables([_read(path, ["node_id", "id", "type", "side"]) for path in self.files["nodes"]])
+        # texts of more than 2 GB in all need offsets of 64 bits
+        nodes = nodes.set_column(nodes.schema.get_field_index("id"), "id", nodes["id"].cast(pa.large_string()))
         nodes = nodes.take(pa.array(np.argsort(nodes["node_id"].to_numpy())))
         for name, end in zip(("source", "target"), self.ends, strict=True):
             chosen = np.ones(len(ids), bool)

@@ -18,6 +18,7 @@ from graphseam.rotation import align
 from graphseam.runs import Run
 from graphseam.seeds import derive_seed, uniform
 from graphseam.session import in_one_task
+from graphseam.task import limit_threads
 from graphseam.task_files import Mapped
 
 AUTO = "auto"
@@ -129,6 +130,7 @@ def _beside(run: Run, base: str, changes: DataFrame) -> DataFrame:
 
 def _fit(widths: list[int]) -> Callable[[pa.Table], pa.Table]:
     def fit(anchors: pa.Table) -> pa.Table:
+        limit_threads(1)
         anchors = anchors.sort_by("node_id")
         mine, its = (vector_matrix(anchors[name], sum(widths)).astype(np.float64) for name in ("vector", "base_vector"))
         rotation = np.zeros((sum(widths), sum(widths)))

@@ -67,7 +67,7 @@ def _refine_stream(whole: Whole) -> Callable[[Iterator[pa.RecordBatch]], Iterato
         for part in slices(graph.num_nodes, whole.dim * 4):
             columns = {
                 "node_id": pa.array(graph.node_ids[part]),
-                "id": ids.slice(part.start, part.stop - part.start),
+                "id": ids.slice(part.start, part.stop - part.start).cast(pa.string()),
                 "vector": vector_column(vectors[part], schema.field("vector").type),
             }
             yield pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
@@ -78,7 +78,7 @@ def _refine_stream(whole: Whole) -> Callable[[Iterator[pa.RecordBatch]], Iterato
 def _collect(batches: Iterator[pa.RecordBatch], dim: int) -> tuple[Graph, pa.Array, np.ndarray]:
     """The graph, its nodes' original ids, and their start vectors float32[n, dim], for any order of the rows."""
     edges: list[tuple[np.ndarray, ...]] = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))]
-    names: list[pa.Array] = [pa.array([], pa.string())]
+    names: list[pa.Array] = [pa.array([], pa.large_string())]  # more than 2 GB in all need offsets of 64 bits
     ids, held_ids, held = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros((0, dim), np.float32)]
     for batch in batches:
         is_edge = batch["kind"].to_numpy() == EDGE_ROW
@@ -86,7 +86,7 @@ def _collect(batches: Iterator[pa.RecordBatch], dim: int) -> tuple[Graph, pa.Arr
         edges.append(tuple(part[name].to_numpy() for name in TRIPLE))
         node_rows = batch.filter(pa.array(~is_edge))
         ids.append(node_rows["node_id"].to_numpy())
-        names.append(node_rows["id"])
+        names.append(node_rows["id"].cast(pa.large_string()))
         placed = node_rows.filter(pa.array(node_rows["vector"].value_lengths().to_numpy() > 0))
         held_ids.append(placed["node_id"].to_numpy())
         held.append(vector_matrix(placed["vector"], dim))
