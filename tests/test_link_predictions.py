@@ -235,8 +235,8 @@ def predicted(run: Run) -> dict[str, pa.Table]:
     ("graph", "links"),
     [
         ("held", {}),
-        ("held", {"candidates": "cells"}),
-        ("shop", {}),
+        pytest.param("held", {"candidates": "cells"}, marks=pytest.mark.thorough),
+        pytest.param("shop", {}, marks=pytest.mark.thorough),
         ("shop", {"src_type": "book", "dst_type": "user", "hub_cap": 20}),
     ],
 )
