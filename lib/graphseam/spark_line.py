@@ -100,14 +100,21 @@ def map_groups(
     """
     if not IS_SPARK_3:
         return rows.groupBy(key).applyInArrow(lambda table: function(table), schema)
+    placed = rows if in_place else rows.repartition(key)
+    return placed.sortWithinPartitions(key).mapInArrow(by_group(key, function, schema), schema)
+
+
+def by_group(
+    key: str, function: Callable[[pa.Table], pa.Table], schema: Schema
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """For mapInArrow over rows in order of `key`: one call of `function` per value, as in `map_groups`."""
     wanted = _arrow_schema(schema)
 
-    def map_stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for _, table in groups_of(batches, key):
             yield from _as_wanted(function(table), wanted).to_batches(MOST_ROWS)
 
-    placed = rows if in_place else rows.repartition(key)
-    return placed.sortWithinPartitions(key).mapInArrow(map_stream, schema)
+    return stream
 
 
 def map_group_pairs(

@@ -18,11 +18,9 @@ import pyarrow.parquet as pq
 from pyspark import TaskContext
 from pyspark.resource import ResourceProfile
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
-from graphseam.arrow import groups_of
-from graphseam.spark_line import map_in_arrow
+from graphseam.spark_line import by_group, map_in_arrow
 
 WRITTEN = "name STRING, path STRING"
 ARROW_WRITTEN = pa.schema([("name", pa.string()), ("path", pa.string())])
@@ -49,13 +47,7 @@ class Mapped:
 
 def mapped_groups(rows: DataFrame, key: str, function: Callable[[pa.Table], pa.Table], schema: StructType) -> Mapped:
     """As `spark_line.map_groups`: one call per value of `key`. Cost: one shuffle, and a sort."""
-    wanted = to_arrow_schema(schema)
-
-    def stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for _, table in groups_of(batches, key):
-            yield from function(table).select(wanted.names).cast(wanted).to_batches(ROWS_AT_ONCE)
-
-    return Mapped(rows.repartition(key).sortWithinPartitions(key), stream, schema)
+    return Mapped(rows.repartition(key).sortWithinPartitions(key), by_group(key, function, schema), schema)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from graphseam.predict.label_calibration import UNCHANGED, calibration_error, fi
 from graphseam.predict.logistic import fit_one_vs_rest
 from graphseam.seeds import uniform
 from graphseam.session import in_one_task
-from graphseam.spark_line import repartition_by_number
+from graphseam.spark_line import by_group, repartition_by_number
 from graphseam.task import limit_threads
 
 MODEL_SCHEMA = (
@@ -122,18 +122,7 @@ def train_models(labelled: DataFrame, samples: Samples, class_weight: str, threa
     examples = models.where(samples.trains()).select("model", "node_id", "labels", "vector")
     # by number, the largest first: two of three tasks of a hash might be one
     placed = repartition_by_number(examples.withColumn("task", F.lit(ALL_LABELS) - F.col("model")), 3, "task")
-    return placed.drop("task").mapInArrow(_train_stream(class_weight, threads), MODEL_SCHEMA)
-
-
-def _train_stream(class_weight: str, threads: int) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    train = _train(class_weight, threads)
-
-    def train_stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        received = [batch for batch in batches if batch.num_rows]
-        if received:
-            yield from train(pa.Table.from_batches(received)).to_batches()
-
-    return train_stream
+    return placed.drop("task").mapInArrow(by_group("model", _train(class_weight, threads), MODEL_SCHEMA), MODEL_SCHEMA)
 
 
 def _train(class_weight: str, threads: int) -> Callable[[pa.Table], pa.Table]:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame, Row, SparkSession
 
+from graphseam.blocks.stages import SparkStages
 from graphseam.predict.cells import Cells
 from graphseam.predict.group_search import QUERY, Members
 from graphseam.predict.probe import PROBE_SCHEMA, Probe
@@ -40,7 +41,7 @@ def plan_whole(spark: SparkSession, whole: WholeGraph, search: Search) -> Plan:
     """
     if search.method == "exact":
         return Plan(Blocks(1, 1), 1.0)
-    plan = plan_of(Mapped(spark, whole, search), search)
+    plan = plan_of(MappedVectors(spark, whole, search), search)
 
     def send(part: int) -> None:
         route_nodes(whole, plan.route, part, search.cores)
@@ -51,7 +52,7 @@ def plan_whole(spark: SparkSession, whole: WholeGraph, search: Search) -> Plan:
 
 
 @dataclass(frozen=True)
-class Mapped:
+class MappedVectors:
     """Vectors of a WholeGraph as search_plan.Vectors."""
 
     spark: SparkSession
@@ -116,12 +117,10 @@ def tasks(spark: SparkSession, count: int) -> DataFrame:
 
 
 def for_each(spark: SparkSession, count: int, work: Callable[[int], None]) -> None:
-    """Call work(task) in each of so many tasks."""
+    """Call work(task) for each of so many tasks; as a round of `blocks.stages`, whose sums are empty."""
 
-    def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            for task in batch["id"].to_pylist():
-                work(task)
-        yield from ()
+    def step(task: int) -> np.ndarray:
+        work(task)
+        return np.zeros(0)
 
-    tasks(spark, count).mapInArrow(run, "done INT").collect()
+    SparkStages(spark, count).run(step)
