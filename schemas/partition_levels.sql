@@ -1,7 +1,7 @@
 CREATE TABLE IF NOT EXISTS ${table} (
   run_id          STRING NOT NULL COMMENT 'run that wrote the row',
   level           INT NOT NULL    COMMENT '1 is the whole graph, each later one the border of the one before',
-  kind            STRING NOT NULL COMMENT 'whole: all of it in one subgraph; cut: into subgraphs by nodes; core: split by edges, those between the nodes of highest degree in one subgraph, the others left over',
+  kind            STRING NOT NULL COMMENT 'whole: all of it in one subgraph; cut: into subgraphs by nodes; core: split by edges, those between the nodes of highest degree in one subgraph, the others left over; kept: as in the base run (run.incremental), the edges between subgraphs left over',
   method          STRING NOT NULL COMMENT 'what cut it: multilevel, metis, hash; none where nothing was cut by nodes',
   num_subgraphs   INT NOT NULL    COMMENT 'subgraphs of the level',
   num_nodes       BIGINT NOT NULL COMMENT 'nodes of the level',

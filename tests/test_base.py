@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from conftest import make_config, run_steps
+from graphseam.base_run import base_of
 from graphseam.errors import ConfigError, RunError
 from graphseam.evaluate import stability
-from graphseam.refine.base import base_of
 from graphseam.rotation import align
 from published import ROOTS
 

@@ -48,7 +48,30 @@ def _rejected(details: Details) -> str:
     return f"{details['nodes']:,} nodes, {details['edges']:,} edges, {rejected:,} rows rejected"
 
 
+def _cut(details: Details) -> str:
+    """The subgraphs; in an incremental run also what has changed since the base, or why the graph was cut anew."""
+    told = f"{details['subgraphs']:,} subgraphs"
+    if "kept_from" not in details:
+        why = f"; cut anew: {details['cut_anew']}" if "cut_anew" in details else ""
+        return f"{told} in {details['levels']} levels, {details['left_over_edges']:,} edges left over{why}"
+    counts = details["changes"]
+    edges = " ".join(f"{sign}{counts[f'{kind}_edges']:,}" for sign, kind in (("+", "new"), ("-", "removed")))
+    nodes = f"+{counts['new_nodes']:,} -{counts['vanished_nodes']:,}"
+    other = f", {counts['reweighted_edges']:,} reweighted" if counts["reweighted_edges"] else ""
+    return f"{told} kept from {details['kept_from']}; edges {edges}{other}; nodes {nodes}"
+
+
+def _unless_kept(text: str) -> Callable[[Details], str]:
+    def tell(details: Details) -> str:
+        kept = details.get("kept_from")
+        return f"nothing to do, as the vectors of {kept} are updated" if kept else text.format_map(details)
+
+    return tell
+
+
 def _refined(details: Details) -> str:
+    if "fit" in details:
+        return f"{details['vectors']:,} vectors, those of {details['base']} updated with a fit of {details['fit']:.2f}"
     weight = details.get("window_weight")
     view = f", window view of weight {weight:.2f}" if weight else ""
     base = f", in the frame of {details['base']}" if details.get("base") else ""
@@ -90,11 +113,11 @@ _RECORDS = (
         function="graphseam.partition:partition",
         job="partition",
         reads=("nodes", "edges"),
-        writes=("assignments", "subgraph_edges", "border_edges", "partition_levels"),
+        writes=("assignments", "subgraph_edges", "border_edges", "partition_levels", "edge_changes"),
         # the embedder's memory forecast and the memory limit per task decide how finely the graph is cut
-        depends_on=("partition", "embed", "run.task_memory_mb"),
+        depends_on=("partition", "embed", "run.task_memory_mb", "run.incremental"),
         after=("ingest",),
-        tells="{subgraphs:,} subgraphs in {levels} levels, {left_over_edges:,} edges left over".format_map,
+        tells=_cut,
     ),
     Step(
         name="embed",
@@ -104,7 +127,7 @@ _RECORDS = (
         writes=("subgraph_embeddings", "subgraph_stats"),
         depends_on=("embed",),
         after=("partition",),
-        tells="{vectors:,} vectors in {subgraphs:,} subgraphs".format_map,
+        tells=_unless_kept("{vectors:,} vectors in {subgraphs:,} subgraphs"),
     ),
     Step(
         name="fuse",
@@ -114,15 +137,24 @@ _RECORDS = (
         writes=("fused_embeddings", "alignments"),
         depends_on=("fuse",),
         after=("embed",),
-        tells="{nodes:,} nodes in one frame".format_map,
+        tells=_unless_kept("{nodes:,} nodes in one frame"),
     ),
     Step(
         name="refine",
         function="graphseam.refine:refine",
         job="refine",
-        reads=("edges", "subgraph_edges", "border_edges", "assignments", "nodes", "fused_embeddings", "runs"),
+        reads=(
+            "edges",
+            "subgraph_edges",
+            "border_edges",
+            "edge_changes",
+            "assignments",
+            "nodes",
+            "fused_embeddings",
+            "runs",
+        ),
         writes=("embeddings", "drift"),
-        depends_on=("refine", "run.base"),
+        depends_on=("refine", "run.base", "run.incremental"),
         after=("fuse",),
         tells=_refined,
     ),
@@ -230,28 +262,40 @@ def description_of(job: str) -> str:
 ADDED: dict[str, dict[str, object]] = {
     "input": {"time": "", "until": "", "window": "", "half_life": "", "encoding": "utf-8", "multiline": False},
     "predict.nodes": {"unlabelled": "auto"},
+    "run": {"incremental": False},
 }
 
 
 def step_fingerprint(config: Config, step: str) -> str:
     """Hash of all settings that the step's result depends on: its own and those of the steps before it."""
-    tree = dataclasses.asdict(config)
+    tree = _without_added(dataclasses.asdict(config))
     sections: set[str] = set()
     pending = [step]
     while pending:
         record = ALL_STEPS[pending.pop()]
         sections.update(record.depends_on)
         pending.extend(record.after)
+    if config.run.incremental and "run.incremental" in sections:
+        sections.add("run.base")
     chosen = {}
     for key in sorted(sections):
         value: Any = tree
         for part in key.split("."):
-            value = value[part]
-        added = ADDED.get(key, {})
-        if added and isinstance(value, dict):
-            value = {name: other for name, other in value.items() if name not in added or other != added[name]}
-        chosen[key] = value
+            value = value.get(part, {})
+        if value != {}:
+            chosen[key] = value
     return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _without_added(tree: dict[str, Any]) -> dict[str, Any]:
+    for section, keys in ADDED.items():
+        holder = tree
+        for part in section.split("."):
+            holder = holder[part]
+        for name, default in keys.items():
+            if holder[name] == default:
+                del holder[name]
+    return tree
 
 
 def table_of_steps() -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from graphseam.base_run import kept_base
 from graphseam.embedding.executor import Embedder, Stage, embed_subgraphs
 from graphseam.embedding.memory import Limit, check_memory, gpu_bytes, gpu_limit, task_limit
 from graphseam.errors import RunError
@@ -35,8 +36,13 @@ def embed(run: Run) -> dict[str, Any]:
 
     With embed.warm_start = "border" the deepest subgraph is embedded first, and the others start from its vectors.
     Errors: MemoryBudgetError before any work starts, EmbeddingError during it; both name the subgraph. RunError if the
-    run to start from has no embeddings of this width.
+    run to start from has no embeddings of this width. An incremental run embeds nothing.
     """
+    base = kept_base(run)
+    if base is not None:
+        for table in ("subgraph_embeddings", "subgraph_stats"):
+            run.tables.drop_run(table)
+        return {"subgraphs": 0, "vectors": 0, "kept_from": base}
     settings, embedder = run.config.embed, build_embedder(run.config.embed)
     sizes = subgraph_sizes(run)
     check_memory(settings.method, sizes, _limits(run, len(sizes)))

@@ -9,6 +9,7 @@ from typing import Any
 
 from pyspark.sql import DataFrame
 
+from graphseam.base_run import kept_base
 from graphseam.checkpoints import lineage_cut
 from graphseam.fuse.concat import concat_levels
 from graphseam.fuse.procrustes import Placing, place_level
@@ -19,7 +20,12 @@ from graphseam.task_files import Mapped
 
 
 def fuse(run: Run) -> dict[str, Any]:
-    """Combine the subgraphs' vectors into one table, one vector per node."""
+    """Combine the subgraphs' vectors into one table, one vector per node; in an incremental run there are none."""
+    base = kept_base(run)
+    if base is not None:
+        for table in ("fused_embeddings", "alignments"):
+            run.tables.drop_run(table)
+        return {"nodes": 0, "kept_from": base}
     levels = [row["level"] for row in run.tables.read("subgraph_embeddings").select("level").distinct().collect()]
     details: dict[str, Any] = FUSIONS[run.config.fuse.method](run, sorted(levels))
     return details

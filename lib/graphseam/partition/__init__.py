@@ -12,11 +12,13 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from graphseam.base_run import Base, base_to_update
 from graphseam.columns import EDGE
 from graphseam.edges import end_nodes
 from graphseam.embedding import forecast_of_a_subgraph
 from graphseam.errors import RunError
 from graphseam.methods import PARTITIONERS
+from graphseam.partition import kept
 from graphseam.partition.budget import TRIES, Budget, Cut
 from graphseam.partition.levels import (
     LevelRows,
@@ -38,7 +40,7 @@ from graphseam.session import persisted
 
 @dataclass(frozen=True)
 class Level:
-    """One finished level; kind: whole, cut or core, see schemas/partition_levels.sql."""
+    """One finished level; kind: whole, cut, core or kept, see schemas/partition_levels.sql."""
 
     level: int
     kind: str
@@ -61,11 +63,17 @@ def partition(run: Run) -> dict[str, Any]:
     A level that captures less than partition.min_captured of its edges is the last to be cut by nodes. The border then
     becomes one subgraph: the whole border if it fits the budget, else its core, split by edges. The common frame starts
     there. Edges that no level captured are counted as left over; refinement uses them too.
+    With run.incremental it keeps the first level of the base run instead, where that still fits, and there are no more:
+    nothing is embedded then. The details say why if it does not.
     """
-    for table in ("assignments", "subgraph_edges", "border_edges"):  # a repeated run may have fewer levels
-        run.tables.drop_run(table)
+    _drop(run)
     num_nodes, num_edges = run.ingested.nodes, run.ingested.edges
     budget = _budget(run, num_edges)
+    found = _kept(run, budget) if run.config.run.incremental else ""
+    if not isinstance(found, str):
+        return found
+    if found:
+        _drop(run)
     levels = [_level(run, budget, [], num_nodes, num_edges)]
     while levels[-1].kind == "cut" and levels[-1].border and len(levels) < run.config.partition.max_levels:
         levels.append(_level(run, budget, levels, levels[-1].border_nodes, levels[-1].border))
@@ -77,7 +85,54 @@ def partition(run: Run) -> dict[str, Any]:
         "subgraphs": sum(level.num_subgraphs for level in levels),
         "captured_edges": captured,
         "left_over_edges": num_edges - captured,
+        **({"cut_anew": found} if found else {}),
     }
+
+
+def _drop(run: Run) -> None:
+    for table in ("assignments", "subgraph_edges", "border_edges", "edge_changes"):  # repeated, it may write fewer
+        run.tables.drop_run(table)
+
+
+def _kept(run: Run, budget: Budget) -> dict[str, Any] | str:
+    """Keep the base's first level; returns the details, or why it cannot be kept."""
+    base = base_to_update(run)
+    if isinstance(base, str):
+        return base
+    with persisted(kept.edge_changes(run, base)) as changes:
+        counts = kept.count_changes(run, base, changes)
+        if counts.nodes > kept.MOST_CHANGED * run.ingested.nodes:
+            return f"{counts.nodes:,} of {run.ingested.nodes:,} nodes have changed since {base.run_id}"
+        if 2 * counts.new_edges * kept.ARC_BYTES > run.task_memory_mb(num_tasks=1) << 20:
+            return f"{counts.new_edges:,} edges are new since {base.run_id}, more than one task can look through"
+        with kept.homes_of(run, base, changes) as homes:
+            kept.write_changes(run, base, changes, homes)
+            here = homes.join(run.tables.read("nodes").select("node_id"), on="node_id", how="left_semi")
+            level = _kept_level(run, base, budget, here)
+    before, share = kept.captured_when_cut(base), level.captured / max(1, level.num_edges)
+    if share < before - kept.MOST_LOST:
+        return f"its subgraphs captured {before:.0%} of the edges when they were cut, and now {share:.0%}"
+    cut = Cut(level.num_subgraphs, 0)
+    if level.num_subgraphs > 1 and budget.better_cut(cut, list(level.sizes.values())) is not None:
+        return "a subgraph has outgrown what a task may hold"
+    run.tables.write_rows("partition_levels", list(_rows([level], run.ingested.nodes, run.ingested.edges)))
+    return {
+        "levels": 1,
+        "subgraphs": level.num_subgraphs,
+        "captured_edges": level.captured,
+        "left_over_edges": level.border,
+        "kept_from": base.run_id,
+        kept.CUT_SHARE: round(before, 4),
+        "changes": dataclasses.asdict(counts),
+    }
+
+
+def _kept_level(run: Run, base: Base, budget: Budget, homes: DataFrame) -> Level:
+    started, nodes, edges = time.monotonic(), run.ingested.nodes, run.ingested.edges
+    run.tables.write("assignments", homes.select(F.lit(1).alias("level"), "subgraph_id", "node_id"), 1)
+    level = Level(1, "kept", "none", 0, nodes, edges, 0.0)
+    level = _placed_level(run, level, run.tables.read("edges").select(*EDGE), budget.cut(1, nodes, edges).node_cost)
+    return replace(level, num_subgraphs=len(level.sizes), seconds=time.monotonic() - started)
 
 
 def _budget(run: Run, num_edges: int) -> Budget:
@@ -145,6 +200,11 @@ def _cut_level(run: Run, level: Level, cut: Cut, edges: DataFrame, first_id: int
     """Assign nodes to subgraphs, then write the edges inside and between them: two joins of the level's edges."""
     with _assigned(run, level, cut, edges, first_id) as (method, assignments):
         num_nodes = run.tables.write("assignments", assignments, level.level)
+    return _placed_level(run, replace(level, method=method, num_nodes=num_nodes), edges, cut.node_cost)
+
+
+def _placed_level(run: Run, level: Level, edges: DataFrame, node_cost: int) -> Level:
+    """Write the edges inside and between the subgraphs of the level's assignments."""
     assignments = run.tables.read("assignments", level=level.level)
     nodes_of = {row["subgraph_id"]: row["count"] for row in assignments.groupBy("subgraph_id").count().collect()}
     with persisted(placed_edges(edges, assignments)) as placed:
@@ -159,12 +219,10 @@ def _cut_level(run: Run, level: Level, cut: Cut, edges: DataFrame, first_id: int
             f"level {level.level} had {level.num_edges:,} edges to place, but {inside:,} + {border:,} were "
             "placed: the tables of this run do not belong together; start it again under another run id"
         )
-    weights = {subgraph: ends + cut.node_cost * nodes_of[subgraph] for subgraph, (ends, _) in sizes.items()}
+    weights = {subgraph: ends + node_cost * nodes_of[subgraph] for subgraph, (ends, _) in sizes.items()}
     captured = {subgraph: (nodes_of[subgraph], edges_inside) for subgraph, (_, edges_inside) in sizes.items()}
     return replace(
         level,
-        method=method,
-        num_nodes=num_nodes,
         border=border,
         border_nodes=border_nodes,
         sizes=captured,

@@ -7,10 +7,12 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from graphseam.refine.base import base_of, into_frame, start_vectors
+from graphseam.base_run import base_of, kept_base
+from graphseam.refine.base import base_vectors, into_frame, start_vectors
 from graphseam.refine.block import Whole, refine_in_one_block
 from graphseam.refine.block_plan import Blocks, plan_refinement
 from graphseam.refine.distributed import refined_by_blocks
+from graphseam.refine.incremental import update_vectors
 from graphseam.refine.spectral import SpectralRefiner
 from graphseam.runs import Run
 from graphseam.seeds import derive_seed
@@ -23,11 +25,16 @@ def refine(run: Run) -> dict[str, Any]:
     The graph is held in as many blocks as a task's memory requires; the vectors do not depend on their number. With
     rounds = hops = 0 the fused vectors are used unchanged, zeros for nodes that no subgraph held. Returns the details
     for the log, among them view_widths: the columns of each view in a vector, which `place` needs, and window_weight.
-    With run.base it starts from that run's vectors, and the result is rotated into their frame (refine.base).
+    With run.base it starts from that run's vectors, and the result is rotated into their frame (refine.base). A run
+    that has kept its base's partition updates the base's vectors instead (refine.update), if they allow it.
     Errors: MemoryBudgetError if no number of blocks fits; `partition` has checked this already, so that it fails early.
     """
     settings, dim = run.config.refine, run.config.embed.dim
     run.tables.drop_run("drift")
+    kept = kept_base(run)
+    updated = update_vectors(run, kept) if kept is not None else None
+    if updated is not None:
+        return updated
     if settings.rounds == settings.hops == 0:
         nodes, fused = run.tables.read("nodes"), run.tables.read("fused_embeddings").select("node_id", "vector")
         zeros = F.array_repeat(F.lit(0.0).cast("float"), dim)
@@ -41,7 +48,7 @@ def refine(run: Run) -> dict[str, Any]:
     refiner = _refiner(run, plan.window_weight)
     widths = [dim] if plan.window_weight else [width for width in refiner.widths(dim) if width]
     base = base_of(run, widths)
-    start = start_vectors(run, base)
+    start = start_vectors(run, base) if kept is None else base_vectors(run, kept)
     details = _in_one_task(run, refiner, start) if plan.blocks is None else _in_blocks(run, refiner, plan.blocks, start)
     if base is not None:
         details |= into_frame(run, base, widths)

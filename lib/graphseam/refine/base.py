@@ -12,41 +12,17 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from graphseam.arrow import slices, vector_column, vector_matrix
+from graphseam.base_run import EDGES, NEW, SAME
 from graphseam.edges import both_ways
-from graphseam.errors import RunError, nearest
 from graphseam.rotation import align
 from graphseam.runs import Run
 from graphseam.seeds import derive_seed, uniform
 from graphseam.session import in_one_task
 from graphseam.task import limit_threads
 from graphseam.task_files import Mapped
+from graphseam.vectors import row_cosines
 
-AUTO = "auto"
 MOST_ANCHORS = 50_000  # nodes that determine the rotation: a task holds two vectors of each
-SAME, EDGES, NEW = "none", "edges", "new"  # what has changed at a node
-
-
-def base_of(run: Run, widths: list[int]) -> str | None:
-    """The run that run.base names; with "auto" the newest published one whose vectors have the same views.
-
-    None if there is none, or none is asked for. RunError for a run that is not published or has other views. Driver:
-    one row per published run.
-    """
-    wanted = run.config.run.base
-    if not wanted:
-        return None
-    published = {row["run_id"]: row["view_widths"] for row in run.tables.published("view_widths")}
-    published.pop(run.run_id, None)
-    if wanted == AUTO:
-        return next((run_id for run_id, views in published.items() if views == widths), None)
-    if wanted not in published:
-        raise RunError(f"run.base is {wanted!r}, and no such run is published.{nearest(wanted, published)}")
-    if published[wanted] != widths:
-        raise RunError(
-            f"run.base is {wanted!r}, whose vectors join views of {published[wanted]} columns, and those of this run "
-            f'{widths}; give a run of the same embed.dim and [refine], or "auto" for the newest that fits'
-        )
-    return wanted
 
 
 def start_vectors(run: Run, base: str | None) -> DataFrame:
@@ -59,6 +35,12 @@ def start_vectors(run: Run, base: str | None) -> DataFrame:
     known = F.col("base_vector").isNotNull() & F.exists("base_vector", lambda number: number != 0)
     vector = F.when(known, F.col("base_vector")).otherwise(F.col("vector")).alias("vector")
     return fused.join(its, on="node_id", how="left").select("node_id", "subgraph_id", vector)
+
+
+def base_vectors(run: Run, base: str) -> DataFrame:
+    """(node_id, subgraph_id, vector) of the base, for a run that has kept its partition; new nodes have none."""
+    its = run.tables.all_runs("embeddings").where(F.col("run_id") == base).select("node_id", "vector")
+    return run.tables.read("assignments", level=1).select("node_id", "subgraph_id").join(its, on="node_id")
 
 
 def into_frame(run: Run, base: str, widths: list[int]) -> dict[str, Any]:
@@ -165,11 +147,8 @@ def _cosine(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         cosine = np.full(batch.num_rows, np.nan)
         if len(there):
             some = batch.take(pa.array(there))
-            mine, its = (vector_matrix(some[name]).astype(np.float64) for name in ("vector", "base_vector"))
-            lengths = np.sqrt((mine * mine).sum(axis=1) * (its * its).sum(axis=1))
-            products = (mine * its).sum(axis=1)
-            cosine[there] = np.divide(products, lengths, out=np.full(len(there), np.nan), where=lengths > 0)
-        told = pa.array(np.clip(cosine, -1, 1), mask=np.isnan(cosine))
+            cosine[there] = row_cosines(*(vector_matrix(some[name]) for name in ("vector", "base_vector")))
+        told = pa.array(cosine, mask=np.isnan(cosine))
         yield pa.RecordBatch.from_arrays(
             [batch[name] for name in ("node_id", "id", "change", "degree")] + [told],
             names=["node_id", "id", "change", "degree", "cosine"],

@@ -47,10 +47,13 @@ class Blocks:
     largest_bytes: int  # predicted for the task of the largest block
 
     def of(self, subgraphs: np.ndarray, node_ids: np.ndarray) -> np.ndarray:
-        """int32: the block of each node. Nodes of a subgraph are kept together, so halos come mostly from cut edges."""
-        at = np.searchsorted(self.subgraphs, subgraphs)
+        """int32: the block of each node. Nodes of a subgraph are kept together, so halos come mostly from cut edges.
+
+        A node that is not among those the blocks were made for, as it was in an earlier run only, gets one of them.
+        """
+        at = np.minimum(np.searchsorted(self.subgraphs, subgraphs), len(self.subgraphs) - 1)
         last = self.starts[at + 1] - self.starts[at] - 1
-        piece = np.minimum((node_ids - self.lowest[at]) // self.widths[at], last)
+        piece = np.clip((node_ids - self.lowest[at]) // self.widths[at], 0, last)
         return self.piece_blocks[self.starts[at] + piece]
 
     @staticmethod
@@ -122,6 +125,14 @@ def plan_refinement(run: Run) -> Plan:
             if wished:
                 raise
     return Plan(_blocks(run, _sizes(run, parts, 0.0)), 0.0)
+
+
+def plan_update(run: Run) -> Blocks:
+    """The blocks in which an incremental run updates vectors: as `plan_refinement`, but always blocks, no walks.
+
+    Errors: MemoryBudgetError as there.
+    """
+    return _blocks(run, _sizes(run, _parts(run), 0.0))
 
 
 def _window(run: Run) -> tuple[float, float]:

@@ -17,7 +17,7 @@ from graphseam.blocks.engine import SparkEngine
 from graphseam.blocks.layout import pack_by_block, rows_by_block
 from graphseam.blocks.packets import Inbox, Packet
 from graphseam.blocks.stages import SparkStages
-from graphseam.blocks.store import FileStore
+from graphseam.blocks.store import FileStore, Store
 from graphseam.columns import TRIPLE
 from graphseam.edges import with_id_of
 from graphseam.errors import ConfigError
@@ -45,13 +45,16 @@ def refined_by_blocks(
     files; on a cluster these are where every executor can reach them, so that a lost executor costs at most the
     superstep it was in.
     """
-    store, checkpoints = _store(run), run.checkpoint_dir()
+    store, checkpoints = store_of(run), run.checkpoint_dir()
     engine = SparkEngine(run.spark, blocks.num_blocks, f"{checkpoints}/refine" if checkpoints else None)
     stages = SparkStages(run.spark, blocks.num_blocks)
     dim, threads = run.config.embed.dim, cores_of_a_task(run.spark, num_tasks=stages.num_tasks)
     task = Task(store, refiner.views, threads)
     try:
-        packed = [engine.pack_batches(rows, partial(pack, blocks=blocks)) for rows, pack in _inputs(run, start)]
+        packed = [
+            engine.pack_batches(rows, partial(pack, blocks=blocks))
+            for rows, pack in [*block_inputs(run), (start, pack_start)]
+        ]
         engine.release(engine.keep(engine.step(partial(build, store=store, dim=dim), *packed)))
         projection = refiner.run(stages, task, dim, seed)
         details.update(blocks=blocks.num_blocks, threads=threads, **projection.details)
@@ -63,7 +66,8 @@ def refined_by_blocks(
         store.remove()
 
 
-def _store(run: Run) -> FileStore:
+def store_of(run: Run) -> FileStore:
+    """Where every executor reaches the blocks' arrays. ConfigError if no such place is known."""
     if in_one_process(run.spark):
         return FileStore.temporary()
     folder = run.checkpoint_dir()
@@ -75,8 +79,8 @@ def _store(run: Run) -> FileStore:
     return FileStore(f"{folder}/vectors")
 
 
-def _inputs(run: Run, start: DataFrame) -> Iterator[tuple[DataFrame, Callable[..., Iterator[Packet]]]]:
-    """The tables that blocks are built from, each with the function that packs it by block."""
+def block_inputs(run: Run) -> Iterator[tuple[DataFrame, Callable[..., Iterator[Packet]]]]:
+    """The run's edges and nodes, each with the function that packs them by block."""
     home = F.col("subgraph_id")
     inside = run.tables.read("subgraph_edges", level=1).select(
         *TRIPLE, home.alias("src_subgraph"), home.alias("dst_subgraph")
@@ -86,7 +90,6 @@ def _inputs(run: Run, start: DataFrame) -> Iterator[tuple[DataFrame, Callable[..
     yield cut, pack_entries
     placed = run.tables.read("assignments", level=1).select("node_id", "subgraph_id")
     yield with_id_of(placed, "node_id", "id", run.tables.read("nodes"), run.ingested.id_shift), pack_nodes
-    yield start, pack_start
 
 
 def pack_entries(batches: Batches, blocks: Blocks) -> Iterator[Packet]:
@@ -138,27 +141,40 @@ def pack_start(batches: Batches, blocks: Blocks) -> Iterator[Packet]:
         if batch.num_rows == 0:
             continue
         vectors, ids = vector_matrix(batch["vector"]), batch["node_id"].to_numpy()
-        records = np.empty(batch.num_rows, _start_type(vectors.shape[1]))
+        records = np.empty(batch.num_rows, start_type(vectors.shape[1]))
         records["node_id"], records["vector"] = ids, vectors
         yield from pack_by_block(blocks.of(batch["subgraph_id"].to_numpy(), ids), records, "start")
 
 
-def _start_type(dim: int) -> np.dtype[Any]:
+def start_type(dim: int) -> np.dtype[Any]:
+    """Of packed start vectors."""
     return np.dtype([("node_id", "<i8"), ("vector", "<f4", (dim,))])
+
+
+def keep_nodes(block: int, inbox: Inbox, store: FileStore) -> np.ndarray:
+    """Put the block's (node_id, id), in order of the number, in the store; returns the numbers."""
+    parts = [_arrow_table(values) for _, values in inbox.all("nodes", np.uint8)]
+    if not parts:  # all of its nodes have gone
+        parts = [pa.table({"node_id": pa.array([], pa.int64()), "id": pa.array([], pa.string())})]
+    nodes = pa.concat_tables(parts).sort_by("node_id").combine_chunks()
+    store.put(block, "nodes", _arrow_bytes(nodes))
+    numbers: np.ndarray = nodes["node_id"].to_numpy()
+    return numbers
+
+
+def kept_nodes(block: int, store: Store) -> pa.Table:
+    """(node_id, id) of the block's nodes."""
+    return _arrow_table(store.get(block, "nodes")).combine_chunks()
 
 
 def build(block: int, inbox: Inbox, store: FileStore, dim: int) -> Iterator[Packet]:
     """Put the block's rows, ids and start vectors in the store."""
-    parts = [_arrow_table(values) for _, values in inbox.all("nodes", np.uint8)]
-    nodes = pa.concat_tables(parts).sort_by("node_id").combine_chunks()
+    nodes = keep_nodes(block, inbox, store)
     entries = inbox.joined("entries", ENTRY)
-    rows = Rows.build(
-        block, nodes["node_id"].to_numpy(), entries["src"], entries["dst"], entries["dst_block"], entries["weight"]
-    )
+    rows = Rows.build(block, nodes, entries["src"], entries["dst"], entries["dst_block"], entries["weight"])
     rows.keep(block, store)
-    store.put(block, "nodes", _arrow_bytes(nodes))
     start = np.zeros((rows.num_rows, dim), np.float32)
-    for _, records in inbox.all("start", _start_type(dim)):
+    for _, records in inbox.all("start", start_type(dim)):
         start[find_rows(rows.node_ids, records["node_id"])] = records["vector"]
     store.put(block, "start", start)
     yield Packet(block, "built", np.zeros(0, np.int8))
@@ -171,7 +187,7 @@ def _written(projection: Projection, task: Task, schema: pa.Schema) -> Callable[
         for batch in batches:
             for block in batch["id"].to_pylist():
                 task.place()
-                nodes = _arrow_table(task.store.get(block, "nodes")).combine_chunks()
+                nodes = kept_nodes(block, task.store)
                 for part, vectors in projection.vectors(block, task):
                     rows = nodes.slice(part.start, part.stop - part.start)
                     columns = {

@@ -113,12 +113,16 @@ class OutputConfig:
 class RunConfig:
     seed: int = 0  # any 64-bit integer
     base: str = ""  # bring the vectors into the frame of this published run; "auto": of the newest that fits
+    incremental: bool = False  # keep the base's subgraphs and update its vectors where the graph has changed
     check_disk: bool = True  # refuse, on one machine, steps that are forecast to need more disk than is free
     task_memory_mb: int = 0  # of one task, checked against forecasts; 0: 4096 on a cluster, locally what can be spared
 
     def __post_init__(self) -> None:
         if self.base:
             check_run_id(self.base)
+        require(
+            bool(self.base) or not self.incremental, "run.incremental", self.incremental, 'give run.base too, as "auto"'
+        )
         require(-(1 << 63) <= self.seed < 1 << 63, "run.seed", self.seed, "give a whole number of 64 bits")
         require(
             self.task_memory_mb == 0 or self.task_memory_mb >= 64,
