@@ -22,6 +22,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundExceptio
 
 DAG_ID = Path(__file__).stem
 CONNECTION, ALERTS = "graphseam_spark", "graphseam_alerts"
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 PUBLISHED = Asset(f"{DAG_ID}_published")
 
 # step: the documentation of its task in the user interface
@@ -65,11 +66,20 @@ def run_name(dag_id: str, run_id: str) -> str:
     return f"{safe or 'run'}-{hashlib.sha256(f'{dag_id}/{run_id}'.encode()).hexdigest()[:8]}"
 
 
+def full_on(day: datetime, weekdays: list[str]) -> list[str]:
+    """The override that makes the run of a day a full one, if `full_on` of the variable has its weekday."""
+    unknown = sorted(set(weekdays) - set(WEEKDAYS))
+    if unknown:
+        raise ValueError(f"graphseam: `full_on` of the variable {DAG_ID!r} has {unknown}; give days such as 'sunday'")
+    return ["run.incremental=false"] if WEEKDAYS[day.weekday()] in weekdays else []
+
+
 def arguments(dag_run: Any, params: dict[str, Any], var: Any) -> list[str]:
     """The arguments of every job of a run. `{date}` in an override stands for the date of the run."""
     settings = var["json"].get(DAG_ID)
-    date = (dag_run.logical_date or dag_run.run_after).strftime("%Y-%m-%d")
-    overrides = [*settings.get("set", []), *(params["set"] or [])]
+    day = dag_run.logical_date or dag_run.run_after
+    date = day.strftime("%Y-%m-%d")
+    overrides = [*settings.get("set", []), *full_on(day, settings.get("full_on", [])), *(params["set"] or [])]
     if params["max_drop"] is not None:
         overrides.append(f"gate.max_drop={params['max_drop']}")
     run = run_name(DAG_ID, dag_run.run_id)

@@ -146,6 +146,23 @@ def test_parameters_go_over_the_variable_and_gpus_to_embedding_only(dags, monkey
         ]
 
 
+def test_runs_of_some_weekdays_are_full_ones(dags, monkeypatch):
+    """2026-01-02 is a Friday. What somebody asks for by hand comes after, and so counts."""
+
+    def commanded(days: list[str], conf: dict | None = None) -> list[str]:
+        settings = {**SETTINGS, "set": ["run.base=auto"], "full_on": days}
+        monkeypatch.setenv("AIRFLOW_VAR_GRAPHSEAM_PIPELINE", json.dumps(settings))
+        command = rendered(dags["graphseam_pipeline"], "partition", conf)
+        return [part for part in command if part.startswith("run.")]
+
+    assert commanded(["friday", "sunday"]) == ["run.base=auto", "run.incremental=false"]
+    assert commanded(["sunday"]) == commanded([]) == ["run.base=auto"]
+    by_hand = {"set": ["run.incremental=true"]}
+    assert commanded(["friday"], by_hand)[-1] == "run.incremental=true"
+    with pytest.raises(ValueError, match=r"`full_on`.*'sonntag'.*'sunday'"):
+        module_of(dags).full_on(datetime(2026, 1, 2), ["sonntag"])
+
+
 def test_a_run_that_an_asset_began_has_a_name_and_a_date_too(dags):
     run = SimpleNamespace(
         run_id="asset_triggered__2026-01-05T01:02:03+00:00_aB",

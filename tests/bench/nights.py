@@ -1,11 +1,15 @@
 """Ten nights: a graph that changes a little each day, every run in the frame of the one before, and what models notice.
 
     .venv/bin/python tests/bench/nights.py lastfm_asia ppi --nights 10
+    .venv/bin/python tests/bench/nights.py lastfm_asia email_enron --nights 10 --incremental
+    .venv/bin/python tests/bench/nights.py dblp_2010 --nights 2 --incremental --everything
 
 From a real graph: day 0 has 85 % of its edges; each night 1 % of them come, 0.5 % go, and 0.5 % of the nodes are new.
-A logistic regression is trained on day 0's vectors of half of the labelled nodes, and asked about the other half with
-each day's vectors; beside it one trained on that day, and on the last day one without a base. Also: the share of nodes
-without a change within two hops whose cosine with the day before is at least 0.99, and the seconds of each step.
+5 % of each day's edges are held out: AUC by the cosine, against uniform and hard pairs. Where nodes have labels, a
+logistic regression is trained on day 0's vectors of half of them, and asked about the other half with each day's
+vectors; beside it one trained on that day. Also: the share of nodes without a change within two hops whose cosine with
+the day before is at least 0.99. The last day once more as a full run in that frame, and as one without a base.
+Links and similar nodes are predicted with --everything only. Seconds are those of all steps.
 """
 
 from __future__ import annotations
@@ -28,7 +32,8 @@ from sklearn.preprocessing import MultiLabelBinarizer
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 COME, GO, NEW = 0.01, 0.005, 0.005
-QUICK = {"predict": {"links": {"top_k": 0}, "similar": {"top_k": 0}}, "output": {"report": False}}
+MOST_NIGHTS = 10
+QUICK = {"predict": {"links": {"top_k": 0}, "similar": {"top_k": 0}}}
 
 
 def days_of(edges: np.ndarray, nights: int, seed: int) -> list[np.ndarray]:
@@ -54,15 +59,23 @@ def days_of(edges: np.ndarray, nights: int, seed: int) -> list[np.ndarray]:
     return [edges[(day <= night) & (gone > night)] for night in range(nights + 1)]
 
 
-def run_of(edges: np.ndarray, root: Path, name: str, base: str) -> Any:
+def run_of(edges: np.ndarray, root: Path, name: str, settings: dict[str, Any], everything: bool) -> Any:
     from graphseam.config import config_of
     from graphseam.pipeline import run_pipeline
 
     path = root / f"{name}.parquet"
     pq.write_table(pa.table({"src": edges[:, 0], "dst": edges[:, 1]}), path)
-    tree = {**QUICK, "input": {"edges": str(path)}, "run": {"base": base}}
-    tree["output"] = {**QUICK["output"], "root": str(root / "tables")}
+    tree = {"input": {"edges": str(path)}, "run": settings, "evaluate": {"holdout": 0.05, "max_ranked": 1000}}
+    tree |= {} if everything else QUICK
+    tree["output"] = {"root": str(root / "tables"), "report": False}
     return run_pipeline(config_of(tree), name, local=True)
+
+
+def aucs_of(run: Any) -> str:
+    """AUC in percent, uniform / hard."""
+    rows = run.tables.read("metrics").where("metric = 'auc' AND scorer = 'cosine' AND stratum = 'all'").collect()
+    value = {row["variant"]: 100 * row["value"] for row in rows}
+    return f"{value['uniform']:.2f} / {value['hard']:.2f}" if value else ""
 
 
 def vectors_of(run: Any) -> dict[int, np.ndarray]:
@@ -85,43 +98,39 @@ def changed_within_two_hops(before: np.ndarray, now: np.ndarray) -> set[int]:
     return set(np.flatnonzero(reached).tolist())
 
 
-def measure(graph: str, nights: int, table: Table) -> None:
+def measure(graph: str, given: argparse.Namespace, table: Table) -> None:
     edges = pq.read_table(DATA / graph / "edges.parquet")
     edges = np.stack([edges.column(place).to_numpy() for place in (0, 1)], axis=1).astype(np.int64)
-    labels = pq.read_table(DATA / graph / "labels.parquet")
     of_node: dict[int, list[Any]] = {}
-    for node, label in zip(*(column.to_pylist() for column in labels.columns[:2]), strict=True):
-        of_node.setdefault(int(node), []).append(label)
-    days = days_of(edges, nights, seed=0)
+    if (DATA / graph / "labels.parquet").exists():
+        labels = pq.read_table(DATA / graph / "labels.parquet")
+        for node, label in zip(*(column.to_pylist() for column in labels.columns[:2]), strict=True):
+            of_node.setdefault(int(node), []).append(label)
+    days = days_of(edges, MOST_NIGHTS, seed=0)[: given.nights + 1]
+    nightly = {"base": "auto", "incremental": given.incremental}
     with tempfile.TemporaryDirectory(prefix="graphseam-nights-") as folder:
         root = Path(folder)
-        runs = [run_of(day, root, f"day-{place}", "auto" if place else "") for place, day in enumerate(days)]
-        alone = run_of(days[-1], root, "alone", "")
-        vectors = [vectors_of(run) for run in runs]
-        judge = Judge(of_node, vectors[0])
-        old = judge.trained(vectors[0])
-        for place, found in enumerate(vectors):
-            stable = ""
-            if place:
-                skipped = changed_within_two_hops(days[place - 1], days[place])
-                common = [node for node in found if node in vectors[place - 1] and node not in skipped]
-                cosine = np.array([cosine_of(found[node], vectors[place - 1][node]) for node in common])
-                stable = f"{(cosine >= 0.99).mean():.3f} of {len(common):,}, mean {cosine.mean():.4f}"
-            seconds = sum(record["seconds"] for record in runs[place].records)
-            table.add_row(
-                graph,
-                str(place),
-                f"{len(days[place]):,}",
-                f"{100 * judge.score(old, found):.1f}",
-                f"{100 * judge.score(judge.trained(found), found):.1f}",
-                stable,
-                f"{seconds:.0f}",
-            )
-        found = vectors_of(alone)
-        scores = (judge.score(old, found), judge.score(judge.trained(found), found))
-        table.add_row(
-            graph, f"{nights}, no base", f"{len(days[-1]):,}", *(f"{100 * score:.1f}" for score in scores), "", ""
-        )
+        plans = [(f"{place}", day, nightly if place else {}) for place, day in enumerate(days)]
+        plans.append((f"{given.nights}, full", days[-1], {"base": f"day-{given.nights - 1}"}))
+        plans.append((f"{given.nights}, no base", days[-1], {}))
+        vectors: list[dict[int, np.ndarray]] = []
+        judge = None
+        for place, (name, day, settings) in enumerate(plans):
+            run = run_of(day, root, f"day-{name.replace(', ', '-').replace(' ', '-')}", settings, given.everything)
+            found = vectors_of(run)
+            judge = judge or Judge(of_node, found)
+            before = min(place, given.nights) - 1
+            stable = stability(days[before], day, vectors[before], found) if before >= 0 and settings else ""
+            seconds = sum(record["seconds"] for record in run.records if record["status"] == "finished")
+            table.add_row(graph, name, f"{len(day):,}", aucs_of(run), *judge.row(found), stable, f"{seconds:.0f}")
+            vectors.append(found)
+
+
+def stability(before: np.ndarray, now: np.ndarray, old: dict[int, np.ndarray], new: dict[int, np.ndarray]) -> str:
+    skipped = changed_within_two_hops(before, now)
+    common = [node for node in new if node in old and node not in skipped]
+    cosine = np.array([cosine_of(new[node], old[node]) for node in common])
+    return f"{(cosine >= 0.99).mean():.3f} of {len(common):,}, mean {cosine.mean():.4f}"
 
 
 def cosine_of(one: np.ndarray, other: np.ndarray) -> float:
@@ -136,6 +145,13 @@ class Judge:
         self.train, self.test = np.array_split(nodes, 2)
         self.of_node = of_node
         self.binary = MultiLabelBinarizer().fit(of_node.values())
+        self.first = self.trained(vectors) if of_node else None
+
+    def row(self, vectors: dict[int, np.ndarray]) -> tuple[str, str]:
+        """Micro-F1 in percent of the model of day 0, and of one trained on these vectors."""
+        if self.first is None:
+            return "", ""
+        return tuple(f"{100 * self.score(model, vectors):.1f}" for model in (self.first, self.trained(vectors)))
 
     def _matrices(self, nodes: np.ndarray, vectors: dict[int, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         there = [node for node in nodes.tolist() if node in vectors]
@@ -157,14 +173,17 @@ class Judge:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("graphs", nargs="+", help="graphs of ../shared/data with labels")
-    parser.add_argument("--nights", type=int, default=10)
+    parser.add_argument("graphs", nargs="+", help="graphs of ../shared/data")
+    parser.add_argument("--nights", type=int, default=MOST_NIGHTS, help=f"1 to {MOST_NIGHTS}")
+    parser.add_argument("--incremental", action="store_true", help="with run.incremental")
+    parser.add_argument("--everything", action="store_true", help="predict links and similar nodes too")
     given = parser.parse_args()
     table = Table(title="In the frame of the run before")
     for name in (
         "graph",
         "day",
         "edges",
+        "AUC, uniform / hard",
         "F1: day 0's model",
         "F1: today's model",
         "cosine >= 0.99 with the day before",
@@ -172,7 +191,7 @@ def main() -> None:
     ):
         table.add_column(name, justify="left" if name == "graph" else "right")
     for graph in given.graphs:
-        measure(graph, given.nights, table)
+        measure(graph, given, table)
     Console(width=150).print(table)
 
 

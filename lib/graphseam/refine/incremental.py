@@ -126,7 +126,8 @@ def build(block: int, inbox: Inbox, store: FileStore, dim: int) -> Iterator[Pack
     """Put both graphs' rows, the ids and the base's vectors in the store. The rows are those of both runs' nodes."""
     nodes = keep_nodes(block, inbox, store)
     parts = [records for _, records in inbox.all("start", start_type(dim))]
-    ids = distinct(np.concatenate([nodes, *[part["node_id"] for part in parts]]))
+    known = distinct(np.concatenate([np.zeros(0, np.int64), *[part["node_id"] for part in parts]]))
+    ids = distinct(np.concatenate([nodes, known]))
     entries, changes = inbox.joined("entries", ENTRY), inbox.joined("changes", CHANGE)
     now = Rows.build(block, ids, *(entries[name] for name in ("src", "dst", "dst_block", "weight")))
     now.keep(block, store)
@@ -137,9 +138,10 @@ def build(block: int, inbox: Inbox, store: FileStore, dim: int) -> Iterator[Pack
     for part in parts:
         base[find_rows(ids, part["node_id"])] = part["vector"]
     store.put(block, BASE, base)
-    store.put(block, "known", is_among(ids, np.concatenate([np.zeros(0, np.int64), *[p["node_id"] for p in parts]])))
-    store.put(block, "touched", is_among(ids, changes["src"]))
-    store.put(block, UNCHANGED, base.any(axis=1) & (now.degrees > 0) & ~store.get(block, "touched"))
+    touched = is_among(ids, distinct(changes["src"]))
+    store.put(block, "known", is_among(ids, known))
+    store.put(block, "touched", touched)
+    store.put(block, UNCHANGED, base.any(axis=1) & (now.degrees > 0) & ~touched)
     store.put(block, DEGREES, np.bincount(find_rows(ids, entries["src"]), minlength=len(ids)))
     yield Packet(block, "built", np.zeros(0, np.int8))
 

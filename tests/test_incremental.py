@@ -1,0 +1,215 @@
+"""Incremental runs: what has changed is found, subgraphs are kept, and vectors follow their neighbourhoods."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import networkx as nx
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from conftest import make_config, run_steps
+from graphseam.errors import ConfigError
+from graphseam.partition.kept import join_neighbours
+from graphseam.refine.distributed import ENTRY
+from graphseam.refine.incremental import CHANGE, before_changes
+from published import ROOTS
+
+QUICK = {"predict": {"links": {"top_k": 0}, "similar": {"top_k": 0}}}
+
+
+def both_directions(edges: dict[tuple[int, int], float]) -> np.ndarray:
+    """Entries of both directions in block 0, as refinement packs them."""
+    rows = [(a, b, 0, w) for (one, two), w in edges.items() for a, b in ((one, two), (two, one))]
+    return np.array(rows, ENTRY) if rows else np.zeros(0, ENTRY)
+
+
+@pytest.mark.parametrize("directed", [False, True])
+@pytest.mark.parametrize("seed", range(20))
+def test_changes_lead_back_to_the_base(seed, directed):
+    rng = np.random.default_rng(seed)
+
+    def graph() -> dict[tuple[int, int], float]:
+        pairs = [tuple(pair) for pair in rng.integers(0, 8, (int(rng.integers(0, 30)), 2)).tolist()]
+        pairs = [pair if directed else tuple(sorted(pair)) for pair in pairs if pair[0] != pair[1]]
+        return {pair: float(rng.choice([1.0, 0.1, 1e6, rng.random()])) for pair in pairs}
+
+    before = graph()
+    now = {pair: weight for pair, weight in before.items() if rng.random() < 0.7} | (graph() if seed % 4 else {})
+    changed = [pair for pair in {**before, **now} if before.get(pair) != now.get(pair)]
+    rows = [(a, b, 0, before.get(pair, 0.0), now.get(pair, 0.0)) for pair in changed for a, b in (pair, pair[::-1])]
+    found = before_changes(both_directions(now), np.array(rows, CHANGE) if rows else np.zeros(0, CHANGE))
+    wanted: dict[tuple[int, int], float] = {}
+    for entry in both_directions(before):
+        key = (int(entry["src"]), int(entry["dst"]))
+        wanted[key] = wanted.get(key, 0.0) + float(entry["weight"])
+    told = {(int(entry["src"]), int(entry["dst"])): float(entry["weight"]) for entry in found}
+    assert told.keys() == wanted.keys()
+    assert told == pytest.approx(wanted)
+
+
+def test_new_nodes_join_the_subgraph_they_have_the_heaviest_edges_to():
+    arcs = [
+        (10, 1, 1.0, 3), (10, 2, 1.5, 4), (10, 5, 1.0, 3),  # 3 weighs more in all
+        (11, 1, 1.0, 3), (11, 2, 1.0, 2),  # a tie: the lower number
+        (12, 10, 9.0, None), (12, 1, 1.0, 5),  # 10 is new too, and 5 is there in the first round
+        (13, 12, 1.0, None), (12, 13, 1.0, None), (14, 13, 1.0, None), (13, 14, 1.0, None),  # follow 12
+        (15, 16, 1.0, None), (16, 15, 1.0, None),  # reach nothing
+    ]  # fmt: skip
+    for order in (arcs, arcs[::-1]):
+        columns = zip(*order, strict=True)
+        types = (pa.int64(), pa.int64(), pa.float64(), pa.int32())
+        table = pa.table(
+            [pa.array(column, kind) for column, kind in zip(columns, types, strict=True)],
+            names=["node_id", "other", "weight", "home"],
+        )
+        found = join_neighbours(table)
+        homes = dict(zip(found["node_id"].to_pylist(), found["subgraph_id"].to_pylist(), strict=True))
+        assert homes == {10: 3, 11: 2, 12: 5, 13: 5, 14: 5}
+    assert len(join_neighbours(table.slice(0, 0))) == 0
+
+
+def test_it_needs_a_base():
+    from graphseam.config import config_of
+
+    with pytest.raises(ConfigError, match=r"run\.incremental.*run\.base"):
+        config_of({"input": {"edges": "e"}, "output": {"root": "r"}, "run": {"incremental": True}})
+
+
+@pytest.fixture(scope="module")
+def story(spark, published, tmp_path_factory):
+    """(the base, the incremental run, its configuration): 30 edges are gone, nodes and edges have come."""
+    folder = tmp_path_factory.mktemp("incremental")
+    base = published.copied("planted", folder)
+    edges = pq.read_table(ROOTS["planted"].write(folder)["edges"])
+    src, dst = edges.column_names[:2]
+    kept = edges.select([src, dst]).slice(30)
+    ends = edges[dst].to_pylist()
+    new = [(987_654, ends[0]), (987_654, ends[40]), (987_655, 987_654), (ends[3], ends[90])]
+    added = pa.table(
+        {src: pa.array([a for a, _ in new], edges[src].type), dst: pa.array([b for _, b in new], edges[dst].type)}
+    )
+    pq.write_table(pa.concat_tables([kept, added]), folder / "next.parquet")
+    sections = ROOTS["planted"].runs[base.run_id]
+    sections = {**sections, **QUICK, "run": {**sections["run"], "base": "auto", "incremental": True}}
+    config = make_config({"edges": str(folder / "next.parquet")}, folder / "tables", **sections)
+    return base, run_steps(spark, config, "next"), config
+
+
+def edges_of(run) -> dict[tuple[int, int], float]:
+    return {(row["src"], row["dst"]): row["weight"] for row in run.tables.read("edges").collect()}
+
+
+def vectors_of(run) -> dict[int, np.ndarray]:
+    return {row["node_id"]: np.array(row["vector"], np.float32) for row in run.tables.read("embeddings").collect()}
+
+
+@pytest.mark.spark
+def test_every_changed_edge_is_told_and_no_other(story):
+    base, run, _ = story
+    before, now = edges_of(base), edges_of(run)
+    rows = {(row["src"], row["dst"]): row for row in run.tables.read("edge_changes").collect()}
+    assert rows.keys() == {pair for pair in before.keys() | now.keys() if before.get(pair) != now.get(pair)}
+    for pair, row in rows.items():
+        assert (row["base_weight"], row["weight"]) == (before.get(pair), now.get(pair))
+        assert row["change"] == ("removed" if pair not in now else "new" if pair not in before else "weight")
+    counts = run.details("partition")["changes"]
+    assert counts["new_edges"] == len(now.keys() - before.keys())
+    assert counts["removed_edges"] == len(before.keys() - now.keys())
+    assert counts["new_nodes"] == 2
+
+
+@pytest.mark.spark
+def test_nodes_stay_in_their_subgraphs_and_nothing_is_embedded(story):
+    base, run, _ = story
+
+    def homes(one) -> dict[int, int]:
+        rows = one.tables.read("assignments", level=1).collect()
+        return {row["node_id"]: row["subgraph_id"] for row in rows}
+
+    old, new = homes(base), homes(run)
+    nodes = {row["node_id"] for row in run.tables.read("nodes").collect()}
+    assert new.keys() == nodes
+    assert all(old[node] == home for node, home in new.items() if node in old)
+    inside, cut = (run.tables.read(name, level=1).count() for name in ("subgraph_edges", "border_edges"))
+    assert inside + cut == run.ingested.edges
+    for table in ("subgraph_embeddings", "fused_embeddings", "subgraph_stats"):
+        assert run.tables.read(table).count() == 0
+    assert run.details("partition")["kept_from"] == run.details("embed")["kept_from"] == base.run_id
+    assert run.tables.read("runs").count() == 1
+
+
+@pytest.mark.spark
+def test_a_vector_moves_only_within_three_steps_of_a_change(story):
+    base, run, _ = story
+    before, now = vectors_of(base), vectors_of(run)
+    assert all(np.isfinite(vector).all() for vector in now.values())
+    drift = {row["node_id"]: row for row in run.tables.read("drift").collect()}
+    assert drift.keys() == now.keys()
+    graph = nx.Graph([*edges_of(base), *edges_of(run)])
+    touched = {end for row in run.tables.read("edge_changes").collect() for end in (row["src"], row["dst"])}
+    near = set(nx.multi_source_dijkstra_path_length(graph, touched, cutoff=3))
+    for node, vector in now.items():
+        if node not in near:
+            assert vector.tobytes() == before[node].tobytes()
+        assert drift[node]["change"] == ("new" if node not in before else "edges" if node in touched else "none")
+    moved = [drift[node]["cosine"] for node in touched if node in before and node in now]
+    assert any(cosine is not None and cosine < 0.9999 for cosine in moved)
+    assert run.details("refine")["fit"] > 0.8
+    lengths = [np.linalg.norm(now[node]) for node in now.keys() - before.keys()]
+    assert np.allclose(lengths, 2.0, atol=1e-4)  # new nodes have vectors like all others
+
+
+@pytest.mark.spark
+def test_an_updated_vector_is_nearly_that_of_a_full_run(spark, story):
+    """Neighbours are as near as after refinement over everything, in the same frame."""
+    _, run, config = story
+    full = run_steps(spark, replace(config, run=replace(config.run, incremental=False, base="newer")), "full", "refine")
+    one, other = vectors_of(run), vectors_of(full)
+    nodes = [node for node in one if one[node].any() and other[node].any()]
+
+    def nearness(vectors: dict[int, np.ndarray]) -> np.ndarray:
+        unit = {node: vectors[node] / np.linalg.norm(vectors[node]) for node in nodes}
+        return np.array([unit[a] @ unit[b] for a, b in edges_of(run)])
+
+    assert abs(nearness(one).mean() - nearness(other).mean()) < 0.05
+    cosines = [one[node] @ other[node] / np.linalg.norm(one[node]) / np.linalg.norm(other[node]) for node in nodes]
+    assert np.mean(cosines) > 0.8
+
+
+@pytest.mark.spark
+def test_the_number_of_blocks_does_not_show(story):
+    from graphseam.base_run import base_named
+    from graphseam.refine.incremental import updated_by_blocks
+
+    base, run, config = story
+    wanted = {node: vector.tobytes() for node, vector in vectors_of(run).items()}
+    for num_blocks in (1, 5):
+        other = replace(run, config=replace(config, refine=replace(config.refine, num_blocks=num_blocks)))
+        with updated_by_blocks(other, base_named(other, base.run_id)) as found:
+            assert (found.blocks > 1) == (num_blocks > 1)
+            rows = found.rows("embeddings", run.tables.schema("embeddings")).frame().collect()
+        assert {row["node_id"]: np.array(row["vector"], np.float32).tobytes() for row in rows} == wanted
+
+
+@pytest.mark.spark
+def test_a_base_that_cannot_be_kept_is_left_with_the_reason(spark, story):
+    _, run, config = story
+    some = run.config.input
+    edges = pq.read_table(some.edges)
+    path = some.edges.replace("next", "less")
+    pq.write_table(edges.slice(0, edges.num_rows // 3), path)
+    for changed, why in (
+        (replace(config, fuse=replace(config.fuse, method="concat")), "no published run has these settings"),
+        (replace(config, input=replace(some, edges=path)), r"of .* nodes have changed since next"),
+    ):
+        other = run_steps(spark, changed, f"cut-{len(why)}", last="partition")
+        told = other.details("partition")
+        assert "kept_from" not in told
+
+        assert re.search(why, told["cut_anew"])
+        assert other.tables.read("subgraph_edges").count() > 0
+        assert other.tables.read("edge_changes").count() == 0
