@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ from graphseam import local_delta
 from graphseam.schemas import partition_columns
 from graphseam.spark_line import arrow_rows
 from graphseam.stored import as_stored, stored_columns
-from graphseam.task_files import Mapped, Target, Work, written_by_stream, written_by_tasks
+from graphseam.task_files import Mapped, Target, written_by_stream
 
 WRITE_OPTIONS = {"compression": "snappy"}
+Writer = Callable[[dict[str, Target]], dict[str, list[Path]]]
 NO_MARK = {"mapreduce.fileoutputcommitter.marksuccessfuljobs": "false"}  # the table's log says what has succeeded
 
 
@@ -52,12 +54,12 @@ class LocalWriter:
         fields = [field for field in stored_columns(name).fields if field.name not in (*where, *by)]
         return Target(folder, to_arrow_schema(StructType(fields)), by)
 
-    def save_in_tasks(self, names: list[str], num_tasks: int, work: Work) -> dict[str, tuple[list[str], int | None]]:
-        """{table: (its files, how many rows they hold)}, in place of the run's rows; see task_files."""
+    def save_in_tasks(self, names: list[str], write: Writer) -> dict[str, tuple[list[str], int | None]]:
+        """{table: (its files, how many rows they hold)}, in place of the run's rows. write: lets tasks write them."""
         where = {"run_id": str(self.run_id)}
         targets = {name: self._target(name, where) for name in names}
         found = {}
-        for name, files in written_by_tasks(self.spark, targets, num_tasks, work).items():
+        for name, files in write(targets).items():
             num_rows = local_delta.commit(self.root / name, where, files, replace=True)
             found[name] = ([str(file) for file in files], num_rows)
         return found

@@ -77,10 +77,13 @@ def _count_pairs(run: Run, num_ranked: int) -> dict[str, int]:
     by_query = run.tables.read("evaluation_pairs").groupBy("kind", "query").count()
     full = F.count_if(F.col("count") >= RANKED_AMONG)
     rows = by_query.groupBy("kind").agg(F.sum("count").alias("pairs"), full.alias("full")).collect()  # five kinds
-    counts = {row["kind"]: row["pairs"] for row in sorted(rows)}
-    complete = {row["kind"]: row["full"] for row in rows}
+    return told_of({row["kind"]: row["pairs"] for row in rows}, {row["kind"]: row["full"] for row in rows}, num_ranked)
+
+
+def told_of(pairs: dict[str, int], complete: dict[str, int], num_ranked: int) -> dict[str, int]:
+    """What ingest reports. pairs: by kind; complete: queries with 100 of the kind."""
     short = {f"fewer_{kind}": num_ranked - complete.get(kind, 0) for kind in RANKING.values()}
-    return counts | {name: count for name, count in short.items() if count}
+    return dict(sorted(pairs.items())) | {name: count for name, count in short.items() if count}
 
 
 def sample_edges(edges: DataFrame, max_pairs: int, seed: int) -> DataFrame:

@@ -14,13 +14,13 @@ from pyspark.sql.types import StructType
 
 from graphseam import local_delta
 from graphseam.files import absolute, has_table, is_remote, local_path
-from graphseam.local_writer import WRITE_OPTIONS, LocalWriter
+from graphseam.local_writer import WRITE_OPTIONS, LocalWriter, Writer
 from graphseam.schemas import columns_ddl, create_statement
 from graphseam.sections import OutputConfig, check_run_id
 from graphseam.session import in_one_process
 from graphseam.spark_line import schema_of, small_table
 from graphseam.stored import choose_run, identifier_of, missing_columns, quoted, stored_columns
-from graphseam.task_files import Mapped, Work
+from graphseam.task_files import FromRows, Mapped, Work, written_by_tasks, written_from
 
 GRAPHFRAME_INPUTS = "_graphframe"  # under output.root: a copy of the graph for each run made by `graphseam.embed`
 
@@ -230,11 +230,18 @@ class Tables:
         Tables of one level only, in a session where `written_here`. Rows have the table's columns without run_id, in
         any order; a null in a NOT NULL column fails the write. Returns how many rows each table was given.
         """
+        return self._written_by(names, lambda targets: written_by_tasks(self.spark, targets, num_tasks, work))
+
+    def write_from(self, names: list[str], rows: DataFrame, work: FromRows) -> dict[str, int]:
+        """As `write_in_tasks`, by what `work` yields for the rows of each task of `rows`."""
+        return self._written_by(names, lambda targets: written_from(rows, targets, work))
+
+    def _written_by(self, names: list[str], write: Writer) -> dict[str, int]:
         mine = f"run_id = '{self.run_id}'"
         for name in names:
             self.ensure(name)
         assert self._local is not None
-        found = self._local.save_in_tasks(names, num_tasks, work)
+        found = self._local.save_in_tasks(names, write)
         counts = {}
         for name, (files, num_rows) in found.items():
             if num_rows is None:  # Spark does it, or tells why not

@@ -29,6 +29,7 @@ ROWS_AT_ONCE = 1 << 16  # of a row group, at least
 BYTES_AT_ONCE = 32 << 20  # of a row group, at most but for the rows that are added at once
 Stream = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 Work = Callable[[int], Iterator[tuple[str, pa.RecordBatch]]]
+FromRows = Callable[[Iterator[pa.RecordBatch]], Iterator[tuple[str, pa.RecordBatch]]]
 
 
 @dataclass(frozen=True)
@@ -78,13 +79,25 @@ def written_by_tasks(
     return _found(rows, targets)
 
 
+def written_from(rows: DataFrame, targets: dict[str, Target], work: FromRows) -> dict[str, list[Path]]:
+    """{table: files} of what `work(rows of a task)` yields for each task; as `written_by_tasks`."""
+
+    def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        yield _paths_of(targets, _task_number(), work(batches))
+
+    return _found(rows.mapInArrow(write, WRITTEN), targets)
+
+
+def _task_number() -> int:
+    context = TaskContext.get()
+    return context.partitionId() if context is not None else 0
+
+
 def written_by_stream(name: str, target: Target, mapped: Mapped) -> list[Path]:
     """The files of the rows that a stream makes, written by its own tasks; as `written_by_tasks`."""
 
     def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        context = TaskContext.get()
-        task = context.partitionId() if context is not None else 0
-        yield _paths_of({name: target}, task, ((name, rows) for rows in stream(batches)))
+        yield _paths_of({name: target}, _task_number(), ((name, rows) for rows in stream(batches)))
 
     stream = mapped.stream  # the rest of `mapped` cannot go to a task
     return _found(map_in_arrow(mapped.rows, write, WRITTEN, mapped.profile), {name: target})[name]

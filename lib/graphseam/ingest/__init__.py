@@ -14,6 +14,7 @@ from graphseam.ingest.graph import connect, hold_out, mark_free, merge, newest_n
 from graphseam.ingest.reading import count_rows, id_type_of, read_rows, text_of, with_reason
 from graphseam.ingest.split import check_split, mark_held, settle, stranded
 from graphseam.ingest.times import within_window
+from graphseam.ingest.whole import fits_one_task, write_graph
 from graphseam.ingested import Ingested
 from graphseam.pairs import draw_pairs
 from graphseam.runs import Run
@@ -61,7 +62,9 @@ def ingest(run: Run) -> dict[str, Any]:
             details |= {"rows": in_time.read, "rows_outside": in_time.read - counts.rows, "until": in_time.until}
         details["null_like_rows"] = counts.null_like
         size_shuffles(run.spark, counts.rows)
-        details["nodes"], dense = _write_nodes(run, checked, id_type)
+        whole = fits_one_task(run, counts.rows, id_type)
+        written = (_write_whole if whole else _write_by_joins)(run, checked, id_type)
+        details |= written
         nodes = run.tables.read("nodes").select("node_id", F.col("id").cast(KEY_TYPES[id_type]).alias("id"))
         if details["nodes"] == 0:
             worst = max(details["rejected"], key=details["rejected"].get, default="no row at all")
@@ -71,13 +74,7 @@ def ingest(run: Run) -> dict[str, Any]:
                 f"no row of {run.config.input.edges!r} can be used ({details['rows']:,} read; {outside}most often: "
                 f"{worst}); see the table {run.tables.location('rejected_rows')}"
             )
-        details["bipartite"], details["id_shift"] = _is_bipartite(run), _shift(nodes, id_type)
-        details |= _write_edges(run, connect(checked["edges"].where("reason IS NULL"), nodes, details["id_shift"]))
     details["duplicate_edges"] = counts.usable - counts.loops - details["edges"] - details["holdout_edges"]
-    if run.config.holds_out:
-        details |= draw_pairs(run, details["nodes"], dense, details["bipartite"])
-    else:
-        run.tables.drop_run("evaluation_pairs")  # from an earlier attempt with other settings
     if "labels" in checked:
         details |= _write_labels(run, checked["labels"].where("reason IS NULL"), nodes)
     if "pairs" in checked:
@@ -114,10 +111,39 @@ def _reject(run: Run, checked: dict[str, DataFrame]) -> dict[str, Any]:
     return {"rejected": {f"{row['source']}: {row['reason']}": row["count"] for row in sorted(counts)}}
 
 
+def _write_whole(run: Run, checked: dict[str, DataFrame], id_type: str) -> dict[str, Any]:
+    """Write the graph and its evaluation pairs, in one task; returns what ingest reports of them."""
+    known, first_free = _earlier_numbers(run, id_type)
+    others = checked["nodes"].where("reason IS NULL") if "nodes" in checked else None
+    return write_graph(run, checked["edges"].where("reason IS NULL"), others, known, first_free)
+
+
+def _write_by_joins(run: Run, checked: dict[str, DataFrame], id_type: str) -> dict[str, Any]:
+    """As `_write_whole`, in as many tasks as the graph needs."""
+    details: dict[str, Any] = {}
+    details["nodes"], dense = _write_nodes(run, checked, id_type)
+    nodes = run.tables.read("nodes").select("node_id", F.col("id").cast(KEY_TYPES[id_type]).alias("id"))
+    details["bipartite"], details["id_shift"] = _is_bipartite(run), _shift(nodes, id_type)
+    if details["nodes"] == 0:
+        return details
+    details |= _write_edges(run, connect(checked["edges"].where("reason IS NULL"), nodes, details["id_shift"]))
+    if run.config.holds_out:
+        details |= draw_pairs(run, details["nodes"], dense, details["bipartite"])
+    else:
+        run.tables.drop_run("evaluation_pairs")  # from an earlier attempt with other settings
+    return details
+
+
 def _write_nodes(run: Run, checked: dict[str, DataFrame], id_type: str) -> tuple[int, bool]:
     """Number every id in the edges and the nodes; returns how many, and whether the numbers have no gaps."""
+    known, first_free = _earlier_numbers(run, id_type)
     edges = checked["edges"].where("reason IS NULL")
     others = checked["nodes"].where("reason IS NULL") if "nodes" in checked else None
+    return run.tables.write("nodes", number_ids(with_sides(edges, others), known, first_free)), first_free == 0
+
+
+def _earlier_numbers(run: Run, id_type: str) -> tuple[DataFrame, int]:
+    """((id, node_id) from the published runs of this root, the first number that is free)."""
     published = (
         run.tables.all_runs("runs")
         .where(F.col("run_id") != run.run_id)
@@ -130,9 +156,7 @@ def _write_nodes(run: Run, checked: dict[str, DataFrame], id_type: str) -> tuple
         .select(F.col("id").cast(KEY_TYPES[id_type]).alias("id"), "node_id", "age")
     )
     highest = earlier.agg(F.max("node_id")).head()
-    first_free = 0 if highest is None or highest[0] is None else highest[0] + 1
-    numbered_ids = number_ids(with_sides(edges, others), newest_numbers(earlier), first_free)
-    return run.tables.write("nodes", numbered_ids), first_free == 0
+    return newest_numbers(earlier), 0 if highest is None or highest[0] is None else highest[0] + 1
 
 
 def _is_bipartite(run: Run) -> bool:
