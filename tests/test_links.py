@@ -594,7 +594,7 @@ def test_numpy_draws_what_spark_draws(spark):
             assert uniform_of(seed, *texts, ids).tolist() == [row["one"] for row in drawn]
     small = np.array([0, 1, -7, (1 << 31) - 1], np.int32)
     rows = spark.createDataFrame([(int(one),) for one in small], "attempt INT")
-    drawn = rows.select(uniform(5, F.lit("hard"), "attempt").alias("one")).collect()
-    assert uniform_of(5, "hard", small).tolist() == [row["one"] for row in drawn]
+    drawn = rows.select(uniform(seed, F.lit("hard"), "attempt").alias("one")).collect()
+    assert uniform_of(seed, "hard", small).tolist() == [row["one"] for row in drawn]
     with pytest.raises(ValueError, match="a text of 32 bytes"):
         uniform_of(1, "x" * 32, ids)

@@ -56,8 +56,6 @@ def test_one_task_writes_what_joins_write(spark, tmp_path, monkeypatch, graph):
             run = run_steps(spark, config, name, last="ingest")
             details = {key: value for key, value in run.details("ingest").items() if key not in ("usage",)}
             told.append((name, whole, tables_of(run), details))
-            from conftest import publish_row
-
             publish_row(run.tables, id_type=run.ingested.id_type)
     half = len(told) // 2
     for (name, _, one, details), (_, _, other, others) in zip(told[:half], told[half:], strict=True):
