@@ -101,8 +101,17 @@ def test_fastrp_is_the_papers_formula():
     np.testing.assert_allclose(embedder.embed(graph, seed=7, device="cpu"), expected, atol=2e-4)
 
 
-@pytest.mark.parametrize("precision", ["float32", "mixed"])
-@pytest.mark.parametrize("method", ["deepwalk", "node2vec", "line"])
+@pytest.mark.parametrize(
+    ("method", "precision"),
+    [
+        pytest.param("deepwalk", "float32", marks=pytest.mark.thorough),  # as node2vec, but for its walks
+        pytest.param("deepwalk", "mixed", marks=pytest.mark.thorough),
+        ("node2vec", "float32"),
+        ("node2vec", "mixed"),
+        ("line", "float32"),
+        ("line", "mixed"),
+    ],
+)
 def test_training_in_batches_as_on_a_gpu_tells_communities_apart(method, precision, monkeypatch):
     """The torch path on the CPU: the code that a GPU runs."""
     kind = EMBEDDERS[method].load()

@@ -107,8 +107,7 @@ def _kept(run: Run, budget: Budget) -> dict[str, Any] | str:
             return f"{counts.new_edges:,} edges are new since {base.run_id}, more than one task can look through"
         with kept.homes_of(run, base, changes) as homes:
             kept.write_changes(run, base, changes, homes)
-            here = homes.join(run.tables.read("nodes").select("node_id"), on="node_id", how="left_semi")
-            level = _kept_level(run, base, budget, here)
+            level = _kept_level(run, base, budget, homes)
     before, share = kept.captured_when_cut(base), level.captured / max(1, level.num_edges)
     if share < before - kept.MOST_LOST:
         return f"its subgraphs captured {before:.0%} of the edges when they were cut, and now {share:.0%}"
@@ -129,6 +128,12 @@ def _kept(run: Run, budget: Budget) -> dict[str, Any] | str:
 
 def _kept_level(run: Run, base: Base, budget: Budget, homes: DataFrame) -> Level:
     started, nodes, edges = time.monotonic(), run.ingested.nodes, run.ingested.edges
+    if kept.last_subgraph(base) == 0:
+        whole = Level(1, "kept", "none", 1, nodes, edges, 0.0)
+        return replace(
+            _whole_level(run, whole, run.tables.read("edges").select(*EDGE), 0), seconds=time.monotonic() - started
+        )
+    homes = homes.join(run.tables.read("nodes").select("node_id"), on="node_id", how="left_semi")
     run.tables.write("assignments", homes.select(F.lit(1).alias("level"), "subgraph_id", "node_id"), 1)
     level = Level(1, "kept", "none", 0, nodes, edges, 0.0)
     level = _placed_level(run, level, run.tables.read("edges").select(*EDGE), budget.cut(1, nodes, edges).node_cost)

@@ -75,17 +75,27 @@ def homes_of(run: Run, base: Base, changes: DataFrame) -> Iterator[DataFrame]:
     changes. Cost: two joins of the changes, those of new nodes go to one task.
     """
     before = base.tables.read("assignments", level=1).select("node_id", "subgraph_id")
+    new = run.tables.read("nodes").select("node_id").join(before.select("node_id"), on="node_id", how="left_anti")
+    last = last_subgraph(base)
+    if last == 0:
+        yield before.union(new.select("node_id", F.lit(0)))
+        return
     arcs = both_ways(changes.where("weight IS NOT NULL"), "node_id", "other", "weight")
     of_new = arcs.join(before, on="node_id", how="left_anti")
     of_other = before.select(F.col("node_id").alias("other"), F.col("subgraph_id").alias("home"))
     joined = in_one_task(of_new.join(of_other, on="other", how="left"), join_neighbours, HOMES)
-    new = run.tables.read("nodes").select("node_id").join(before.select("node_id"), on="node_id", how="left_anti")
-    spread = F.pmod("node_id", F.lit(before.agg(F.max("subgraph_id")).collect()[0][0] + 1)).cast("int")
+    spread = F.pmod("node_id", F.lit(last + 1)).cast("int")
     placed = new.join(joined, on="node_id", how="left").select(
         "node_id", F.coalesce("subgraph_id", spread).alias("subgraph_id")
     )
     with persisted(placed) as placed:
         yield before.union(placed)
+
+
+def last_subgraph(base: Base) -> int:
+    """The highest number of a subgraph of the base's first level."""
+    found: int = base.tables.read("assignments", level=1).agg(F.max("subgraph_id")).collect()[0][0]
+    return found
 
 
 def join_neighbours(arcs: pa.Table) -> pa.Table:
