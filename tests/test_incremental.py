@@ -8,17 +8,26 @@ from dataclasses import replace
 import networkx as nx
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from conftest import make_config, run_steps
+from conftest import arrow_of, make_config, run_steps
 from graphseam.errors import ConfigError
 from graphseam.partition.kept import join_neighbours
+from graphseam.pipeline import run_step
+from graphseam.predict.carried import carried_from_base
+from graphseam.progress import StepProgress
 from graphseam.refine.distributed import ENTRY
 from graphseam.refine.incremental import CHANGE, before_changes
 from published import ROOTS
 
-QUICK = {"predict": {"links": {"top_k": 0}, "similar": {"top_k": 0}}}
+PREDICTED = {
+    "candidate_lists": ("src", "learning"),
+    "nearest_nodes": ("node_id",),
+    "link_predictions": ("src", "rank"),
+    "pair_scores": ("src", "dst"),
+}
 
 
 def both_directions(edges: dict[tuple[int, int], float]) -> np.ndarray:
@@ -81,12 +90,12 @@ def test_it_needs_a_base():
 
 @pytest.fixture(scope="module")
 def story(spark, published, tmp_path_factory):
-    """(the base, the incremental run, its configuration): 30 edges are gone, nodes and edges have come."""
+    """(the base, the incremental run, its configuration): six edges are gone, nodes and edges have come."""
     folder = tmp_path_factory.mktemp("incremental")
     base = published.copied("planted", folder)
     edges = pq.read_table(ROOTS["planted"].write(folder)["edges"])
     src, dst = edges.column_names[:2]
-    kept = edges.select([src, dst]).slice(30)
+    kept = edges.select([src, dst]).slice(6)
     ends = edges[dst].to_pylist()
     new = [(987_654, ends[0]), (987_654, ends[40]), (987_655, 987_654), (ends[3], ends[90])]
     added = pa.table(
@@ -94,7 +103,7 @@ def story(spark, published, tmp_path_factory):
     )
     pq.write_table(pa.concat_tables([kept, added]), folder / "next.parquet")
     sections = ROOTS["planted"].runs[base.run_id]
-    sections = {**sections, **QUICK, "run": {**sections["run"], "base": "auto", "incremental": True}}
+    sections = {**sections, "run": {**sections["run"], "base": "auto", "incremental": True}}
     config = make_config({"edges": str(folder / "next.parquet")}, folder / "tables", **sections)
     return base, run_steps(spark, config, "next"), config
 
@@ -202,14 +211,55 @@ def test_a_base_that_cannot_be_kept_is_left_with_the_reason(spark, story):
     edges = pq.read_table(some.edges)
     path = some.edges.replace("next", "less")
     pq.write_table(edges.slice(0, edges.num_rows // 3), path)
-    for changed, why in (
-        (replace(config, fuse=replace(config.fuse, method="concat")), "no published run has these settings"),
-        (replace(config, input=replace(some, edges=path)), r"of .* nodes have changed since next"),
+    for place, (changed, why) in enumerate(
+        (
+            (replace(config, fuse=replace(config.fuse, method="concat")), "no published run has these settings"),
+            (replace(config, input=replace(some, edges=path)), r"of .* nodes have changed since next"),
+        )
     ):
-        other = run_steps(spark, changed, f"cut-{len(why)}", last="partition")
+        other = run_steps(spark, changed, f"cut-{place}", last="partition")
         told = other.details("partition")
         assert "kept_from" not in told
 
         assert re.search(why, told["cut_anew"])
         assert other.tables.read("subgraph_edges").count() > 0
         assert other.tables.read("edge_changes").count() == 0
+
+
+@pytest.mark.spark
+def test_settled_nodes_take_their_answers_over(spark, story, monkeypatch):
+    """The same as if all had asked anew, up to what moved by less than counts; and the same bytes in several tasks."""
+    _, run, config = story
+    settled = set(run.tables.read("drift").where("change = 'none' AND cosine >= 0.999").toPandas()["node_id"])
+    assert 10 < len(settled) < run.ingested.nodes  # the test is about both kinds of nodes
+    found = {name: arrow_of(run.tables.read(name).sort(*order)) for name, order in PREDICTED.items()}
+    one = replace(run, config=config)
+    monkeypatch.setattr("graphseam.predict.link_search.whole_graph", lambda *_: None)
+    run_step(one, "predict_links", StepProgress(total=1))
+    for name, order in PREDICTED.items():
+        assert arrow_of(one.tables.read(name).sort(*order)).equals(found[name]), name
+    monkeypatch.setattr("graphseam.predict.link_search.carried_from_base", lambda *_: None)
+    run_step(one, "predict_links", StepProgress(total=1))
+    anew = arrow_of(one.tables.read("candidate_lists").where("NOT learning").sort("src"))
+    mine = found["candidate_lists"].filter(pc.invert(found["candidate_lists"]["learning"]))
+    wanted, told = (dict(zip(t["src"].to_pylist(), t["dst"].to_pylist(), strict=True)) for t in (anew, mine))
+    assert wanted.keys() == told.keys()
+    share = [len(set(wanted[src]) & set(told[src])) / max(1, len(wanted[src])) for src in wanted]
+    assert np.mean(share) > 0.97
+    nodes = {row["node_id"] for row in run.tables.read("nodes").collect()}
+    known = edges_of(run)
+    for src, others in told.items():  # nothing vanished, and no neighbour, is predicted
+        assert set(others) <= nodes
+        assert not any((min(src, dst), max(src, dst)) in known for dst in others)
+
+
+@pytest.mark.spark
+def test_answers_are_taken_over_only_from_the_same_search(story):
+    _, run, config = story
+    methods = run.details("predict_links")["candidates"]
+    assert carried_from_base(run, methods, 4) is not None
+    assert carried_from_base(run, methods, 0) is None
+    assert carried_from_base(run, "two_hop", 4) is None
+    links = replace(config.predict.links, top_k=config.predict.links.top_k + 1)
+    other = replace(run, config=replace(config, predict=replace(config.predict, links=links)))
+    assert carried_from_base(other, methods, 4) is None

@@ -8,7 +8,7 @@ from typing import Any
 
 from pyspark.sql import Row
 
-from graphseam.config import config_of
+from graphseam.config import Config, config_of
 from graphseam.errors import ConfigError, RunError, nearest
 from graphseam.runs import Run
 from graphseam.tables import Tables
@@ -23,6 +23,7 @@ class Base:
     """A published run. view_widths, window_weight: of its vectors, as in `runs`. tables: its rows."""
 
     run_id: str
+    config: Config
     view_widths: list[int]
     window_weight: float
     tables: Tables
@@ -80,7 +81,7 @@ def kept_base(run: Run) -> str | None:
 
 def base_named(run: Run, run_id: str) -> Base:
     """That published run. RunError if it is gone."""
-    for row in run.tables.published("view_widths", "window_weight"):
+    for row in run.tables.published("config", "view_widths", "window_weight"):
         if row["run_id"] == run_id:
             return _base(run, row)
     raise RunError(
@@ -91,7 +92,8 @@ def base_named(run: Run, run_id: str) -> Base:
 
 def _base(run: Run, row: Row) -> Base:
     tables = Tables(run.spark, run.config.output, row["run_id"])
-    return Base(row["run_id"], list(row["view_widths"]), row["window_weight"] or 0.0, tables)
+    config = config_of(json.loads(row["config"]))
+    return Base(row["run_id"], config, list(row["view_widths"]), row["window_weight"] or 0.0, tables)
 
 
 def _published(run: Run, *columns: str) -> list[Row]:

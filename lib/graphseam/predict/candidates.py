@@ -9,7 +9,7 @@ from graphseam.predict.features import as_pairs, count_blocks, pair_features
 from graphseam.predict.group_search import ALL, LEARNING, QUERY
 from graphseam.predict.link_search import TRAINING_NODES, LinkSearch, among
 from graphseam.predict.paths import paths, to_targets, wanted_of
-from graphseam.predict.search import EXACT_LIMIT, excluding_none, search_rows
+from graphseam.predict.search import EXACT_LIMIT, excluding_none, merged, search_rows
 from graphseam.predict.search import nearest as nearest_vectors
 from graphseam.predict.search_plan import Plan, for_few
 from graphseam.predict.whole_lists import known_lists
@@ -57,7 +57,7 @@ def _found_candidates(what: LinkSearch, with_training_nodes: bool) -> DataFrame:
     elif what.methods == ("two_hop",):
         given = None
     else:
-        given = _nearest_targets(what, _with_training(what) if with_training_nodes else what.rows, what.plan)
+        given = _nearest_targets(what, _with_training(what) if with_training_nodes else what.asked, what.plan)
     several = min(what.run.spark.sparkContext.defaultParallelism, SHARED_BY)
     tasks = several if what.num_nodes > EXACT_LIMIT else 1
     return lists_of(what, _with_wanted(queries, given), what.top_by_paths, num_tasks=tasks)
@@ -66,7 +66,7 @@ def _found_candidates(what: LinkSearch, with_training_nodes: bool) -> DataFrame:
 def _with_training(what: LinkSearch) -> DataFrame:
     """What is searched, and the training nodes again as queries that exclude nothing."""
     again = _training_nodes(what).select("node_id").join(what.vectors, on="node_id", how="inner")
-    return what.rows.unionByName(excluding_none(again, QUERY, learning=True))
+    return what.asked.unionByName(excluding_none(again, QUERY, learning=True))
 
 
 def _nearest_targets(what: LinkSearch, rows: DataFrame, plan: Plan) -> DataFrame:
@@ -75,6 +75,9 @@ def _nearest_targets(what: LinkSearch, rows: DataFrame, plan: Plan) -> DataFrame
     Writes nearest_nodes, if that is asked for too.
     """
     found = nearest_vectors(rows, what.search, plan)
+    if what.carried is not None:
+        beside = nearest_vectors(what.asked_beside, what.search, plan)
+        found = merged([found, beside, what.carried.found(what.settled)], what.search)
     if what.of_all:
         found = what.keep(found)
         nearest = found.where(F.col("kind") == ALL)

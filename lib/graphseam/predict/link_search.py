@@ -12,7 +12,8 @@ from pyspark.sql import functions as F
 
 from graphseam.errors import InputError, nearest
 from graphseam.methods import SEARCHES
-from graphseam.predict.group_search import BASE, BOTH
+from graphseam.predict.carried import Carried, carried_from_base
+from graphseam.predict.group_search import BASE, BOTH, QUERY
 from graphseam.predict.paths import PathSearch, neighbour_lists, plan_paths
 from graphseam.predict.search import EXACT_LIMIT, choose_method, search_of, search_rows
 from graphseam.predict.search_plan import Plan, Search, plan_search
@@ -33,7 +34,7 @@ class LinkSearch:
     """What a run searches for. methods: exact or cells, two_hop, or pairs. three: paths have three edges because the
     graph is bipartite. ends: which nodes links are predicted from and to, as (column of nodes, value); None means all.
     of_all: nearest nodes, neighbours included, found for each node on the way. kept: what stays persisted until the end
-    of `link_search`'s block. whole: the graph, if one task can hold it."""
+    of `link_search`'s block. whole: the graph, if one task can hold it. carried: what is taken over from a base run."""
 
     run: Run
     methods: tuple[str, ...]
@@ -42,6 +43,7 @@ class LinkSearch:
     of_all: int
     kept: ExitStack
     whole: WholeGraph | None = None
+    carried: Carried | None = None
 
     @property
     def num_candidates(self) -> int:
@@ -104,6 +106,31 @@ class LinkSearch:
             F.lit(False).alias("learning"),
             role.alias("role"),
         )
+
+    @cached_property
+    def settled(self) -> DataFrame:
+        """(node_id) of the nodes whose answers are taken over; with `carried` only."""
+        assert self.carried is not None
+        return self.keep(self.carried.settled)
+
+    @property
+    def asked(self) -> DataFrame:
+        """`rows`, in which settled nodes ask for nothing."""
+        if self.carried is None:
+            return self.rows
+        settled = self.settled.withColumn("settled", F.lit(True))
+        role = F.col("role").bitwiseAND(F.when(F.col("settled"), ~QUERY).otherwise(BOTH)).cast("int").alias("role")
+        rows = self.rows.join(settled, on="node_id", how="left")
+        return rows.select("node_id", "vector", "known", "learning", role).where(F.col("role") > 0)
+
+    @property
+    def asked_beside(self) -> DataFrame:
+        """`rows`, in which settled nodes ask, and the others are the base; with `carried` only."""
+        settled = self.settled.withColumn("settled", F.lit(True))
+        kept = F.when(F.col("settled"), QUERY).otherwise(BASE)
+        role = F.col("role").bitwiseAND(kept).cast("int").alias("role")
+        rows = self.rows.join(settled, on="node_id", how="left")
+        return rows.select("node_id", "vector", "known", "learning", role).where(F.col("role") > 0)
 
     @cached_property
     def plan(self) -> Plan:
@@ -174,21 +201,23 @@ def chosen_methods(candidates: str, num_nodes: int) -> tuple[str, ...]:
 
 
 @contextmanager
-def link_search(run: Run, of_all: int = 0, whole: bool = False) -> Iterator[LinkSearch]:
+def link_search(run: Run, of_all: int = 0, whole: bool = False, carry: bool = False) -> Iterator[LinkSearch]:
     """What the run searches for; its neighbour lists stay persisted for the duration of the block.
 
     of_all: nearest nodes of every node that `write_candidates` is to write into nearest_nodes as well. whole: lay the
-    graph out for the tasks, if one can hold it.
+    graph out for the tasks, if one can hold it. carry: take over what an incremental run can.
     """
     ingested = run.ingested
     methods = chosen_methods(run.config.predict.links.candidates, ingested.nodes)
     ends = _ends(run, ingested.bipartite)
     with ExitStack() as kept:
-        graph = whole_graph(run, ends) if whole else None
+        searched = carry and bool(set(methods) & set(SEARCHES))
+        carried = carried_from_base(run, "+".join(methods), of_all) if searched else None
+        graph = whole_graph(run, ends, carried) if whole else None
         if graph is not None:
             kept.callback(graph.store.remove)
             for_each(run.spark, 1, lambda _: graph.lay_out())
-        yield LinkSearch(run, methods, ingested.bipartite, ends, of_all, kept, graph)
+        yield LinkSearch(run, methods, ingested.bipartite, ends, of_all, kept, graph, carried)
 
 
 def _ends(run: Run, bipartite: bool) -> tuple[End, End]:

@@ -45,7 +45,9 @@ def predict_links(run: Run) -> dict[str, Any]:
     links = run.config.predict.links
     if links.top_k == 0:
         return {"links": 0}
-    with link_search(run, run.config.predict.similar.top_k if shares_search(run) else 0, whole=True) as what:
+    with link_search(
+        run, run.config.predict.similar.top_k if shares_search(run) else 0, whole=True, carry=True
+    ) as what:
         designs = TWO_KINDS if what.three else ONE_KIND
         borrowed = _borrowed(run, designs) if links.model_run else None
         write_candidates(what, with_training_nodes=borrowed is None)

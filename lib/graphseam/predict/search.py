@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -96,6 +96,12 @@ def nearest(rows: DataFrame, search: Search, plan: Plan | None = None) -> DataFr
         merged_in = max(2 * search.cores, found_bytes // search.partition_bytes)
         found = found.repartition(merged_in, "src").mapInArrow(_merge_stream(search.wanted), FOUND_SCHEMA)
     return found
+
+
+def merged(found: list[DataFrame], search: Search) -> DataFrame:
+    """Rows of FOUND_SCHEMA, one per query and kind: the best of several answers, each node once. Cost: one shuffle."""
+    parts = reduce(DataFrame.union, found)
+    return parts.repartition("src").mapInArrow(_merge_stream(search.wanted), FOUND_SCHEMA)
 
 
 def write_recall(run: Run, step: str, search: Search, plan: Plan) -> dict[str, Any]:

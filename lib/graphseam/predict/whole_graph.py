@@ -19,6 +19,8 @@ import pyarrow.parquet as pq
 from graphseam.arrays import distinct
 from graphseam.arrow import positions, vector_matrix
 from graphseam.blocks.store import FileStore
+from graphseam.predict.carried import Carried
+from graphseam.predict.whole_answers import ANSWER_BYTES, AnswerFiles, Answers
 from graphseam.runs import Run
 from graphseam.vectors import unit_rows
 
@@ -73,7 +75,7 @@ class Graph:
 class WholeGraph:
     """The graph's arrays in a store, and the files of the tables that they come from, by table.
 
-    three, hub_cap: of the paths, see paths.PathSearch.
+    three, hub_cap: of the paths, see paths.PathSearch. carried: of what is taken over from a base run.
     """
 
     store: FileStore
@@ -82,11 +84,14 @@ class WholeGraph:
     shift: int | None
     three: bool
     hub_cap: int
+    carried: AnswerFiles | None = None
 
     def lay_out(self) -> None:
         """Read the tables, and store the arrays. Cost: one pass over vectors, edges and nodes, in one task."""
         ids = np.sort(self.column("embeddings", "node_id"))
         self.store.put(0, "ids", ids)
+        if self.carried is not None:
+            self.carried.lay_out(self.store, ids)
         self._lay_out_vectors(ids)
         target = self._lay_out_nodes(ids)
         src, dst = (np.searchsorted(ids, self.column("edges", end)) for end in ("src", "dst"))
@@ -136,6 +141,10 @@ class WholeGraph:
         for name, values in zip(names, (np.r_[0, np.cumsum(lengths)], ends), strict=True):
             self.store.put(0, name, values)
 
+    def answers(self) -> Answers | None:
+        """What is taken over from a base run; None in a full run."""
+        return None if self.carried is None else Answers.kept(self.store)
+
     def opened(self) -> Graph:
         return Graph(*(self.store.get(0, field.name) for field in fields(Graph)))
 
@@ -157,17 +166,20 @@ def _read(path: str, columns: Sequence[str]) -> pa.Table:
     return pq.ParquetFile(path).read(columns=list(columns))
 
 
-def whole_graph(run: Run, ends: tuple[End, End]) -> WholeGraph | None:
+def whole_graph(run: Run, ends: tuple[End, End], carried: Carried | None) -> WholeGraph | None:
     """The run's graph, for `lay_out` by a task, in a temporary folder that the caller removes; None if it is to stay in
     tables: where tasks cannot reach the tables' files, or its arrays would take too much of their memory."""
     ingested, tables = run.ingested, run.tables
     taken = ingested.nodes * NODE_BYTES + 2 * ingested.edges * END_BYTES
+    if carried is not None:
+        taken += ingested.nodes * ANSWER_BYTES * carried.per_node
     vectors = ingested.nodes * 4 * run.config.embed.dim
     too_large = taken > SHARE_OF_TASK * (run.task_memory_mb() << 20)
     if too_large or not tables.written_here or vectors > SHARE_OF_MACHINE * psutil.virtual_memory().total:
         return None
     files = {name: tables.every_file(name) for name in TABLES}
-    if any(found is None for found in files.values()):
+    answers = AnswerFiles.of(run, carried) if carried is not None else None
+    if any(found is None for found in files.values()) or (carried is not None and answers is None):
         return None
     return WholeGraph(
         FileStore.temporary(),
@@ -176,4 +188,5 @@ def whole_graph(run: Run, ends: tuple[End, End]) -> WholeGraph | None:
         ingested.id_shift,
         ingested.bipartite,
         run.config.predict.links.hub_cap,
+        answers,
     )

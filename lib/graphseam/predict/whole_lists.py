@@ -15,11 +15,13 @@ from graphseam.arrays import distinct, is_among
 from graphseam.arrow import positions
 from graphseam.predict.calibration import Curves
 from graphseam.predict.features import LISTED_NAMES, LISTS_SCHEMA, PAIRS_AT_ONCE, pairs_in, parts_by_pairs
-from graphseam.predict.group_search import ALL, LEARNING, UNKNOWN
+from graphseam.predict.group_search import ALL, LEARNING, UNKNOWN, merge
 from graphseam.predict.link_model import LinkModel
 from graphseam.predict.paths import QUERIES_AT_ONCE, Adjacency, PathSearch, wanted_of
 from graphseam.predict.ranking import ranked
+from graphseam.predict.routes import Route
 from graphseam.predict.search_plan import Plan, Search
+from graphseam.predict.whole_answers import Answers
 from graphseam.predict.whole_graph import Graph, WholeGraph
 from graphseam.predict.whole_search import Asked, Routed, nearest_of
 from graphseam.seeds import uniform_of
@@ -52,7 +54,7 @@ class WholeSearch:
         asked = Asked(*(np.sort(np.array_split(rows, self.num_tasks)[task]) for rows in (sources, learning)))
         found = pa.table({"src": NONE, "kind": NONE, "dst": pa.array([], pa.list_(pa.int64()))})
         if self.search is not None and self.plan is not None:
-            found = nearest_of(graph, asked, self.search, self.plan.route, routed)
+            found = _found(graph, asked, self.search, self.plan.route, routed, self.whole.answers())
             if self.search.of_all:
                 yield from _nearest_nodes(found)
         elif self.given:
@@ -64,6 +66,22 @@ class WholeSearch:
                 some = rows[start : start + QUERIES_AT_ONCE]
                 ids = graph.ids[some]
                 yield "candidate_lists", answered(graph, adjacency, ids, wanted.of(ids), kind == LEARNING)
+
+
+def _found(
+    graph: Graph, asked: Asked, search: Search, route: Route, routed: Routed | None, answers: Answers | None
+) -> pa.Table:
+    """Rows of group_search.FOUND_SCHEMA. answers: of the base run; nodes that have some ask for the others' alone."""
+    if answers is None:
+        return nearest_of(graph, asked, search, route, routed)
+    settled = answers.settled[asked.sources]
+    parts = [
+        nearest_of(graph, Asked(asked.sources[~settled], asked.learning), search, route, routed),
+        nearest_of(graph, Asked(asked.sources[settled], asked.learning[:0], ~answers.settled), search, route, routed),
+        answers.rows(asked.sources[settled]),
+    ]
+    table = pa.concat_tables(parts)
+    return pa.Table.from_batches([merge(table, search.wanted)]) if table.num_rows else table
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,12 @@ ROLES = 4  # numbers of a role
 
 @dataclass(frozen=True)
 class Asked:
-    """The nodes that a task answers, by position: sources, and those for learning, which exclude nothing."""
+    """The nodes that a task answers, by position: sources, and those for learning, which exclude nothing.
+    base: bool[n], the nodes to find; None for all targets."""
 
     sources: np.ndarray
     learning: np.ndarray
+    base: np.ndarray | None = None
 
 
 def route_nodes(whole: WholeGraph, route: Route, part: int, num_parts: int) -> None:
@@ -81,10 +83,11 @@ def nearest_of(graph: Graph, asked: Asked, search: Search, route: Route, routed:
     routed: of all nodes; None for an exact search, in which each query meets all targets.
     """
     limit_threads(search.threads)
+    base = graph.target & graph.live if asked.base is None else graph.target & graph.live & asked.base
     sources, learning = (rows[graph.live[rows]] for rows in (asked.sources, asked.learning))
-    groups = _all_in_one(graph, sources, learning)
+    groups = _all_in_one(base, sources, learning)
     if routed is not None:
-        groups = _in_groups(graph, route, routed, sources, learning)
+        groups = _in_groups(graph, base, route, routed, sources, learning)
     found = [
         batch
         for based, asking, learners in groups
@@ -97,12 +100,12 @@ def nearest_of(graph: Graph, asked: Asked, search: Search, route: Route, routed:
 Group = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def _all_in_one(graph: Graph, sources: np.ndarray, learning: np.ndarray) -> Iterator[Group]:
-    yield np.flatnonzero(graph.target & graph.live), sources, learning
+def _all_in_one(base: np.ndarray, sources: np.ndarray, learning: np.ndarray) -> Iterator[Group]:
+    yield np.flatnonzero(base), sources, learning
 
 
 def _in_groups(
-    graph: Graph, route: Route, routed: Routed, sources: np.ndarray, learning: np.ndarray
+    graph: Graph, base: np.ndarray, route: Route, routed: Routed, sources: np.ndarray, learning: np.ndarray
 ) -> Iterator[Group]:
     """(base, queries, queries for learning) of each group that one of the queries goes to, as positions of nodes."""
     asks = np.zeros(len(graph.ids), bool)
@@ -115,7 +118,7 @@ def _in_groups(
         first, last = routed.starts[group], routed.starts[group + 1]
         rows = routed.rows[first:last].astype(np.int64)
         a, b = np.searchsorted(own, [first, last])
-        based = rows[routed.roles[first:last] & BASE > 0]
+        based = rows[(routed.roles[first:last] & BASE > 0) & base[rows]]
         yield based, rows[own[a:b] - first], learning[learners[their_groups == group]]
 
 

@@ -1,0 +1,122 @@
+"""What is taken over from a base run (predict.carried), in a graph that one task can hold: arrays by position."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from graphseam.arrays import is_among
+from graphseam.arrow import positions
+from graphseam.base_run import SAME
+from graphseam.blocks.store import FileStore
+from graphseam.predict.carried import SETTLED, Carried
+from graphseam.predict.group_search import ALL, ARROW_FOUND, UNKNOWN, found_batch
+from graphseam.runs import Run
+
+ANSWER_BYTES = 24  # of an answer in the task that lays them out
+KINDS = {"candidate_lists": (UNKNOWN, "src", "dst"), "nearest_nodes": (ALL, "node_id", "near")}  # by table
+
+
+@dataclass(frozen=True)
+class AnswerFiles:
+    """Where they are: files by table; drift is the run's own, all else the base's."""
+
+    drift: list[str]
+    tables: dict[str, list[str]]
+
+    @staticmethod
+    def of(run: Run, carried: Carried) -> AnswerFiles | None:
+        """None if tasks cannot reach the files."""
+        drift = run.tables.every_file("drift")
+        found = {name: carried.base.tables.every_file(name) for name in list(KINDS)[: 1 + carried.of_all]}
+        if drift is None or any(files is None for files in found.values()):
+            return None
+        return AnswerFiles(drift, {name: files or [] for name, files in found.items()})
+
+    def lay_out(self, store: FileStore, ids: np.ndarray) -> None:
+        """Store which nodes are settled, and their answers. ids: of the graph's nodes, rising. Cost: one pass."""
+        settled = is_among(ids, np.sort(np.concatenate([np.zeros(0, np.int64), *map(_settled_in, self.drift)])))
+        asked = [
+            _of_nodes(batch)["src"].to_numpy()
+            for file in self.tables["candidate_lists"]
+            for batch in _batches(file, ["src", "learning"])
+        ]
+        settled &= is_among(ids, np.sort(np.concatenate([np.zeros(0, np.int64), *asked])))
+        store.put(0, "settled", settled)
+        for name, (_, src, others) in KINDS.items():
+            parts = [
+                _answers_in(batch, (src, others), ids, settled)
+                for file in self.tables.get(name, [])
+                for batch in _batches(
+                    file, [src, others, "cosine", *(["learning"] if name == "candidate_lists" else [])]
+                )
+            ]
+            parts.append((np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)))
+            rows, dst, score = (np.concatenate(column) for column in zip(*parts, strict=True))
+            order = np.argsort(rows, kind="stable")
+            store.put(0, f"{name}.ends", np.r_[0, np.cumsum(np.bincount(rows, minlength=len(ids)))])
+            store.put(0, f"{name}.dst", dst[order])
+            store.put(0, f"{name}.score", score[order])
+
+
+@dataclass(frozen=True)
+class Answers:
+    """settled: bool[n], whose answers these are. lists: (kind, ends int64[n + 1], dst, score) of each table."""
+
+    settled: np.ndarray
+    ids: np.ndarray
+    lists: tuple[tuple[int, np.ndarray, np.ndarray, np.ndarray], ...]
+
+    @staticmethod
+    def kept(store: FileStore) -> Answers:
+        lists = tuple(
+            (kind, store.get(0, f"{name}.ends"), store.get(0, f"{name}.dst"), store.get(0, f"{name}.score"))
+            for name, (kind, _, _) in KINDS.items()
+        )
+        return Answers(store.get(0, "settled"), store.get(0, "ids"), lists)
+
+    def rows(self, chosen: np.ndarray) -> pa.Table:
+        """Rows of FOUND_SCHEMA of the nodes at these positions."""
+        batches = []
+        for kind, ends, dst, score in self.lists:
+            lengths = ends[chosen + 1] - ends[chosen]
+            some = np.flatnonzero(lengths)
+            at = positions(ends[chosen][some], lengths[some])
+            offsets = np.r_[0, np.cumsum(lengths[some])]
+            kinds = np.full(len(some), kind)
+            batches.append(found_batch(self.ids[chosen[some]], kinds, offsets, dst[at], score[at]))
+        return pa.Table.from_batches(batches, ARROW_FOUND)
+
+
+def _batches(file: str, columns: Sequence[str]) -> Sequence[pa.RecordBatch]:
+    return pq.ParquetFile(file).iter_batches(columns=list(columns))
+
+
+def _of_nodes(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The rows that are not for learning."""
+    return batch.filter(pc.invert(batch["learning"])) if "learning" in batch.schema.names else batch
+
+
+def _settled_in(file: str) -> np.ndarray:
+    rows = pq.ParquetFile(file).read(columns=["node_id", "change", "cosine"])
+    chosen = pc.and_(pc.equal(rows["change"], SAME), pc.greater_equal(rows["cosine"], SETTLED))
+    numbers: np.ndarray = rows.filter(chosen.fill_null(False))["node_id"].to_numpy()
+    return numbers
+
+
+def _answers_in(
+    batch: pa.RecordBatch, names: tuple[str, str], ids: np.ndarray, settled: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(position of src, dst, score) of each answer between two settled nodes."""
+    batch = _of_nodes(batch)
+    src, others = (batch[name] for name in names)
+    dst, score = others.flatten().to_numpy(), batch["cosine"].flatten().to_numpy()
+    own = np.repeat(src.to_numpy(), others.value_lengths().to_numpy())
+    rows, far = (np.minimum(np.searchsorted(ids, ends), len(ids) - 1) for ends in (own, dst))
+    kept = (ids[rows] == own) & (ids[far] == dst) & settled[rows] & settled[far]
+    return rows[kept], dst[kept], score[kept]
