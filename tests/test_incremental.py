@@ -15,11 +15,13 @@ import pytest
 from conftest import arrow_of, make_config, run_steps
 from graphseam.errors import ConfigError
 from graphseam.partition.kept import join_neighbours
+from graphseam.partition.report import verdict
 from graphseam.pipeline import run_step
 from graphseam.predict.carried import carried_from_base
 from graphseam.progress import StepProgress
 from graphseam.refine.distributed import ENTRY
 from graphseam.refine.incremental import CHANGE, before_changes
+from graphseam.report.content import _cut_map
 from published import ROOTS
 
 PREDICTED = {
@@ -149,6 +151,12 @@ def test_nodes_stay_in_their_subgraphs_and_nothing_is_embedded(story):
         assert run.tables.read(table).count() == 0
     assert run.details("partition")["kept_from"] == run.details("embed")["kept_from"] == base.run_id
     assert run.tables.read("runs").count() == 1
+    (level,) = run.tables.read("partition_levels").collect()
+    assert "of the base run" in verdict([level])
+    drawn = _cut_map(run, [level.asDict()])
+    assert drawn is not None
+    assert sum(drawn.nodes.values()) == run.ingested.nodes
+    assert sum(drawn.between.values()) == cut
 
 
 @pytest.mark.spark

@@ -101,10 +101,15 @@ def verdict(levels: list[Any]) -> str:
     first, last = levels[0], levels[-1]
     if first["num_edges"] == 0:
         return "there is no edge to cut"
-    if first["kind"] == "whole":
+    if first["kind"] == "whole" or (first["kind"] == "kept" and first["num_subgraphs"] == 1):
         return "nothing had to be cut: the graph fits one subgraph"
     captured = 1 - first["cut_share"]
     how = "well" if captured >= CUTS_WELL else "fairly" if captured >= CUTS_FAIRLY else "badly"
+    if first["kind"] == "kept":
+        return (
+            f"the {first['num_subgraphs']:,} subgraphs of the base run fit {how}: {captured:.0%} of the edges lie "
+            "inside; nothing was embedded again"
+        )
     text = (
         f"the graph cuts {how}: {captured:.0%} of its edges lie inside the {first['num_subgraphs']:,} subgraphs of "
         f"level 1, {last['total_captured']:.0%} inside all {last['total_subgraphs']:,}; a node is embedded "

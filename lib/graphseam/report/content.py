@@ -127,9 +127,15 @@ def _costs(run: Run) -> list[StepCost]:
 
 
 def _cut_map(run: Run, levels: list[dict[str, Any]]) -> CutMap | None:
-    if not levels or levels[0]["kind"] != "cut":
+    if not levels or levels[0]["kind"] not in ("cut", "kept") or levels[0]["num_subgraphs"] < 2:
         return None
     stats = run.tables.read("subgraph_stats", level=1).select("subgraph_id", "num_nodes", "num_edges")
+    if levels[0]["kind"] == "kept":  # nothing was embedded
+        nodes, edges = (
+            run.tables.read(name, level=1).groupBy("subgraph_id").agg(F.count("*").alias(count))
+            for name, count in (("assignments", "num_nodes"), ("subgraph_edges", "num_edges"))
+        )
+        stats = nodes.join(edges, on="subgraph_id")
     largest = stats.sort(F.desc("num_nodes"), "subgraph_id").limit(MOST_CIRCLES).collect()
     chosen = [row["subgraph_id"] for row in largest]
     low, high = F.least("src_subgraph", "dst_subgraph"), F.greatest("src_subgraph", "dst_subgraph")
