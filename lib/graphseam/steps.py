@@ -292,7 +292,7 @@ def _without_added(tree: dict[str, Any]) -> dict[str, Any]:
         holder = tree
         for part in section.split("."):
             holder = holder[part]
-        for name, default in keys.items():
+        for name, default in keys.items() if isinstance(holder, dict) else ():
             if holder[name] == default:
                 del holder[name]
     return tree
