@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from io import StringIO
 
 import networkx as nx
 import numpy as np
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
 from conftest import arrow_of, make_config, run_steps
 from graphseam.errors import ConfigError
@@ -22,6 +24,7 @@ from graphseam.progress import StepProgress
 from graphseam.refine.distributed import ENTRY
 from graphseam.refine.incremental import CHANGE, before_changes
 from graphseam.report.content import _cut_map
+from graphseam.summary import print_summary
 from published import ROOTS
 
 PREDICTED = {
@@ -160,6 +163,16 @@ def test_nodes_stay_in_their_subgraphs_and_nothing_is_embedded(story):
 
 
 @pytest.mark.spark
+def test_the_summary_says_what_has_changed(story):
+    base, run, _ = story
+    shown = StringIO()
+    print_summary(run, Console(file=shown, width=300))
+    counts = run.details("partition")["changes"]
+    assert f"Changes  since {base.run_id}: {counts['new_edges']} edges are new, " in shown.getvalue()
+    assert "2 nodes are new" in shown.getvalue()
+
+
+@pytest.mark.spark
 def test_a_vector_moves_only_within_three_steps_of_a_change(story):
     base, run, _ = story
     before, now = vectors_of(base), vectors_of(run)
@@ -271,3 +284,19 @@ def test_answers_are_taken_over_only_from_the_same_search(story):
     links = replace(config.predict.links, top_k=config.predict.links.top_k + 1)
     other = replace(run, config=replace(config, predict=replace(config.predict, links=links)))
     assert carried_from_base(other, methods, 4) is None
+
+
+@pytest.mark.spark
+def test_vectors_that_do_not_follow_from_neighbourhoods_are_refined_from_the_base(story, monkeypatch):
+    """The last test of the story: it writes the run's vectors anew."""
+    base, run, config = story
+    monkeypatch.setattr("graphseam.refine.incremental.LEAST_FIT", 2.0)
+    one = replace(run, config=config)
+    run_step(one, "refine", StepProgress(total=1))
+    details = one.details("refine")
+    assert "fit" not in details
+    assert details["base"] == base.run_id
+    vectors = vectors_of(one)
+    assert len(vectors) == run.ingested.nodes
+    assert sum(vector.any() for vector in vectors.values()) > 0.9 * len(vectors)
+    assert one.tables.read("drift").count() == len(vectors)

@@ -31,6 +31,7 @@ def print_summary(run: Run, console: Console | None = None) -> None:
     console = console or Console(highlight=False, width=None if os.isatty(1) else 110)
     console.rule(f"run {run.run_id}")
     _print_graph(run, console)
+    _print_changes(run, console)
     print_levels(run.tables.read("partition_levels").sort("level").collect(), console)  # one row per level
     console.print(_steps(run))
     _print_memory(run, console)
@@ -83,6 +84,21 @@ def _print_graph(run: Run, console: Console) -> None:
                 "       [yellow]most labels are of nodes that are not in the graph[/yellow]: are input.labels and "
                 "input.node those of this graph?"
             )
+
+
+def _print_changes(run: Run, console: Console) -> None:
+    """What has changed since the base of an incremental run, or why there is none to compare with."""
+    told = run.details("partition")
+    if "cut_anew" in told:
+        console.print(f"[bold]Changes[/bold]  [yellow]a full run all the same[/yellow]: {told['cut_anew']}")
+    if "kept_from" not in told:
+        return
+    counts = told["changes"]
+    console.print(
+        f"[bold]Changes[/bold]  since {told['kept_from']}: {counts['new_edges']:,} edges are new, "
+        f"{counts['removed_edges']:,} gone, {counts['reweighted_edges']:,} weigh differently; {counts['new_nodes']:,} "
+        f"nodes are new, {counts['vanished_nodes']:,} gone; {counts['nodes']:,} have another edge"
+    )
 
 
 def _steps(run: Run) -> Table:

@@ -64,9 +64,8 @@ def write_graph(
     records, config = gathered(run.spark), run.config
 
     def work(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[str, pa.RecordBatch]]:
-        held, details = list(batches), dict[str, Any]()
-        if held:
-            yield from graph_rows(pa.Table.from_batches(held), config, first_free, details)
+        details: dict[str, Any] = {}
+        yield from graph_rows(_gathered(batches), config, first_free, details)
         records.add({0: details})
 
     written = run.tables.write_from(list(TABLES), rows.coalesce(1), work)
@@ -75,10 +74,18 @@ def write_graph(
     return found | nothing | records.value.get(0, {})
 
 
+def _gathered(batches: Iterator[pa.RecordBatch]) -> pa.Table | None:
+    """The rows of a task; None if there are none. Nothing else holds them then."""
+    held = list(batches)
+    return pa.Table.from_batches(held) if held else None
+
+
 def graph_rows(
-    rows: pa.Table, config: Config, first_free: int, details: dict[str, Any]
+    rows: pa.Table | None, config: Config, first_free: int, details: dict[str, Any]
 ) -> Iterator[tuple[str, pa.RecordBatch]]:
     """(table, its rows). details: filled with bipartite, id_shift and the numbers of evaluation pairs."""
+    if rows is None:
+        return
     kind = rows["kind"].to_numpy()
     edges, others, known = (rows.filter(pa.array(kind == wanted)) for wanted in (EDGE_ROW, NODE_ROW, KNOWN_ROW))
     numbered = Numbered.of(edges, others, known, first_free)

@@ -7,7 +7,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from graphseam.base_run import base_of, kept_base
+from graphseam.base_run import base_named, base_of, kept_base
 from graphseam.refine.base import base_vectors, into_frame, start_vectors
 from graphseam.refine.block import Whole, refine_in_one_block
 from graphseam.refine.block_plan import Blocks, plan_refinement
@@ -47,7 +47,7 @@ def refine(run: Run) -> dict[str, Any]:
     plan = plan_refinement(run)
     refiner = _refiner(run, plan.window_weight)
     widths = [dim] if plan.window_weight else [width for width in refiner.widths(dim) if width]
-    base = base_of(run, widths)
+    base = base_of(run, widths) if kept is None else kept if base_named(run, kept).view_widths == widths else None
     start = start_vectors(run, base) if kept is None else base_vectors(run, kept)
     details = _in_one_task(run, refiner, start) if plan.blocks is None else _in_blocks(run, refiner, plan.blocks, start)
     if base is not None:
