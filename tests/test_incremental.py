@@ -15,12 +15,14 @@ import pytest
 from rich.console import Console
 
 from conftest import arrow_of, make_config, run_steps
-from graphseam.errors import ConfigError
+from graphseam.base_run import base_to_update
+from graphseam.errors import ConfigError, RunError
 from graphseam.partition.kept import join_neighbours
 from graphseam.partition.report import verdict
 from graphseam.pipeline import run_step
 from graphseam.predict.carried import carried_from_base
 from graphseam.progress import StepProgress
+from graphseam.publish import require_what_was_written
 from graphseam.refine.distributed import ENTRY
 from graphseam.refine.incremental import CHANGE, before_changes
 from graphseam.report.content import _cut_map
@@ -226,25 +228,43 @@ def test_the_number_of_blocks_does_not_show(story):
 
 
 @pytest.mark.spark
-def test_a_base_that_cannot_be_kept_is_left_with_the_reason(spark, story):
+def test_a_base_that_cannot_be_kept_is_left_with_the_reason(spark, story, monkeypatch):
     _, run, config = story
     some = run.config.input
     edges = pq.read_table(some.edges)
     path = some.edges.replace("next", "less")
     pq.write_table(edges.slice(0, edges.num_rows // 3), path)
-    for place, (changed, why) in enumerate(
+    for place, (changed, most_lost, why) in enumerate(
         (
-            (replace(config, fuse=replace(config.fuse, method="concat")), "no published run has these settings"),
-            (replace(config, input=replace(some, edges=path)), r"of .* nodes have changed since next"),
+            (replace(config, fuse=replace(config.fuse, method="concat")), 0.05, "no published run has these settings"),
+            (replace(config, input=replace(some, edges=path)), 0.05, r"of .* nodes have changed since next"),
+            (config, -1.0, "its subgraphs captured .* of the edges when they were cut, and now "),  # found out late
         )
     ):
+        monkeypatch.setattr("graphseam.partition.kept.MOST_LOST", most_lost)
         other = run_steps(spark, changed, f"cut-{place}", last="partition")
         told = other.details("partition")
         assert "kept_from" not in told
-
         assert re.search(why, told["cut_anew"])
         assert other.tables.read("subgraph_edges").count() > 0
         assert other.tables.read("edge_changes").count() == 0
+        assert other.tables.read("assignments", level=1).count() == other.ingested.nodes
+        require_what_was_written(other)
+
+
+@pytest.mark.spark
+def test_a_base_with_ids_of_another_type_is_none(story):
+    """Numbers of nodes mean others then."""
+    base, run, config = story
+    records = [dict(record) for record in run.records]
+    for record in records:
+        if record["step"] == "ingest":
+            record["details"] = record["details"].replace('"integer"', '"string"')
+    other = replace(run, records=records)
+    assert "no published run" in base_to_update(other)
+    named = replace(other, config=replace(config, run=replace(config.run, base=base.run_id)))
+    with pytest.raises(RunError, match="whose ids are of type integer, and those of this input string"):
+        base_to_update(named)
 
 
 @pytest.mark.spark

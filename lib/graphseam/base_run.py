@@ -97,13 +97,19 @@ def _base(run: Run, row: Row) -> Base:
 
 
 def _published(run: Run, *columns: str) -> list[Row]:
-    """The published runs that run.base may mean, newest first. RunError if it names another."""
-    wanted = run.config.run.base
-    published = [row for row in run.tables.published(*columns) if row["run_id"] != run.run_id]
-    names = [row["run_id"] for row in published]
-    if wanted != AUTO and wanted not in names:
-        raise RunError(f"run.base is {wanted!r}, and no such run is published.{nearest(wanted, names)}")
-    return published
+    """The published runs that run.base may mean, newest first: those with ids of the same type, as only these share the
+    numbers of nodes. RunError if it names another."""
+    wanted, id_type = run.config.run.base, run.ingested.id_type
+    published = [row for row in run.tables.published("id_type", *columns) if row["run_id"] != run.run_id]
+    types = {row["run_id"]: row["id_type"] for row in published}
+    if wanted != AUTO and wanted not in types:
+        raise RunError(f"run.base is {wanted!r}, and no such run is published.{nearest(wanted, types)}")
+    if wanted != AUTO and types[wanted] != id_type:
+        raise RunError(
+            f"run.base is {wanted!r}, whose ids are of type {types[wanted]}, and those of this input {id_type}; set "
+            "input.id_type to read them alike, or give another run"
+        )
+    return [row for row in published if row["id_type"] == id_type]
 
 
 def _same_settings(run: Run, told: str) -> bool:

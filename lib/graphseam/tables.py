@@ -323,11 +323,12 @@ class Tables:
 
     def drop_run(self, name: str, part: str = "") -> None:
         """Remove this run's rows from the table, if it exists; of them those that match the SQL predicate `part`."""
+        has_none = self.is_new_run and not self._rows_written.get(name)
         if part:
             self._rows_written.setdefault(name, {})
         else:
             self._rows_written[name] = {}
-        if not self.is_new_run and self.exists(name) and self.files(name) != []:
+        if not has_none and self.exists(name) and self.files(name) != []:
             if part:  # it may name a column that an earlier version's table lacks
                 self.ensure(name)
             mine = f"run_id = '{self.run_id}'" + (f" AND {part}" if part else "")

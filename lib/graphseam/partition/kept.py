@@ -36,10 +36,6 @@ class Changes:
     vanished_nodes: int
     nodes: int
 
-    @property
-    def edges(self) -> int:
-        return self.new_edges + self.removed_edges + self.reweighted_edges
-
 
 def edge_changes(run: Run, base: Base) -> DataFrame:
     """(src, dst, change, base_weight, weight) of the embedded edges that differ. Cost: one join of both runs' edges."""
