@@ -158,6 +158,7 @@ def test_nodes_stay_in_their_subgraphs_and_nothing_is_embedded(story):
     assert run.tables.read("runs").count() == 1
     (level,) = run.tables.read("partition_levels").collect()
     assert "of the base run" in verdict([level])
+    assert level["imbalance"] >= 1
     drawn = _cut_map(run, [level.asDict()])
     assert drawn is not None
     assert sum(drawn.nodes.values()) == run.ingested.nodes
@@ -261,7 +262,7 @@ def test_a_base_with_ids_of_another_type_is_none(story):
         if record["step"] == "ingest":
             record["details"] = record["details"].replace('"integer"', '"string"')
     other = replace(run, records=records)
-    assert "no published run" in base_to_update(other)
+    assert base_to_update(other) == "no run with string ids is published yet"
     named = replace(other, config=replace(config, run=replace(config.run, base=base.run_id)))
     with pytest.raises(RunError, match="whose ids are of type integer, and those of this input string"):
         base_to_update(named)

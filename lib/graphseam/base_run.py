@@ -69,6 +69,8 @@ def base_to_update(run: Run) -> Base | str:
     for row in some:
         if _same_settings(run, row["config"]) and row["view_widths"]:
             return _base(run, row)
+    if not published:
+        return f"no run with {run.ingested.id_type} ids is published yet"
     whose = f"run {wanted}" if wanted != AUTO else "no published run"
     return f"{whose} has {'other' if wanted != AUTO else 'these'} settings in [embed], [fuse], [refine] or run.seed"
 

@@ -128,14 +128,15 @@ def _kept(run: Run, budget: Budget) -> dict[str, Any] | str:
 
 def _kept_level(run: Run, base: Base, budget: Budget, homes: DataFrame) -> Level:
     started, nodes, edges = time.monotonic(), run.ingested.nodes, run.ingested.edges
-    if kept.last_subgraph(base) == 0:
+    last = kept.last_subgraph(base)
+    if last == 0:
         whole = Level(1, "kept", "none", 1, nodes, edges, 0.0)
         return replace(
             _whole_level(run, whole, run.tables.read("edges").select(*EDGE), 0), seconds=time.monotonic() - started
         )
     homes = homes.join(run.tables.read("nodes").select("node_id"), on="node_id", how="left_semi")
     run.tables.write("assignments", homes.select(F.lit(1).alias("level"), "subgraph_id", "node_id"), 1)
-    level = Level(1, "kept", "none", 0, nodes, edges, 0.0)
+    level = Level(1, "kept", "none", last + 1, nodes, edges, 0.0)
     level = _placed_level(run, level, run.tables.read("edges").select(*EDGE), budget.cut(1, nodes, edges).node_cost)
     return replace(level, num_subgraphs=len(level.sizes), seconds=time.monotonic() - started)
 
