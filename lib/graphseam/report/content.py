@@ -77,6 +77,7 @@ class Content:
     cut: CutMap | None
     sample: Sample
     confusion: dict[tuple[str, str], int] = field(default_factory=dict)  # (label, predicted first): nodes
+    num_links: int = 0  # predicted, in all
     previous: tuple[str, list[dict[str, Any]]] | None = None  # the run published before, and its metrics
 
 
@@ -100,6 +101,7 @@ def gather(run: Run) -> Content:
         reliability=_rows(read("reliability").sort("task", "bin_low")),
         label_quality=labels,
         links=best_links(run, MOST_LINKS),
+        num_links=run.details("predict_links").get("links", 0),
         cut=_cut_map(run, levels),
         sample=_sample(run, shown),
         confusion=_confusion(run, shown) if shown else {},

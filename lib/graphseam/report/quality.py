@@ -19,12 +19,6 @@ def value_of(content: Content, metric: str, variant: str, scorer: str, stratum: 
     return None
 
 
-def most_measured(content: Content, task: str, variant: str) -> int:
-    return max(
-        (row["support"] for row in content.metrics if row["task"] == task and row["variant"] == variant), default=0
-    )
-
-
 def _table(
     content: Content, task: str, measures: dict[str, str], scorers: tuple[str, ...] = ()
 ) -> list[dict[str, Any]]:
