@@ -63,9 +63,8 @@ def ingest(run: Run) -> dict[str, Any]:
         details["null_like_rows"] = counts.null_like
         size_shuffles(run.spark, counts.rows)
         whole = fits_one_task(run, counts.rows, id_type)
-        written = (_write_whole if whole else _write_by_joins)(run, checked, id_type)
-        details |= written
-        nodes = run.tables.read("nodes").select("node_id", F.col("id").cast(KEY_TYPES[id_type]).alias("id"))
+        details |= (_write_whole if whole else _write_by_joins)(run, checked, id_type)
+        nodes = _numbers(run, id_type)
         if details["nodes"] == 0:
             worst = max(details["rejected"], key=details["rejected"].get, default="no row at all")
             left_out = details.get("rows_outside", 0)
@@ -114,15 +113,25 @@ def _reject(run: Run, checked: dict[str, DataFrame]) -> dict[str, Any]:
 def _write_whole(run: Run, checked: dict[str, DataFrame], id_type: str) -> dict[str, Any]:
     """Write the graph and its evaluation pairs, in one task; returns what ingest reports of them."""
     known, first_free = _earlier_numbers(run, id_type)
-    others = checked["nodes"].where("reason IS NULL") if "nodes" in checked else None
-    return write_graph(run, checked["edges"].where("reason IS NULL"), others, known, first_free)
+    return write_graph(run, *_usable(checked), known, first_free)
+
+
+def _usable(checked: dict[str, DataFrame]) -> tuple[DataFrame, DataFrame | None]:
+    """The usable rows of the edges and, if they are given, of the nodes."""
+    nodes = checked.get("nodes")
+    return checked["edges"].where("reason IS NULL"), None if nodes is None else nodes.where("reason IS NULL")
+
+
+def _numbers(run: Run, id_type: str) -> DataFrame:
+    """(node_id, id) of the run's nodes, ids of their own type."""
+    return run.tables.read("nodes").select("node_id", F.col("id").cast(KEY_TYPES[id_type]).alias("id"))
 
 
 def _write_by_joins(run: Run, checked: dict[str, DataFrame], id_type: str) -> dict[str, Any]:
     """As `_write_whole`, in as many tasks as the graph needs."""
     details: dict[str, Any] = {}
     details["nodes"], dense = _write_nodes(run, checked, id_type)
-    nodes = run.tables.read("nodes").select("node_id", F.col("id").cast(KEY_TYPES[id_type]).alias("id"))
+    nodes = _numbers(run, id_type)
     details["bipartite"], details["id_shift"] = _is_bipartite(run), _shift(nodes, id_type)
     if details["nodes"] == 0:
         return details
@@ -137,9 +146,7 @@ def _write_by_joins(run: Run, checked: dict[str, DataFrame], id_type: str) -> di
 def _write_nodes(run: Run, checked: dict[str, DataFrame], id_type: str) -> tuple[int, bool]:
     """Number every id in the edges and the nodes; returns how many, and whether the numbers have no gaps."""
     known, first_free = _earlier_numbers(run, id_type)
-    edges = checked["edges"].where("reason IS NULL")
-    others = checked["nodes"].where("reason IS NULL") if "nodes" in checked else None
-    return run.tables.write("nodes", number_ids(with_sides(edges, others), known, first_free)), first_free == 0
+    return run.tables.write("nodes", number_ids(with_sides(*_usable(checked)), known, first_free)), first_free == 0
 
 
 def _earlier_numbers(run: Run, id_type: str) -> tuple[DataFrame, int]:

@@ -12,7 +12,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from graphseam.base_run import Base, base_to_update
+from graphseam.base_run import base_to_update
 from graphseam.columns import EDGE
 from graphseam.edges import end_nodes
 from graphseam.embedding import forecast_of_a_subgraph
@@ -105,9 +105,10 @@ def _kept(run: Run, budget: Budget) -> dict[str, Any] | str:
             return f"{counts.nodes:,} of {run.ingested.nodes:,} nodes have changed since {base.run_id}"
         if 2 * counts.new_edges * kept.ARC_BYTES > run.task_memory_mb(num_tasks=1) << 20:
             return f"{counts.new_edges:,} edges are new since {base.run_id}, more than one task can look through"
-        with kept.homes_of(run, base, changes) as homes:
+        last = kept.last_subgraph(base)
+        with kept.homes_of(run, base, changes, last) as homes:
             kept.write_changes(run, base, changes, homes)
-            level = _kept_level(run, base, budget, homes)
+            level = _kept_level(run, budget, homes, last)
     before, share = kept.captured_when_cut(base), level.captured / max(1, level.num_edges)
     if share < before - kept.MOST_LOST:
         return f"its subgraphs captured {before:.0%} of the edges when they were cut, and now {share:.0%}"
@@ -126,9 +127,8 @@ def _kept(run: Run, budget: Budget) -> dict[str, Any] | str:
     }
 
 
-def _kept_level(run: Run, base: Base, budget: Budget, homes: DataFrame) -> Level:
+def _kept_level(run: Run, budget: Budget, homes: DataFrame, last: int) -> Level:
     started, nodes, edges = time.monotonic(), run.ingested.nodes, run.ingested.edges
-    last = kept.last_subgraph(base)
     if last == 0:
         whole = Level(1, "kept", "none", 1, nodes, edges, 0.0)
         return replace(

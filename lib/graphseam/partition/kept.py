@@ -63,16 +63,15 @@ def count_changes(run: Run, base: Base, changes: DataFrame) -> Changes:
 
 
 @contextmanager
-def homes_of(run: Run, base: Base, changes: DataFrame) -> Iterator[DataFrame]:
+def homes_of(run: Run, base: Base, changes: DataFrame, last: int) -> Iterator[DataFrame]:
     """(node_id, subgraph_id) of every node of the base and of the run.
 
     A new node joins the subgraph that it has the heaviest edges to, the lower number of two; one that has edges to
     other new nodes only follows them; the rest are spread by their number. All edges of a new node are among the
-    changes. Cost: two joins of the changes, those of new nodes go to one task.
+    changes. last: the highest number of a subgraph. Cost: two joins of the changes, those of new nodes go to one task.
     """
     before = base.tables.read("assignments", level=1).select("node_id", "subgraph_id")
     new = run.tables.read("nodes").select("node_id").join(before.select("node_id"), on="node_id", how="left_anti")
-    last = last_subgraph(base)
     if last == 0:
         yield before.union(new.select("node_id", F.lit(0)))
         return

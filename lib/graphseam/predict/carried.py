@@ -33,7 +33,7 @@ class Carried:
     def per_node(self) -> int:
         """Answers of a node, at most: those of the search, and as many that paths led to."""
         links, similar = self.run.config.predict.links, self.run.config.predict.similar
-        return 2 * (links.num_candidates or max(20, 2 * links.top_k)) + similar.top_k * self.of_all
+        return 2 * links.wanted_candidates + similar.top_k * self.of_all
 
     @property
     def settled(self) -> DataFrame:

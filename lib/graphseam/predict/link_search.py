@@ -47,8 +47,7 @@ class LinkSearch:
 
     @property
     def num_candidates(self) -> int:
-        links = self.run.config.predict.links
-        return links.num_candidates or max(20, 2 * links.top_k)
+        return self.run.config.predict.links.wanted_candidates
 
     @property
     def num_nodes(self) -> int:
@@ -118,18 +117,18 @@ class LinkSearch:
         """`rows`, in which settled nodes ask for nothing."""
         if self.carried is None:
             return self.rows
-        settled = self.settled.withColumn("settled", F.lit(True))
-        role = F.col("role").bitwiseAND(F.when(F.col("settled"), ~QUERY).otherwise(BOTH)).cast("int").alias("role")
-        rows = self.rows.join(settled, on="node_id", how="left")
-        return rows.select("node_id", "vector", "known", "learning", role).where(F.col("role") > 0)
+        return self._with_roles(of_settled=BASE, of_others=BOTH)
 
     @property
     def asked_beside(self) -> DataFrame:
         """`rows`, in which settled nodes ask, and the others are the base; with `carried` only."""
-        settled = self.settled.withColumn("settled", F.lit(True))
-        kept = F.when(F.col("settled"), QUERY).otherwise(BASE)
+        return self._with_roles(of_settled=QUERY, of_others=BASE)
+
+    def _with_roles(self, of_settled: int, of_others: int) -> DataFrame:
+        """`rows`, of whose roles settled nodes and the others keep these; rows that keep none are left out."""
+        kept = F.when(F.col("settled"), of_settled).otherwise(of_others)
         role = F.col("role").bitwiseAND(kept).cast("int").alias("role")
-        rows = self.rows.join(settled, on="node_id", how="left")
+        rows = self.rows.join(self.settled.withColumn("settled", F.lit(True)), on="node_id", how="left")
         return rows.select("node_id", "vector", "known", "learning", role).where(F.col("role") > 0)
 
     @cached_property

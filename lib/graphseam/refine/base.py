@@ -30,8 +30,7 @@ def start_vectors(run: Run, base: str | None) -> DataFrame:
     fused = run.tables.read("fused_embeddings").select("node_id", "subgraph_id", "vector")
     if base is None:
         return fused
-    its = run.tables.all_runs("embeddings").where(F.col("run_id") == base)
-    its = its.select("node_id", F.col("vector").alias("base_vector"))
+    its = _vectors_of(run, base).withColumnRenamed("vector", "base_vector")
     known = F.col("base_vector").isNotNull() & F.exists("base_vector", lambda number: number != 0)
     vector = F.when(known, F.col("base_vector")).otherwise(F.col("vector")).alias("vector")
     return fused.join(its, on="node_id", how="left").select("node_id", "subgraph_id", vector)
@@ -39,8 +38,13 @@ def start_vectors(run: Run, base: str | None) -> DataFrame:
 
 def base_vectors(run: Run, base: str) -> DataFrame:
     """(node_id, subgraph_id, vector) of the base, for a run that has kept its partition; new nodes have none."""
-    its = run.tables.all_runs("embeddings").where(F.col("run_id") == base).select("node_id", "vector")
+    its = _vectors_of(run, base)
     return run.tables.read("assignments", level=1).select("node_id", "subgraph_id").join(its, on="node_id")
+
+
+def _vectors_of(run: Run, base: str) -> DataFrame:
+    """(node_id, vector) of another run."""
+    return run.tables.all_runs("embeddings").where(F.col("run_id") == base).select("node_id", "vector")
 
 
 def into_frame(run: Run, base: str, widths: list[int]) -> dict[str, Any]:
@@ -104,8 +108,7 @@ def _signatures(edges: DataFrame) -> DataFrame:
 
 def _beside(run: Run, base: str, changes: DataFrame) -> DataFrame:
     """(node_id, id, vector, base_vector, change, degree); base_vector is NULL for a node that the base lacks."""
-    its = run.tables.all_runs("embeddings").where(F.col("run_id") == base)
-    its = its.select("node_id", F.col("vector").alias("base_vector"))
+    its = _vectors_of(run, base).withColumnRenamed("vector", "base_vector")
     mine = run.tables.read("embeddings").select("node_id", "id", "vector")
     return mine.join(its, on="node_id", how="left").join(changes, on="node_id", how="inner")
 

@@ -95,15 +95,24 @@ def block_inputs(run: Run) -> Iterator[tuple[DataFrame, Callable[..., Iterator[P
 def pack_entries(batches: Batches, blocks: Blocks) -> Iterator[Packet]:
     """Edges (src, dst, weight, src_subgraph, dst_subgraph) as entries of both directions."""
     for batch in batches:
-        ends = [batch[name].to_numpy() for name in ("src", "dst")]
-        places = [
-            blocks.of(batch[f"{name}_subgraph"].to_numpy(), ids) for name, ids in zip(("src", "dst"), ends, strict=True)
-        ]
-        entries = np.empty(2 * batch.num_rows, ENTRY)
-        entries["src"], entries["dst"] = np.concatenate(ends), np.concatenate(ends[::-1])
-        entries["dst_block"] = np.concatenate(places[::-1])
+        places, entries = both_directions(batch, blocks, ENTRY)
         entries["weight"] = np.tile(batch["weight"].to_numpy(), 2)
-        yield from pack_by_block(np.concatenate(places), entries, "entries")
+        yield from pack_by_block(places, entries, "entries")
+
+
+def both_directions(batch: pa.RecordBatch, blocks: Blocks, kind: np.dtype[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """(the block of each entry, entries of that kind with src, dst and dst_block): each row from both of its ends.
+
+    batch: (src, dst, src_subgraph, dst_subgraph, …).
+    """
+    ends = [batch[name].to_numpy() for name in ("src", "dst")]
+    places = [
+        blocks.of(batch[f"{name}_subgraph"].to_numpy(), ids) for name, ids in zip(("src", "dst"), ends, strict=True)
+    ]
+    entries = np.empty(2 * batch.num_rows, kind)
+    entries["src"], entries["dst"] = np.concatenate(ends), np.concatenate(ends[::-1])
+    entries["dst_block"] = np.concatenate(places[::-1])
+    return np.concatenate(places), entries
 
 
 def pack_nodes(batches: Batches, blocks: Blocks) -> Iterator[Packet]:

@@ -22,7 +22,16 @@ from graphseam.blocks.packets import Inbox, Packet
 from graphseam.blocks.stages import SparkStages
 from graphseam.blocks.store import FileStore
 from graphseam.refine.block_plan import Blocks, plan_update
-from graphseam.refine.distributed import ENTRY, block_inputs, keep_nodes, kept_nodes, pack_start, start_type, store_of
+from graphseam.refine.distributed import (
+    ENTRY,
+    block_inputs,
+    both_directions,
+    keep_nodes,
+    kept_nodes,
+    pack_start,
+    start_type,
+    store_of,
+)
 from graphseam.refine.rounds import Task
 from graphseam.refine.rows import Rows, find_rows
 from graphseam.refine.spectral import SpectralRefiner
@@ -110,16 +119,10 @@ CHANGED = ("src", "dst", "base_weight", "weight", "src_subgraph", "dst_subgraph"
 def pack_changes(batches: Batches, blocks: Blocks) -> Iterator[Packet]:
     """Rows of edge_changes as changes of both directions' entries; a weight that is not there is 0."""
     for batch in batches:
-        ends = [batch[name].to_numpy() for name in ("src", "dst")]
-        places = [
-            blocks.of(batch[f"{name}_subgraph"].to_numpy(), ids) for name, ids in zip(("src", "dst"), ends, strict=True)
-        ]
-        entries = np.empty(2 * batch.num_rows, CHANGE)
-        entries["src"], entries["dst"] = np.concatenate(ends), np.concatenate(ends[::-1])
-        entries["dst_block"] = np.concatenate(places[::-1])
+        places, entries = both_directions(batch, blocks, CHANGE)
         for name, column in (("before", "base_weight"), ("now", "weight")):
             entries[name] = np.tile(batch[column].fill_null(0.0).to_numpy(), 2)
-        yield from pack_by_block(np.concatenate(places), entries, "changes")
+        yield from pack_by_block(places, entries, "changes")
 
 
 def build(block: int, inbox: Inbox, store: FileStore, dim: int) -> Iterator[Packet]:

@@ -32,6 +32,11 @@ class LinksConfig:
     # candidates "auto": exact up to 50,000 nodes, else cells, and two_hop with either. A graph in which no id
     # occurs in both columns is bipartite: the nodes of the first column get links to those of the second.
 
+    @property
+    def wanted_candidates(self) -> int:
+        """Candidates per node and kind, also where the key is 0."""
+        return self.num_candidates or max(20, 2 * self.top_k)
+
     def __post_init__(self) -> None:
         require(0 <= self.top_k <= 1000, "predict.links.top_k", self.top_k, "give a number from 0 to 1000")
         object.__setattr__(self, "candidates", renamed("predict.links.candidates", self.candidates))
