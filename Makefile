@@ -19,7 +19,7 @@ DOCS_STAMP := $(DOCS_VENV)/.installed
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: install demo check test test-all test-airflow test-spark35 spark35-install lint format lock airflow \
-  airflow-install airflow-lock docs docs-lock bench gpu-pack clean
+  airflow-install airflow-lock docs docs-lock test-recipes recipes-lock bench gpu-pack clean
 
 install: $(STAMP)
 
@@ -52,7 +52,7 @@ test: install lint
 	wait $$airflow || status=1; cat build/test-airflow.log; \
 	$(MAKE) --no-print-directory test-spark35 SPARK35_TESTS="$(SPARK35_PART)" || status=1; exit $$status
 
-test-all:
+test-all: build/recipes/.installed
 	@$(MAKE) --no-print-directory test CHOSEN= SPARK35_PART=tests
 
 test-airflow:
@@ -134,6 +134,18 @@ $(DOCS_STAMP): conf/docs.lock $(STAMP)
 docs-lock: $(BIN)/python
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-annotate --no-header \
 	  --no-emit-index-url conf/docs.in -o conf/docs.lock
+
+# The recipes of docs/recipes.md, with packages that graphseam itself does without. They lie beside its own, which win.
+test-recipes: build/recipes/.installed
+	$(BIN)/pytest tests/test_recipes.py
+
+build/recipes/.installed: conf/recipes.lock $(STAMP)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --target build/recipes --require-hashes -r conf/recipes.lock
+	touch $@
+
+recipes-lock: $(BIN)/python
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-annotate --no-header \
+	  --no-emit-index-url -c conf/requirements.lock conf/recipes.in -o conf/recipes.lock
 
 bench: install
 	$(BIN)/python tests/bench/quality.py

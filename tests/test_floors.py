@@ -18,10 +18,10 @@ FLOORS = {
     "storage and Spark": "spark_line heap causes class_archive jars local_java entry session gpus folders gathered "
     "checkpoints schemas local_delta stored task_files local_writer tables queries usage views",
     "run": "ingested lease runs base_run costs room",
-    "shared by steps": "blocks pairs label_hits rotation graphframes_jvm",
+    "shared by steps": "blocks pairs whole_pairs label_hits rotation graphframes_jvm",
     "steps": "ingest partition embedding fuse refine predict evaluate gate publish",
     "on a run's results": "place",
-    "pipeline": "progress report summary planned pipeline",
+    "pipeline": "progress report summary whole_steps planned pipeline",
     "entrances": "__init__ cli doctor frames generate calibrate graphframe export prune show worker_daemon",
 }
 FLOOR_OF = {module: floor for floor, modules in enumerate(FLOORS.values()) for module in modules.split()}

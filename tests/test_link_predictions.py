@@ -176,6 +176,14 @@ def shop(spark, tmp_path_factory):
     return folder, run_steps(spark, config, "shop", last="predict_links")
 
 
+@pytest.fixture(scope="module")
+def plain(spark, tmp_path_factory):
+    """(run,) of a ring of which nothing is held out."""
+    folder = tmp_path_factory.mktemp("plain")
+    section = {"edges": write_edges(folder / "edges.parquet", ring(240, seed=2))}
+    return (run_steps(spark, make_config(section, folder / "tables", **SMALL), "plain", last="refine"),)
+
+
 def test_users_get_items_not_users(shop):
     _, run = shop
     assert run.details("ingest")["bipartite"]
@@ -223,6 +231,8 @@ PREDICTED = {
     "nearest_nodes": ["node_id"],
     "link_predictions": ["src_node_id", "rank"],
     "pair_scores": ["src", "dst"],
+    "link_models": ["model", "term"],
+    "link_calibration": ["fold", "score"],
 }
 
 
@@ -238,6 +248,7 @@ def predicted(run: Run) -> dict[str, pa.Table]:
         pytest.param("held", {"candidates": "cells"}, marks=pytest.mark.thorough),
         pytest.param("shop", {}, marks=pytest.mark.thorough),
         ("shop", {"src_type": "book", "dst_type": "user", "hub_cap": 20}),
+        pytest.param("plain", {}, marks=pytest.mark.thorough),
     ],
 )
 def test_a_graph_that_one_task_holds_is_predicted_as_one_that_none_does(
@@ -265,7 +276,8 @@ def test_a_graph_that_one_task_holds_is_predicted_as_one_that_none_does(
     for name, whole in found[0].items():
         assert whole.equals(found[1][name]), name
     assert found[0]["link_predictions"].num_rows > 100
-    assert (found[0]["nearest_nodes"].num_rows > 0) == (graph == "held" and not links)
+    assert (found[0]["nearest_nodes"].num_rows > 0) == (graph != "shop" and not links)
+    assert set(found[0]["link_models"]["model"].to_pylist()) == {"candidates", "pairs"}
     assert not list(tmp_path.glob("graphseam-blocks-*")), "the graph was left there"
 
 

@@ -11,6 +11,7 @@ import pytest
 from graphs import LONELY
 from graphseam.config import config_of
 from graphseam.errors import ConfigError, InputError, RunError
+from graphseam.lease import held
 from graphseam.place import batch_name, place
 from graphseam.place.telling import print_batch
 from graphseam.session import size_shuffles
@@ -221,6 +222,11 @@ def test_what_cannot_work_is_told(run, tmp_path):
         arrive(run, [(1, 100)], tmp_path, batch="a'b")
     with pytest.raises(ConfigError, match=r"place\.max_hops is 0"):
         arrive(run, [(1, 100)], tmp_path, settings=("place.max_hops=0",))
+    with (
+        held(run.spark, run.config.output, run.run_id, "place"),
+        pytest.raises(RunError, match=r"is at the same work \(place\) on run"),
+    ):
+        arrive(run, [(1, 100)], tmp_path)
     assert batch_name("/data/new edges (2).csv") == "new-edges-2-.csv"
     assert batch_name("/data/day=1/") == "day-1"
 

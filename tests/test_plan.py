@@ -10,7 +10,7 @@ import pytest
 from conftest import make_config
 from graphseam.calibrate import calibrate, settings_for, sizes_of
 from graphseam.config import config_of
-from graphseam.costs import CORE_SECONDS, MEASURES, Costs, fit, read_costs, seconds_of
+from graphseam.costs import CORE_SECONDS, MEASURES, Costs, fit, read_costs
 from graphseam.errors import ConfigError, InputError, RunError
 from graphseam.pipeline import run_step
 from graphseam.planned import disk_of, duration
@@ -19,6 +19,7 @@ from graphseam.room import require_room
 from graphseam.runs import USAGE
 from graphseam.steps import STEPS
 from graphseam.usage import DISK_MB, SHUFFLED_MB, TABLES_MB, TASK_SECONDS, existing
+from graphseam.whole_steps import TaskMemory, steps_in_one_task
 
 TREE = {"input": {"edges": "edges.csv", "labels": "labels.csv"}, "output": {"root": "tables"}}
 
@@ -54,13 +55,42 @@ def test_costs_are_those_that_the_runs_were_made_of():
     for measure, value in measured(10**8, 10**9).items():
         if measure in MEASURES:
             assert forecast[measure] == pytest.approx(value, rel=1e-3)
-    assert seconds_of(costs, "refine", forecast, 128) == pytest.approx(3 + (20e3 + 5e3) / 128, rel=1e-3)
+    assert costs.seconds_of("refine", forecast, 128) == pytest.approx(3 + (20e3 + 5e3) / 128, rel=1e-3)
     twice = costs.forecast(a_config(embed={"dim": 256}), 10**8, 10**9)["refine"]
     assert twice[TABLES_MB] == pytest.approx(2 * forecast[TABLES_MB], rel=1e-3)
 
 
+def test_a_step_that_one_task_does_alone_has_costs_of_its_own():
+    rows = [{**measured(*size), "whole": whole} for size in SIZES for whole in (False, True)]
+    rows = [{**row, "seconds": row["seconds"] / 4} if row["whole"] else row for row in rows]
+    costs = fit(rows, 128, "here")
+    parts, alone = (costs.forecast(a_config(), 10**6, 10**7, whole)["refine"] for whole in ((), {"refine"}))
+    assert alone[CORE_SECONDS] == pytest.approx(parts[CORE_SECONDS] / 4, rel=1e-3)
+    assert costs.seconds_of("refine", alone, 2, {"refine"}) == pytest.approx(alone[CORE_SECONDS] / 2, rel=1e-3)
+    assert costs.forecast(a_config(), 10**6, 10**7, {"ingest"})["refine"] == parts
+
+
+def test_one_task_does_alone_what_its_memory_allows():
+    here, elsewhere = TaskMemory(4000, 8000, here=True), TaskMemory(4000, 8000, here=False)
+    small, large = (100_000, 500_000), (10**8, 10**9)
+    assert steps_in_one_task(a_config(), *small, here) == {
+        "ingest",
+        "partition",
+        "refine",
+        "predict_links",
+        "predict_similar",
+    }
+    assert steps_in_one_task(a_config(), *small, elsewhere) == {"partition", "refine"}
+    assert not steps_in_one_task(a_config(), *large, here)
+    off = a_config(run={"in_one_task": False}, partition={"coarsest_edges": 1000}, refine={"num_blocks": 4})
+    assert not steps_in_one_task(off, *small, here)
+    assert not TaskMemory.planned(0, executors=2, cores=4).here
+
+
 def test_costs_survive_their_file_and_other_files_are_refused(tmp_path):
-    costs = fit([measured(*size, step) for size in SIZES for step in STEPS], 64, "here")
+    rows = [{**measured(*size, step), "whole": whole} for size in SIZES for step in STEPS for whole in (False, True)]
+    costs = fit(rows, 64, "here")
+    assert set(costs.whole) == set(STEPS)
     path = tmp_path / "costs.json"
     path.write_text(costs.to_json())
     assert read_costs(str(path)) == costs

@@ -12,6 +12,7 @@ import pytest
 
 from conftest import publish_row
 from graphseam.errors import ConfigError, RunError
+from graphseam.lease import held
 from graphseam.prune import prune, sort_runs, tell
 from graphseam.sections import OutputConfig, PruneConfig
 from graphseam.tables import Tables
@@ -19,7 +20,9 @@ from graphseam.tables import Tables
 NOW = datetime.now(timezone.utc)
 
 
-def add_run(spark, root, run_id: str, days_ago: float, published: bool = True, config: dict | None = None) -> None:
+def add_run(
+    spark, root, run_id: str, days_ago: float, published: bool = True, config: dict | None = None, base: str = ""
+) -> None:
     """A run that has a step, a vector, and its row in runs if it is published."""
     tables = Tables(spark, OutputConfig(root=str(root)), run_id)
     at = NOW - timedelta(days=days_ago)
@@ -28,12 +31,12 @@ def add_run(spark, root, run_id: str, days_ago: float, published: bool = True, c
         "run_steps",
         [
             {
-                "step": "ingest",
+                "step": "partition",
                 "status": "finished",
                 "started_at": at,
                 "seconds": 60.0,
                 "peak_memory_mb": 1.0,
-                "details": "{}",
+                "details": json.dumps({"kept_from": base} if base else {}),
                 "config_fingerprint": "",
                 "input_fingerprint": "",
             }
@@ -69,6 +72,20 @@ def test_the_newest_stay_with_the_runs_they_name_and_those_at_work(tables):
     assert (runs.published, runs.abandoned) == (["two", "five"], ["abandoned"])
     assert sort_runs(tables, PruneConfig(keep=9)).removed == ["abandoned"]
     assert sort_runs(tables, PruneConfig(keep=9, unpublished_days=30)).removed == []
+
+
+def test_a_run_at_work_and_the_base_that_it_updates_stay(spark, tmp_path):
+    for days, name in enumerate(("two", "one"), start=20):
+        add_run(spark, tmp_path, name, days)
+    add_run(spark, tmp_path, "tonight", 1, published=False, base="one")
+    add_run(spark, tmp_path, "slow", 9, published=False)
+    add_run(spark, tmp_path, "three", 1)
+    tables = Tables(spark, OutputConfig(root=str(tmp_path)))
+    with held(spark, tables.output, "slow"):
+        runs = prune(tables, PruneConfig(keep=1))
+    assert (runs.kept, runs.needed, runs.published, runs.abandoned) == (["three"], ["one"], ["two"], [])
+    assert runs.unfinished == ["tonight", "slow"]
+    assert runs_in(tables, "embeddings") == {"three", "one", "tonight", "slow"}
 
 
 def test_a_dry_run_only_tells(tables):

@@ -48,6 +48,15 @@ def test_a_run_that_stopped_leaves_the_archive_to_the_next(install):
     assert class_archive_options(make=True)
 
 
+def test_no_archive_is_begun_where_settings_are_on_the_class_path(install, tmp_path, monkeypatch):
+    """Java refuses to make it then, with an error, when all else is done."""
+    monkeypatch.setenv("SPARK_CONF_DIR", str(tmp_path))
+    (tmp_path / "spark-defaults.conf").write_text("")
+    assert class_archive_options(make=True) == ""
+    monkeypatch.delenv("SPARK_CONF_DIR")
+    assert class_archive_options(make=True)
+
+
 @pytest.mark.parametrize("changed", ["jar", "java"])
 def test_another_java_or_another_jar_means_another_archive(install, changed):
     old = archive_path()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from graphseam.files import absolute
 from graphseam.generate import generate
 from graphseam.pipeline import run_pipeline
 from graphseam.runs import USAGE, Run, new_run_id
-from graphseam.session import build_session
+from graphseam.session import build_session, in_one_process
 from graphseam.spark_line import SPARK_LINE
 from graphseam.steps import ALL_STEPS
 
@@ -26,7 +26,8 @@ FOLDER = "_calibration"  # under output.root
 KINDS = ("community", "rmat")
 SIZES = (100_000, 400_000)  # edges
 WARM_UP = 20_000  # edges of a first run that is not counted: it loads classes and compiles
-TASK_MB = 192  # so that graphs of these sizes are cut and refined in blocks, as large ones are
+TASK_MB = 192  # so that graphs of these sizes are embedded in subgraphs and refined in blocks, as large ones are
+COARSEST = 20_000  # edges of the last graph that is cut, for the same reason
 
 
 def calibrate(spark: SparkSession, config: Config, sizes: Sequence[int] = SIZES) -> Costs:
@@ -34,7 +35,9 @@ def calibrate(spark: SparkSession, config: Config, sizes: Sequence[int] = SIZES)
 
     The configuration's input is not read; graphs and tables go to a folder under its output.root, which is removed
     again. Settings for small graphs that a large one would not have are replaced: nearest vectors are found by cells,
-    and tasks have little memory. Cost: a few minutes. Errors: ConfigError if there is no root, or fewer than two sizes.
+    and tasks have little memory. On one machine, every graph is run once more with all memory, for the steps that one
+    task does alone where it can hold the graph. Cost: a few minutes. Errors: ConfigError if there is no root, or fewer
+    than two sizes.
     """
     if not config.output.root:
         raise ConfigError("to calibrate takes a directory for graphs and tables: set output.root")
@@ -45,11 +48,9 @@ def calibrate(spark: SparkSession, config: Config, sizes: Sequence[int] = SIZES)
     folder = f"{absolute(config.output.root)}/{FOLDER}/{new_run_id()}"
     rows: list[dict[str, Any]] = []
     try:
-        for place, (size, kind) in enumerate(
-            [(WARM_UP, KINDS[0]), *((size, kind) for size in sizes for kind in KINDS)]
-        ):
-            rows_of_run = measured_run(spark, settings_for(config), kind, size, f"{folder}/{place}")
-            rows += rows_of_run if place else []
+        for place, (size, kind, whole) in enumerate(_runs(sizes, in_one_process(spark))):
+            rows_of_run = measured_run(spark, settings_for(config, whole), kind, size, f"{folder}/{place}")
+            rows += [{**row, "whole": whole} for row in rows_of_run] if place else []
             folders.remove(spark, f"{folder}/{place}")
     finally:
         folders.remove(spark, f"{absolute(config.output.root)}/{FOLDER}")
@@ -59,14 +60,27 @@ def calibrate(spark: SparkSession, config: Config, sizes: Sequence[int] = SIZES)
     return fit(rows, config.embed.dim, f"made-up graphs of {told} edges ({' and '.join(KINDS)}) on {where}")
 
 
-def settings_for(config: Config) -> dict[str, Any]:
-    """The configuration as a tree, without its input, and with what a large graph would have."""
+def _runs(sizes: Sequence[int], here: bool) -> Iterator[tuple[int, str, bool]]:
+    """(edges, kind, whether tasks may hold the graph) of each run; the first one is to warm up."""
+    yield WARM_UP, KINDS[0], False
+    for whole in (False, True) if here else (False,):
+        for size in sizes:
+            for kind in KINDS:
+                yield size, kind, whole
+
+
+def settings_for(config: Config, whole: bool = False) -> dict[str, Any]:
+    """The configuration as a tree, without its input, with what a large graph would have. whole: let tasks hold it."""
     tree = dataclasses.asdict(config)
     labels = bool(config.input.labels)
     tree["input"] = {"labels": "labels"} if labels else {}
     tree["run"]["base"] = ""
-    tree["run"]["task_memory_mb"] = config.run.task_memory_mb or TASK_MB
     tree["partition"]["num_subgraphs"] = 0
+    if whole:
+        tree["run"] |= {"task_memory_mb": 0, "in_one_task": True}
+    else:
+        tree["run"] |= {"task_memory_mb": config.run.task_memory_mb or TASK_MB, "in_one_task": False}
+        tree["partition"]["coarsest_edges"] = config.partition.coarsest_edges or COARSEST
     tree["embed"]["warm_start"] = ""
     tree["gate"]["max_drop"] = 1.0
     links, similar = tree["predict"]["links"], tree["predict"]["similar"]

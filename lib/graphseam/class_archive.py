@@ -50,6 +50,8 @@ def _may_make(archive: Path) -> bool:
     """Whether this process is to write the archive; then it removes what is left of those of other Javas and jars."""
     mark = archive.with_suffix(".making")
     try:
+        if _folder_of_settings():
+            return False
         if mark.exists() and time.time() - mark.stat().st_mtime < STALE_S:
             return False
         if shutil.disk_usage(archive.parent).free < MOST_MB << 20:
@@ -60,6 +62,15 @@ def _may_make(archive: Path) -> bool:
     except OSError:  # an installation that this user cannot write to, or a second process
         return False
     return True
+
+
+def _folder_of_settings() -> bool:
+    """Whether Spark puts a folder with files on the class path: of such a one Java makes no archive, and says so when
+    it ends, after all that the command has told."""
+    own = os.environ.get("SPARK_CONF_DIR") or str(spark_jars().parent / "conf")
+    hadoop = [os.environ.get(name, "") for name in ("HADOOP_CONF_DIR", "YARN_CONF_DIR")]
+    folders = [own, *hadoop, *os.environ.get("SPARK_DIST_CLASSPATH", "").split(os.pathsep)]
+    return any(any(Path(folder).iterdir()) for folder in folders if folder and Path(folder).is_dir())
 
 
 def archive_path() -> Path | None:

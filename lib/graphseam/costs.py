@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,28 +36,52 @@ class Cost:
 
 @dataclass(frozen=True)
 class Costs:
-    """of: {step: {measure: Cost}}. dim: of the vectors. cores: of the session. measured: where and on what."""
+    """of: {step: {measure: Cost}}. dim: of the vectors. cores: of the session. measured: where and on what. whole: as
+    `of`, where one task does a step alone, as in whole_steps; steps that are not in it cost what `of` says."""
 
     of: dict[str, dict[str, Cost]]
     dim: int
     cores: int
     measured: str
+    whole: dict[str, dict[str, Cost]] = field(default_factory=dict)
 
-    def forecast(self, config: Config, nodes: int, edges: int) -> dict[str, dict[str, float]]:
-        """{step: {measure: value}} of the steps that the configuration asks for, in order."""
+    def step(self, step: str, whole: Collection[str]) -> dict[str, Cost]:
+        """What the step costs. whole: the steps that one task does alone."""
+        return self.whole[step] if step in whole and step in self.whole else self.of[step]
+
+    def forecast(
+        self, config: Config, nodes: int, edges: int, whole: Collection[str] = ()
+    ) -> dict[str, dict[str, float]]:
+        """{step: {measure: value}} of the steps that the configuration asks for, in order. whole: as in `step`."""
         width = config.embed.dim / self.dim
         return {
-            step: {measure: cost.of(nodes, edges, width) for measure, cost in self.of[step].items()}
+            step: {measure: cost.of(nodes, edges, width) for measure, cost in self.step(step, whole).items()}
             for step in steps_of(config)
             if step in self.of and asked_for(config, step)
         }
 
+    def seconds_of(self, step: str, forecast: dict[str, float], cores: int, whole: Collection[str] = ()) -> float:
+        """Seconds of a step on so many cores: they share what grows with the graph; what is fixed is waited for."""
+        fixed = self.step(step, whole)[CORE_SECONDS].fixed / self.cores
+        return fixed + (forecast[CORE_SECONDS] - fixed * self.cores) / cores
+
     def to_json(self) -> str:
-        steps = {
-            step: {measure: [cost.fixed, cost.per_edge, cost.per_node] for measure, cost in measures.items()}
-            for step, measures in self.of.items()
-        }
-        return json.dumps({"measured": self.measured, "dim": self.dim, "cores": self.cores, "steps": steps}, indent=1)
+        told = {"measured": self.measured, "dim": self.dim, "cores": self.cores, "steps": _told(self.of)}
+        return json.dumps(told | ({"whole": _told(self.whole)} if self.whole else {}), indent=1)
+
+
+def _told(of: dict[str, dict[str, Cost]]) -> dict[str, dict[str, list[float]]]:
+    return {
+        step: {measure: [cost.fixed, cost.per_edge, cost.per_node] for measure, cost in measures.items()}
+        for step, measures in of.items()
+    }
+
+
+def _costs_told(steps: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, Cost]]:
+    return {
+        step: {measure: Cost(*map(float, numbers)) for measure, numbers in measures.items()}
+        for step, measures in steps.items()
+    }
 
 
 def asked_for(config: Config, step: str) -> bool:
@@ -76,11 +100,8 @@ def read_costs(path: str | None = None) -> Costs:
     """Those kept in a file, or those that graphseam brings along. InputError if the file is none of ours."""
     try:
         told = json.loads((Path(path) if path else KEPT).read_text(encoding="utf-8"))
-        steps = {
-            step: {measure: Cost(*map(float, numbers)) for measure, numbers in measures.items()}
-            for step, measures in told["steps"].items()
-        }
-        return Costs(steps, int(told["dim"]), int(told["cores"]), str(told["measured"]))
+        steps, whole = _costs_told(told["steps"]), _costs_told(told.get("whole", {}))
+        return Costs(steps, int(told["dim"]), int(told["cores"]), str(told["measured"]), whole)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path!r} does not hold costs ({type(error).__name__}: {error}); give a file that "
@@ -89,37 +110,35 @@ def read_costs(path: str | None = None) -> Costs:
 
 
 def fit(rows: Iterable[dict[str, Any]], dim: int, measured: str) -> Costs:
-    """Costs from measured runs: a row per run and step with nodes, edges, cores, seconds and the measures in MB.
+    """Costs from measured runs: a row per run and step with nodes, edges, cores, seconds and the measures in MB, and
+    with `whole`, whether one task did the step alone.
 
     Coefficients are not negative, and relative errors count: a small graph weighs as much as a large one. Three
     graphs are the least that determine them; with fewer, what is fixed is taken for 0.
     """
+    by_kind: tuple[dict[str, list[dict[str, Any]]], ...] = ({}, {})
+    cores = 1
+    for row in rows:
+        by_kind[bool(row.get("whole"))].setdefault(row["step"], []).append(row)
+        cores = max(cores, int(row["cores"]))
+    parts, whole = ({step: _fitted(runs) for step, runs in kind.items()} for kind in by_kind)
+    return Costs(parts, dim, cores, measured, whole)
+
+
+def _fitted(runs: list[dict[str, Any]]) -> dict[str, Cost]:
     from scipy.optimize import nnls
 
-    by_step: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        by_step.setdefault(row["step"], []).append(row)
-    found: dict[str, dict[str, Cost]] = {}
-    for step, runs in by_step.items():
-        size = np.array([[1.0, float(run["edges"]), float(run["nodes"])] for run in runs])
-        found[step] = {}
-        for measure in MEASURES:
-            values = np.array([_value(run, measure) for run in runs])
-            weight = 1 / np.maximum(values, LEAST[measure])
-            scale = size.max(axis=0)
-            numbers, _ = nnls(size / scale * weight[:, None], values * weight)
-            found[step][measure] = Cost(*(numbers / scale).tolist())
-    cores = max((int(run["cores"]) for runs in by_step.values() for run in runs), default=1)
-    return Costs(found, dim, cores, measured)
+    size = np.array([[1.0, float(run["edges"]), float(run["nodes"])] for run in runs])
+    scale, found = size.max(axis=0), {}
+    for measure in MEASURES:
+        values = np.array([_value(run, measure) for run in runs])
+        weight = 1 / np.maximum(values, LEAST[measure])
+        numbers, _ = nnls(size / scale * weight[:, None], values * weight)
+        found[measure] = Cost(*(numbers / scale).tolist())
+    return found
 
 
 def _value(run: dict[str, Any], measure: str) -> float:
     if measure == CORE_SECONDS:
         return float(run["seconds"]) * int(run["cores"])
     return float(run.get(measure) or 0)
-
-
-def seconds_of(costs: Costs, step: str, forecast: dict[str, float], cores: int) -> float:
-    """Seconds of a step on so many cores: what grows with the graph is shared by them, what is fixed is waited for."""
-    fixed = costs.of[step][CORE_SECONDS].fixed / costs.cores
-    return fixed + (forecast[CORE_SECONDS] - fixed * costs.cores) / cores

@@ -32,14 +32,19 @@ BEAT_S, STALE_S = 10.0, 60.0
 
 
 @contextmanager
-def held(spark: SparkSession, output: OutputConfig, run_id: str) -> Iterator[Lease]:
+def held(spark: SparkSession, output: OutputConfig, run_id: str, work: str = "") -> Iterator[Lease]:
     """Hold the lease of a run while the block runs. RunError, which says who works on it, if another process does.
 
+    work: one kind of work beside which others may go on, such as "place"; by default the run's own steps.
     Cost: nothing under a local directory; elsewhere one small file, and up to a minute of waiting after a process that
     ended without giving its lease back.
     """
-    place = f"{_base(spark, output)}/{FOLDER}/{run_id}"
-    lease = RewrittenFile(spark, place, run_id) if is_remote(place) else LockedFile(Path(local_path(place)), run_id)
+    place = f"{_base(spark, output)}/{FOLDER}/{run_id}" + (f"~{work}" if work else "")  # no run id has a "~"
+    lease: Lease
+    if is_remote(place):
+        lease = RewrittenFile(spark, place, run_id, work)
+    else:
+        lease = LockedFile(Path(local_path(place)), run_id, work)
     lease.take()
     try:
         yield lease
@@ -60,8 +65,8 @@ def _base(spark: SparkSession, output: OutputConfig) -> str:
 class Lease:
     """The right of this process to work on a run."""
 
-    def __init__(self, run_id: str) -> None:
-        self.run_id = run_id
+    def __init__(self, run_id: str, work: str = "") -> None:
+        self.run_id, self.work = run_id, work
         self.who = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
@@ -86,6 +91,11 @@ class Lease:
             told = f"process {other['pid']} on {other['host']} since {other['since']}"
         except (ValueError, KeyError, TypeError):
             told = "another process"
+        if self.work:
+            return RunError(
+                f"{told} is at the same work ({self.work}) on run {self.run_id!r}; wait until it has ended and "
+                "start again"
+            )
         return RunError(
             f"{told} works on run {self.run_id!r}; wait until it has ended and start again, which goes on where it "
             "stopped, or give a new --run-id"
@@ -95,8 +105,8 @@ class Lease:
 class LockedFile(Lease):
     """A lease by the lock of a file, which the system gives back when the process ends."""
 
-    def __init__(self, path: Path, run_id: str) -> None:
-        super().__init__(run_id)
+    def __init__(self, path: Path, run_id: str, work: str = "") -> None:
+        super().__init__(run_id, work)
         self.path = path
         self._descriptor = -1
 
@@ -138,9 +148,15 @@ class RewrittenFile(Lease):
     """A lease by a file that its owner rewrites every `beat_s` seconds, at any address that Hadoop can write to."""
 
     def __init__(
-        self, spark: SparkSession, path: str, run_id: str, beat_s: float = BEAT_S, stale_s: float = STALE_S
+        self,
+        spark: SparkSession,
+        path: str,
+        run_id: str,
+        work: str = "",
+        beat_s: float = BEAT_S,
+        stale_s: float = STALE_S,
     ) -> None:
-        super().__init__(run_id)
+        super().__init__(run_id, work)
         self.spark, self.path, self.beat_s, self.stale_s = spark, path, beat_s, stale_s
         self._beats = 0
         self._ended = threading.Event()

@@ -16,13 +16,14 @@ from graphseam.heap import heap_errors_told
 from graphseam.lease import held
 from graphseam.progress import StepProgress
 from graphseam.report import write_report
-from graphseam.room import require_room
+from graphseam.room import require_room, size_of_graph
 from graphseam.runs import Run, is_done, new_run_id, open_run, recorded, require_before
 from graphseam.session import build_session, size_shuffles
 from graphseam.sources import check_inputs
 from graphseam.spark_line import require_stage_resources
 from graphseam.steps import ALL_STEPS, LAST, description_of, steps_of, steps_of_job
 from graphseam.summary import print_summary
+from graphseam.whole_steps import TaskMemory, steps_in_one_task
 
 WHOLE = "pipeline: all steps in one session, from input files to the published run; without --run-id a new run is made."
 
@@ -76,11 +77,12 @@ def _check_session(spark: SparkSession, config: Config) -> None:
 
 def run_each(run: Run, steps: Sequence[str], progress: StepProgress, resume: bool) -> None:
     """Run the steps in order; with `resume`, skip those that are done. After the last one, write the run's report."""
+    config, memory = run.config, TaskMemory.of(run)
     for place, step in enumerate(steps):
         if resume and is_done(run, step):
             progress.skip(step)
             continue
-        require_room(run, steps[place:])
+        require_room(run, steps[place:], steps_in_one_task(config, *size_of_graph(run), memory))
         try:
             run_step(run, step, progress)
         except GateError:

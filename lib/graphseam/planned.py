@@ -6,10 +6,11 @@ from rich.console import Console
 from rich.table import Table
 
 from graphseam.config import Config
-from graphseam.costs import Costs, seconds_of
+from graphseam.costs import Costs
 from graphseam.files import size_told
 from graphseam.session import CLUSTER_TASK_MB
 from graphseam.usage import DISK_MB, MB, SHUFFLED_MB, TABLES_MB
+from graphseam.whole_steps import TaskMemory, steps_in_one_task
 
 BYTES = (SHUFFLED_MB, DISK_MB, TABLES_MB)
 
@@ -19,11 +20,12 @@ def print_plan(
 ) -> None:
     """Print what a run of the configuration over a graph of this size would take on executors of so many cores."""
     all_cores = executors * cores
-    forecast = costs.forecast(config, nodes, edges)
+    whole = steps_in_one_task(config, nodes, edges, TaskMemory.planned(config.run.task_memory_mb, executors, cores))
+    forecast = costs.forecast(config, nodes, edges, whole)
     table = Table(title=f"{nodes:,} nodes, {edges:,} edges; {executors:,} x {cores} cores", title_justify="left")
     for name in ("step", "time", "share", "core-hours", "shuffled", "disk at most", "tables"):
         table.add_column(name, justify="left" if name == "step" else "right")
-    seconds = {step: seconds_of(costs, step, told, all_cores) for step, told in forecast.items()}
+    seconds = {step: costs.seconds_of(step, told, all_cores, whole) for step, told in forecast.items()}
     total = sum(seconds.values())
     for step, told in forecast.items():
         table.add_row(
@@ -45,7 +47,8 @@ def print_plan(
         size_told(sums[TABLES_MB] * MB),
     )
     console.print(table)
-    for line in assumptions(costs, config, executors):
+    alone = [step for step in forecast if step in whole and step in costs.whole]
+    for line in assumptions(costs, config, executors, alone):
         console.print(f"- {line}", soft_wrap=True)
 
 
@@ -58,8 +61,8 @@ def disk_of(forecast: dict[str, dict[str, float]]) -> float:
     return most
 
 
-def assumptions(costs: Costs, config: Config, executors: int) -> list[str]:
-    """What the figures rest on, a sentence each."""
+def assumptions(costs: Costs, config: Config, executors: int, alone: list[str]) -> list[str]:
+    """What the figures rest on, a sentence each. alone: the steps that one task does."""
     task_mb = config.run.task_memory_mb or CLUSTER_TASK_MB
     told = [
         f"Costs were measured with vectors of {costs.dim} columns on {costs.measured}; what is per node is taken to "
@@ -71,6 +74,8 @@ def assumptions(costs: Costs, config: Config, executors: int) -> list[str]:
         f"A task uses at most {task_mb:,} MB beside Java's heap (run.task_memory_mb); the driver holds a few numbers "
         "per subgraph.",
     ]
+    if alone:
+        told.append(f"A task of this machine can hold the graph, and does {', '.join(alone)} without a shuffle.")
     if executors > 1:
         told.append("A network that is slower than the disks is not in the figures: see what is shuffled.")
     return told

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -16,6 +17,7 @@ from graphseam.config import load_config
 from graphseam.entry import job_arguments, one_clear_line
 from graphseam.errors import RunError
 from graphseam.files import absolute
+from graphseam.lease import held
 from graphseam.report import report_path
 from graphseam.schemas import table_names
 from graphseam.sections import BORDER, PruneConfig
@@ -47,9 +49,10 @@ class Runs:
 def prune(tables: Tables, settings: PruneConfig, dry_run: bool = False) -> Runs:
     """Remove the runs that `prune.keep` and `prune.unpublished_days` do not keep; returns which went and which stayed.
 
-    The newest published runs are kept, and so are the runs they refer to: in embed.warm_start or
-    predict.links.model_run. All rows of a removed run go, including its batches of new nodes and its rejected rows, and
-    the copy of its graph made by `graphseam.embed`, and its report; exported files stay.
+    The newest published runs are kept, and so are the runs they refer to, in embed.warm_start, run.base or
+    predict.links.model_run, and the base of an unfinished run. A run that another process works on stays. All rows of
+    a removed run go, including its batches of new nodes and its rejected rows, and the copy of its graph made by
+    `graphseam.embed`, and its report; exported files stay.
     Then VACUUM deletes the files that no version younger than prune.vacuum_hours needs. dry_run: nothing is changed.
     Errors: RunError if no run is published: then nothing distinguishes abandoned runs from work in progress.
     Cost: one commit per table that had rows of a removed run, no row is read; VACUUM lists every file of the root.
@@ -57,6 +60,26 @@ def prune(tables: Tables, settings: PruneConfig, dry_run: bool = False) -> Runs:
     runs = sort_runs(tables, settings)
     if dry_run:
         return runs
+    with ExitStack() as leases:
+        runs = _without_those_at_work(tables, runs, leases)
+        _remove(tables, runs, settings)
+    return runs
+
+
+def _without_those_at_work(tables: Tables, runs: Runs, leases: ExitStack) -> Runs:
+    """The runs, of those to be removed only such as no other process works on: their leases are held from now on."""
+    busy = []
+    for run_id in runs.removed:
+        try:
+            for work in ("", "place"):
+                leases.enter_context(held(tables.spark, tables.output, run_id, work))
+        except RunError:
+            busy.append(run_id)
+    gone = {kind: [name for name in getattr(runs, kind) if name not in busy] for kind in ("published", "abandoned")}
+    return replace(runs, unfinished=[*runs.unfinished, *busy], **gone)
+
+
+def _remove(tables: Tables, runs: Runs, settings: PruneConfig) -> None:
     there = [name for name in table_names() if tables.exists(name)]
     for run_id in runs.removed if tables.output.root else []:
         folders.remove(tables.spark, f"{absolute(tables.output.root)}/{GRAPHFRAME_INPUTS}/{run_id}")
@@ -69,7 +92,6 @@ def prune(tables: Tables, settings: PruneConfig, dry_run: bool = False) -> Runs:
     statements = [f"VACUUM {tables.identifier(name)} RETAIN {settings.vacuum_hours} HOURS" for name in there]
     with ThreadPoolExecutor(AT_ONCE) as pool:  # each is a sequence of small jobs, which leave most cores idle
         list(pool.map(tables.spark.sql, statements))
-    return runs
 
 
 def sort_runs(tables: Tables, settings: PruneConfig) -> Runs:
@@ -82,27 +104,34 @@ def sort_runs(tables: Tables, settings: PruneConfig) -> Runs:
         )
     names = [row["run_id"] for row in published]
     named = {row["run_id"]: set(_named_runs(json.loads(row["config"]))) for row in published}
-    needed = set(names[: settings.keep])
+    begun = _begun(tables, names, settings.unpublished_days)
+    needed = {*names[: settings.keep], *(base for _, old, base in begun if base and not old)}
     while more := set().union(*(named[name] for name in needed if name in named)) - needed:
         needed |= more
-    ends = (
-        tables.all_runs("run_steps")
-        .groupBy("run_id")
-        .agg(F.max(F.expr("started_at + make_dt_interval(0, 0, 0, seconds)")).alias("ended_at"))
-        .sort(F.desc("ended_at"), "run_id")
-        .collect()
-    )
-    oldest = datetime.now(timezone.utc) - timedelta(days=settings.unpublished_days)
-    others = [
-        (row["run_id"], row["ended_at"].astimezone(timezone.utc) < oldest) for row in ends if row["run_id"] not in names
-    ]
     return Runs(
         kept=names[: settings.keep],
         needed=[name for name in names[settings.keep :] if name in needed],
-        unfinished=[name for name, old in others if not old or name in needed],
+        unfinished=[name for name, old, _ in begun if not old or name in needed],
         published=[name for name in names[settings.keep :] if name not in needed],
-        abandoned=[name for name, old in others if old and name not in needed],
+        abandoned=[name for name, old, _ in begun if old and name not in needed],
     )
+
+
+def _begun(tables: Tables, published: list[str], days: float) -> list[tuple[str, bool, str | None]]:
+    """(run id, whether its last step is older than that, the base it updates) of each unpublished run, newest first."""
+    ends = (
+        tables.all_runs("run_steps")
+        .where(~F.col("run_id").isin(published))
+        .groupBy("run_id")
+        .agg(
+            F.max(F.expr("started_at + make_dt_interval(0, 0, 0, seconds)")).alias("ended_at"),
+            F.max(F.when(F.col("step") == "partition", F.get_json_object("details", "$.kept_from"))).alias("base"),
+        )
+        .sort(F.desc("ended_at"), "run_id")
+        .collect()
+    )
+    oldest = datetime.now(timezone.utc) - timedelta(days=days)
+    return [(row["run_id"], row["ended_at"].astimezone(timezone.utc) < oldest, row["base"]) for row in ends]
 
 
 def _named_runs(config: dict[str, Any]) -> Iterable[str]:
@@ -121,7 +150,7 @@ def tell(runs: Runs, dry_run: bool) -> list[str]:
         (f"{len(names):,} {kind}: {', '.join(names)}", names)
         for kind, names in (
             ("published runs kept", runs.kept),
-            ("older runs kept, as those name them", runs.needed),
+            ("older runs kept, as others refer to them", runs.needed),
             ("unpublished runs kept, which may still be at work", runs.unfinished),
             ("published runs " + ("would be removed" if dry_run else "removed"), runs.published),
             ("abandoned runs " + ("would be removed" if dry_run else "removed"), runs.abandoned),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from graphseam.causes import shuffle_folders
 from graphseam.costs import read_costs
@@ -18,16 +18,16 @@ SLACK = 1.4  # times what is forecast: forecasts were up to a third too low (doc
 BYTES_PER_EDGE = 10  # of an input file, about, if it is neither compressed nor wide
 
 
-def require_room(run: Run, steps: Sequence[str]) -> None:
+def require_room(run: Run, steps: Sequence[str], whole: Collection[str] = ()) -> None:
     """RunError if the next of these steps, or one after it, is forecast to need more disk than is free.
 
-    Only where the whole run is on this machine: executors' disks are not seen from the driver, see `graphseam plan`.
-    run.check_disk = false leaves it out.
+    whole: steps that one task does alone, see whole_steps. Only where the whole run is on this machine: executors'
+    disks are not seen from the driver, see `graphseam plan`. run.check_disk = false leaves it out.
     """
     if not (run.config.run.check_disk and steps and in_one_process(run.spark)):
         return
-    nodes, edges = _size(run)
-    forecast = read_costs().forecast(run.config, nodes, edges)
+    nodes, edges = size_of_graph(run)
+    forecast = read_costs().forecast(run.config, nodes, edges, whole)
     root = run.config.output.root
     scratch = shuffle_folders()[0]
     at_root = local_path(absolute(root)) if root and not is_remote(root) else None
@@ -72,7 +72,7 @@ def _less(step: str) -> str:
     }.get(step, "")
 
 
-def _size(run: Run) -> tuple[int, int]:
+def size_of_graph(run: Run) -> tuple[int, int]:
     """(nodes, edges) of the graph; before it is read, a guess from the size of the files."""
     if run.details("ingest"):
         told = run.ingested

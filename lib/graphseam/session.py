@@ -156,8 +156,13 @@ def memory_of_a_task(spark: SparkSession, configured_mb: int, num_tasks: int) ->
     if not in_one_process(spark):
         return CLUSTER_TASK_MB
     heap_mb = megabytes(spark.conf.get("spark.driver.memory", "1g") or "1g") or 1024
+    return local_task_mb(heap_mb, min(num_tasks, spark.sparkContext.defaultParallelism))
+
+
+def local_task_mb(heap_mb: int, at_once: int) -> int:
+    """MB of each of so many tasks of a local session whose JVM has that heap."""
     spare_mb = int(0.7 * (psutil.virtual_memory().total / 2**20 - heap_mb))
-    return max(64, spare_mb // max(1, min(num_tasks, spark.sparkContext.defaultParallelism)))
+    return max(64, spare_mb // max(1, at_once))
 
 
 @contextmanager

@@ -19,9 +19,10 @@ from pyspark.sql import functions as F
 from graphseam.arrays import distinct
 from graphseam.config import Config
 from graphseam.gathered import gathered
-from graphseam.ingest.whole_pairs import PAIR_COLUMNS, WholeEdges, draw_whole_pairs
+from graphseam.ingest.whole_pairs import PAIR_COLUMNS, draw_whole_pairs
 from graphseam.runs import Run
 from graphseam.seeds import derive_seed, uniform_of
+from graphseam.whole_pairs import WholeEdges
 
 ROW_BYTES = {"integer": 250, "string": 500}  # of the task: a row as it comes in, its ends sorted, and as an edge
 SHARE_OF_TASK = 0.5  # of its memory that may be taken
@@ -34,8 +35,13 @@ ROWS_AT_ONCE = 1 << 17
 
 def fits_one_task(run: Run, num_rows: int, id_type: str) -> bool:
     """Whether one task may take all rows of the edges, and write the tables' files."""
-    allowed = SHARE_OF_TASK * (run.task_memory_mb(num_tasks=1) << 20)
-    return run.tables.written_here and not run.config.input.split and num_rows * ROW_BYTES[id_type] <= allowed
+    allowed = run.tables.written_here and run.config.run.in_one_task and not run.config.input.split
+    return allowed and taken_by_rows(num_rows, id_type) <= run.task_memory_mb(num_tasks=1) << 20
+
+
+def taken_by_rows(num_rows: int, id_type: str) -> float:
+    """Bytes that a task must have to take so many rows of the edges."""
+    return num_rows * ROW_BYTES[id_type] / SHARE_OF_TASK
 
 
 def write_graph(

@@ -18,6 +18,7 @@ from graphseam.edges import end_nodes
 from graphseam.errors import ConfigError, InputError
 from graphseam.ingest.graph import connect, merge, number_ids
 from graphseam.ingest.reading import count_rows, read_rows, with_reason
+from graphseam.lease import held
 from graphseam.place.predictions import placed_labels, placed_links
 from graphseam.place.vectors import arcs_of, vectors_by_rounds
 from graphseam.runs import Run
@@ -51,12 +52,17 @@ def place(spark: SparkSession, config: Config, run_id: str | None = None, batch:
     that have vectors are counted and ignored. A batch of the same name is replaced; batches are independent of each
     other. Returns what the command reports: rows, rejected, loops, duplicate_edges, edges, nodes by status.
     Cost: one pass over the run's embeddings (two if links are predicted); all else is linear in the new edges.
-    Place the batches of a run one after another: concurrent ones may give two new nodes the same number.
-    Errors: InputError if no row is usable, RunError for an unknown run.
+    The batches of a run are placed one after another, since each numbers its nodes after those of the earlier ones.
+    Errors: InputError if no row is usable, RunError for an unknown run and while another process places into it.
     """
     batch = check_batch(batch_name(config.input.edges) if batch is None else batch)
     run, id_type = _published(spark, config, run_id)
-    weighted = config.input.weighted
+    with held(spark, config.output, run.run_id, "place"):
+        return _place_batch(run, id_type, config, batch)
+
+
+def _place_batch(run: Run, id_type: str, config: Config, batch: str) -> dict[str, Any]:
+    spark, weighted = run.spark, config.input.weighted
     with persisted(_checked_rows(spark, config, id_type)) as rows:
         details = {"run_id": run.run_id, "batch": batch, **_count_rows(run, rows, batch)}
         size_shuffles(spark, details["rows"])

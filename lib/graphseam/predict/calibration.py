@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Row
 
 from graphseam.session import in_one_task
 
@@ -23,7 +23,12 @@ def fit_curves(scored: DataFrame) -> Curves:
     by isotonic regression, is interpolated linearly. At most 600 rows reach the driver.
     Source: Zadrozny and Elkan, KDD 2002.
     """
-    rows = in_one_task(scored, _fit, CURVE_SCHEMA).sort("fold", "score").collect()
+    return curves_of(in_one_task(scored, fitted_curves, CURVE_SCHEMA).collect())
+
+
+def curves_of(rows: list[Row]) -> Curves:
+    """The curves from rows of CURVE_SCHEMA."""
+    rows = sorted(rows, key=lambda row: (row["fold"], row["score"]))
     folds = sorted({row["fold"] for row in rows})
     return {
         fold: (
@@ -34,7 +39,8 @@ def fit_curves(scored: DataFrame) -> Curves:
     }
 
 
-def _fit(scored: pa.Table) -> pa.Table:
+def fitted_curves(scored: pa.Table) -> pa.Table:
+    """Rows of CURVE_SCHEMA; see `fit_curves`."""
     scored = scored.sort_by([("score", "ascending"), ("src", "ascending"), ("dst", "ascending")])
     fold, score, truth = (scored[name].to_numpy() for name in ("fold", "score", "truth"))
     parts = []

@@ -8,7 +8,7 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 import pyarrow as pa
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Row
 
 from graphseam.arrow import slices
 from graphseam.predict.features import PAIRS_AT_ONCE, Design
@@ -102,7 +102,11 @@ def fit_link_models(examples: DataFrame, designs: dict[str, Design]) -> dict[str
     DOUBLE; the caller bounds their number. Features and products are standardised; the penalty is scikit-learn's L2.
     At most 37 rows per model.
     """
-    rows = map_groups(examples, "model", _fit(designs), MODEL_SCHEMA).collect()  # one per model and term
+    return models_by_name(map_groups(examples, "model", _fit(designs), MODEL_SCHEMA).collect())  # a row per term
+
+
+def models_by_name(rows: list[Row]) -> dict[str, list[dict[str, object]]]:
+    """{model: its rows} from rows of MODEL_SCHEMA."""
     found: dict[str, list[dict[str, object]]] = {}
     for row in rows:
         found.setdefault(row["model"], []).append({key: value for key, value in row.asDict().items() if key != "model"})
@@ -111,34 +115,39 @@ def fit_link_models(examples: DataFrame, designs: dict[str, Design]) -> dict[str
 
 def _fit(designs: dict[str, Design]) -> Callable[[pa.Table], pa.Table]:
     def fit(examples: pa.Table) -> pa.Table:
-        from sklearn.linear_model import LogisticRegression
-
-        limit_threads(1)  # a worker that has had other tasks would sum with as many threads as they did
-        examples = examples.sort_by(
-            [("src", "ascending"), ("dst", "ascending"), ("truth", "ascending"), ("weight", "ascending")]
-        )
-        name, truth = examples["model"][0].as_py(), examples["truth"].to_numpy()
-        design = designs[name]
-        rows: list[dict[str, object]] = []
-        if min(truth.sum(), (~truth).sum()) >= MIN_EXAMPLES:
-            features = design.matrix(examples)
-            mean, scale = features.mean(axis=0), features.std(axis=0)
-            scale = np.where(scale > 1e-9, scale, 1.0)
-            standard = (features - mean) / scale
-            terms = np.hstack([standard, _products(standard)]) if design.products else standard
-            centre, width = terms.mean(axis=0), np.maximum(terms.std(axis=0), 1e-9)
-            width = np.where(width > 1e-8, width, 1.0)
-            weight = examples["weight"].to_numpy()
-            model = LogisticRegression(C=REGULARISATION, solver="newton-cholesky")  # few features, many rows
-            model.fit((terms - centre) / width, truth, sample_weight=weight / weight.mean())
-            values = model.coef_[0] / width
-            count = len(design.names)
-            rows = LinkModel(
-                design, float(model.intercept_[0] - values @ centre), mean, scale, values[:count], values[count:]
-            ).rows()
-        return pa.Table.from_pylist([{"model": name, **row} for row in rows], schema=ARROW_MODEL)
+        name = examples["model"][0].as_py()
+        return fit_one(name, designs[name], examples)
 
     return fit
+
+
+def fit_one(name: str, design: Design, examples: pa.Table) -> pa.Table:
+    """Rows of MODEL_SCHEMA of one model, none if it has too few examples; see `fit_link_models`."""
+    from sklearn.linear_model import LogisticRegression
+
+    limit_threads(1)  # a worker that has had other tasks would sum with as many threads as they did
+    examples = examples.sort_by(
+        [("src", "ascending"), ("dst", "ascending"), ("truth", "ascending"), ("weight", "ascending")]
+    )
+    truth = examples["truth"].to_numpy()
+    rows: list[dict[str, object]] = []
+    if min(truth.sum(), (~truth).sum()) >= MIN_EXAMPLES:
+        features = design.matrix(examples)
+        mean, scale = features.mean(axis=0), features.std(axis=0)
+        scale = np.where(scale > 1e-9, scale, 1.0)
+        standard = (features - mean) / scale
+        terms = np.hstack([standard, _products(standard)]) if design.products else standard
+        centre, width = terms.mean(axis=0), np.maximum(terms.std(axis=0), 1e-9)
+        width = np.where(width > 1e-8, width, 1.0)
+        weight = examples["weight"].to_numpy()
+        model = LogisticRegression(C=REGULARISATION, solver="newton-cholesky")  # few features, many rows
+        model.fit((terms - centre) / width, truth, sample_weight=weight / weight.mean())
+        values = model.coef_[0] / width
+        count = len(design.names)
+        rows = LinkModel(
+            design, float(model.intercept_[0] - values @ centre), mean, scale, values[:count], values[count:]
+        ).rows()
+    return pa.Table.from_pylist([{"model": name, **row} for row in rows], schema=ARROW_MODEL)
 
 
 def with_score(pairs: DataFrame, model: LinkModel, name: str = "score") -> DataFrame:

@@ -10,6 +10,7 @@ from functools import cached_property
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from graphseam.config import Config
 from graphseam.errors import InputError, nearest
 from graphseam.methods import SEARCHES
 from graphseam.predict.carried import Carried, carried_from_base
@@ -186,10 +187,14 @@ class LinkSearch:
 
 def shares_search(run: Run) -> bool:
     """Whether predict_links finds the similar nodes too: it searches all nodes, by the method of predict.similar."""
-    links, similar, ingested = run.config.predict.links, run.config.predict.similar, run.ingested
-    if not (links.top_k and similar.top_k) or ingested.bipartite or links.src_type or links.dst_type:
+    return shares_search_of(run.config, run.ingested.nodes, run.ingested.bipartite)
+
+
+def shares_search_of(config: Config, num_nodes: int, bipartite: bool) -> bool:
+    links, similar = config.predict.links, config.predict.similar
+    if not (links.top_k and similar.top_k) or bipartite or links.src_type or links.dst_type:
         return False
-    return choose_method(similar.method, ingested.nodes) in chosen_methods(links.candidates, ingested.nodes)
+    return choose_method(similar.method, num_nodes) in chosen_methods(links.candidates, num_nodes)
 
 
 def chosen_methods(candidates: str, num_nodes: int) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,9 @@ from graphseam.predict.link_model import LinkModel, fit_link_models, with_score
 from graphseam.predict.link_search import LinkSearch, link_search, shares_search
 from graphseam.predict.ranking import best_links
 from graphseam.predict.search import write_recall
+from graphseam.predict.whole_graph import WholeGraph
 from graphseam.predict.whole_lists import Ranking
+from graphseam.predict.whole_models import Calibration, Lesson, calibrate_whole, describe_whole, fit_whole
 from graphseam.runs import Run
 from graphseam.seeds import derive_seed, uniform
 from graphseam.session import persisted
@@ -27,6 +30,8 @@ from graphseam.steps import ALL_STEPS
 
 LEARNT_PAIRS = 20_000  # edges that the model of pairs trains on, with as many pairs of each other kind
 CALIBRATED = 200_000  # predictions that the curves are fitted on, about
+HELD_OUT, EMBEDDED = "held-out edges", "embedded edges"  # what probabilities rest on
+WHOLE_TASKS = 2  # per core, that describe pairs in a graph which each of them can hold
 SENT_TO_ALL = 1_000_000  # held-out edges, at most, that each task gets to find them among its predictions: 16 MB
 
 
@@ -58,7 +63,7 @@ def predict_links(run: Run) -> dict[str, Any]:
         if not models:  # too few edges to learn from, so all candidates look alike
             return {"links": 0, **details, "models": "too few edges to learn from"}
         ranker = _pick(models, CANDIDATES)
-        curves, basis = (borrowed[1], f"run {links.model_run}") if borrowed else _calibrate(run, ranker)
+        curves, basis = (borrowed[1], f"run {links.model_run}") if borrowed else _calibrate(what, ranker)
         _keep(run, models, curves)
         count = _write_predictions(what, ranker, curves)
     return {"links": count, **details, "calibrated_on": basis, "models": sorted(models)}
@@ -122,6 +127,9 @@ def _models(what: LinkSearch, designs: dict[str, Design], given: dict[str, LinkM
     If either candidates or drawn pairs have too few examples, there is only the other model; if both do, none.
     """
     run, measured = what.run, what.run.config.holds_out
+    files = run.tables.every_file("candidate_lists") if what.whole is not None else None
+    if what.whole is not None and files is not None:
+        return _models_in_whole(what, what.whole, files, designs, given)
     known = run.tables.read("evaluation_pairs").select("src", "dst")
     if given is not None:
         if measured:
@@ -144,6 +152,31 @@ def _models(what: LinkSearch, designs: dict[str, Design], given: dict[str, LinkM
         models = {name: LinkModel.of(rows, designs[name]) for name, rows in sorted(fitted.items())}
         if models and measured:
             run.tables.write("pair_scores", with_score(features, _pick(models, PAIRS), "link_model"))
+    return models
+
+
+def _models_in_whole(
+    what: LinkSearch,
+    whole: WholeGraph,
+    files: list[str],
+    designs: dict[str, Design],
+    given: dict[str, LinkModel] | None,
+) -> dict[str, LinkModel]:
+    """`_models` where one task can hold the graph: its pairs are drawn and described from the arrays."""
+    run, spark = what.run, what.run.spark
+    learnt = LEARNT_PAIRS if given is None else 0
+    num_tasks = WHOLE_TASKS * spark.sparkContext.defaultParallelism
+    seed = derive_seed(run.config.run.seed, "link model")
+    lesson = Lesson(whole, what.path_search(0), (learnt, seed), files, what.three, num_tasks)
+    if given is None:
+        fitted = fit_whole(spark, lesson, designs)
+        models = {name: LinkModel.of(rows, designs[name]) for name, rows in sorted(fitted.items())}
+    else:
+        models = given
+        if run.config.holds_out:
+            describe_whole(spark, lesson)
+    if models and run.config.holds_out:
+        run.tables.write_in_tasks(["pair_scores"], num_tasks, partial(lesson.scores, _pick(models, PAIRS)))
     return models
 
 
@@ -223,20 +256,27 @@ def _with_held_out(run: Run, links: DataFrame) -> DataFrame:
     return joined.withColumn("held_out", F.coalesce("held", F.lit(False))).drop("low", "high", "held")
 
 
-def _calibrate(run: Run, model: LinkModel) -> tuple[Curves, str]:
+def _calibrate(what: LinkSearch, model: LinkModel) -> tuple[Curves, str]:
     """(curves, what they were fitted on): the predictions of so many nodes that there are about CALIBRATED of them."""
-    top_k = run.config.predict.links.top_k
+    run, top_k = what.run, what.run.config.predict.links.top_k
+    share = CALIBRATED / max(1, run.ingested.nodes * top_k)
+    files = run.tables.every_file("candidate_lists") if what.whole is not None else None
+    if what.whole is not None and files is not None:
+        of_held, seed = run.config.holds_out, run.config.run.seed
+        halves = derive_seed(seed, "curves" if of_held else "calibrated")
+        drawn = (derive_seed(seed, "calibrated"), share if of_held else 1.0)
+        on = Calibration(what.whole, files, model, top_k, halves, drawn, learning=not of_held)
+        return calibrate_whole(run.spark, on), HELD_OUT if of_held else EMBEDDED
     lists = run.tables.read("candidate_lists")
     if run.config.holds_out:
-        share = CALIBRATED / max(1, run.ingested.nodes * top_k)
         some = lists.where(~F.col("learning")).withColumn("fold", _half(run))
         if share < 1:
             some = some.where(uniform(derive_seed(run.config.run.seed, "calibrated"), "src") < share)
         rows = _with_held_out(run, best_links(some, model, top_k)).withColumnRenamed("held_out", "truth")
-        return fit_curves(rows.select("src", "dst", "fold", "score", "truth")), "held-out edges"
+        return fit_curves(rows.select("src", "dst", "fold", "score", "truth")), HELD_OUT
     fold = _half(run, "calibrated")
     rows = with_score(as_pairs(lists.where("learning")), model).withColumns({"fold": fold, "truth": F.col("known")})
-    return fit_curves(rows.select("src", "dst", "fold", "score", "truth")), "embedded edges"
+    return fit_curves(rows.select("src", "dst", "fold", "score", "truth")), EMBEDDED
 
 
 def _keep(run: Run, models: dict[str, LinkModel], curves: Curves) -> None:

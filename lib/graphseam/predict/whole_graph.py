@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from graphseam.arrays import distinct
 from graphseam.arrow import positions, vector_matrix
 from graphseam.blocks.store import FileStore
+from graphseam.columns import ENDS
 from graphseam.predict.carried import Carried
 from graphseam.predict.whole_answers import ANSWER_BYTES, AnswerFiles, Answers
 from graphseam.runs import Run
@@ -29,7 +30,7 @@ SHARE_OF_MACHINE = 0.25  # of its memory that the vectors may take: all tasks re
 NODE_BYTES, END_BYTES = 200, 50  # of a task that lays the graph out, or searches it for paths
 VECTORS_AT_ONCE = 65_536
 NAMES = "names.arrow"
-TABLES = ("embeddings", "edges", "nodes", "holdout_edges", "candidate_pairs")
+TABLES = ("embeddings", "edges", "nodes", "holdout_edges", "evaluation_pairs", "candidate_pairs")
 End = tuple[str, str] | None  # a column of nodes and its value
 
 
@@ -60,6 +61,11 @@ class Graph:
         """int64[k]: the positions of the ids, -1 of those that are no nodes of the graph."""
         found = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
         return np.where(self.ids[found] == ids, found, -1) if len(self.ids) else np.full(len(ids), -1)
+
+    def keys_of(self, src: np.ndarray, dst: np.ndarray) -> np.ndarray:
+        """int64[k]: a number per pair of ids, the same for both of its directions."""
+        low, high = np.sort([self.at(src), self.at(dst)], axis=0)
+        return np.asarray(low * len(self.ids) + high)
 
     def neighbours(self, rows: np.ndarray) -> np.ndarray:
         """int64[sum of degrees]: the ids of the neighbours of the nodes at these positions, node by node."""
@@ -131,6 +137,8 @@ class WholeGraph:
             if end is not None:
                 chosen = np.asarray(pc.equal(nodes[end[0]], end[1]).fill_null(False).combine_chunks())
             self.store.put(0, name, chosen)
+        second = pc.equal(nodes["side"], "dst").fill_null(False).combine_chunks()
+        self.store.put(0, "second", np.asarray(second))
         if self.shift is None:
             names = nodes.select(["id"])
             with pa.ipc.new_file(str(Path(self.store.folder, NAMES)), names.schema) as writer:
@@ -147,6 +155,14 @@ class WholeGraph:
 
     def opened(self) -> Graph:
         return Graph(*(self.store.get(0, field.name) for field in fields(Graph)))
+
+    def second(self) -> np.ndarray:
+        """bool[n]: the nodes of the second kind, in a bipartite graph."""
+        return self.store.get(0, "second")
+
+    def held_keys(self, graph: Graph) -> np.ndarray:
+        """int64[k], rising: the held-out edges, as `keys_of`."""
+        return distinct(graph.keys_of(*(self.column("holdout_edges", end) for end in ENDS)))
 
     def column(self, table: str, name: str) -> np.ndarray:
         """int64[rows]: a column of one of the tables, of all its files."""
@@ -166,16 +182,20 @@ def _read(path: str, columns: Sequence[str]) -> pa.Table:
     return pq.ParquetFile(path).read(columns=list(columns))
 
 
+def fits_a_task(num_nodes: int, num_edges: int, dim: int, task_mb: int, more_bytes: int = 0) -> bool:
+    """Whether a task can search the graph, and this machine hold its vectors beside others' files."""
+    taken = num_nodes * NODE_BYTES + 2 * num_edges * END_BYTES + more_bytes
+    vectors = num_nodes * 4 * dim
+    return taken <= SHARE_OF_TASK * (task_mb << 20) and vectors <= SHARE_OF_MACHINE * psutil.virtual_memory().total
+
+
 def whole_graph(run: Run, ends: tuple[End, End], carried: Carried | None) -> WholeGraph | None:
     """The run's graph, for `lay_out` by a task, in a temporary folder that the caller removes; None if it is to stay in
     tables: where tasks cannot reach the tables' files, or its arrays would take too much of their memory."""
     ingested, tables = run.ingested, run.tables
-    taken = ingested.nodes * NODE_BYTES + 2 * ingested.edges * END_BYTES
-    if carried is not None:
-        taken += ingested.nodes * ANSWER_BYTES * carried.per_node
-    vectors = ingested.nodes * 4 * run.config.embed.dim
-    too_large = taken > SHARE_OF_TASK * (run.task_memory_mb() << 20)
-    if too_large or not tables.written_here or vectors > SHARE_OF_MACHINE * psutil.virtual_memory().total:
+    more = ingested.nodes * ANSWER_BYTES * carried.per_node if carried is not None else 0
+    fits = fits_a_task(ingested.nodes, ingested.edges, run.config.embed.dim, run.task_memory_mb(), more)
+    if not (fits and tables.written_here and run.config.run.in_one_task):
         return None
     files = {name: tables.every_file(name) for name in TABLES}
     answers = AnswerFiles.of(run, carried) if carried is not None else None

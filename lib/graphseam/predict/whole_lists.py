@@ -11,8 +11,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 
-from graphseam.arrays import distinct, is_among
+from graphseam.arrays import is_among
 from graphseam.arrow import positions
+from graphseam.columns import ENDS
 from graphseam.predict.calibration import Curves
 from graphseam.predict.features import LISTED_NAMES, LISTS_SCHEMA, PAIRS_AT_ONCE, pairs_in, parts_by_pairs
 from graphseam.predict.group_search import ALL, LEARNING, UNKNOWN, merge
@@ -58,7 +59,7 @@ class WholeSearch:
             if self.search.of_all:
                 yield from _nearest_nodes(found)
         elif self.given:
-            found = _given(*(self.whole.column("candidate_pairs", end) for end in ("src", "dst")))
+            found = _given(*(self.whole.column("candidate_pairs", end) for end in ENDS))
         adjacency = adjacency_of(graph, self.paths)
         for rows, kind in ((asked.sources, UNKNOWN), (asked.learning, LEARNING)):
             wanted = _wanted(found, kind)
@@ -98,8 +99,7 @@ class Wanted:
             return pa.ListArray.from_arrays(pa.array(np.zeros(len(ids) + 1, np.int32)), NONE)
         at = np.minimum(np.searchsorted(self.src, ids), len(self.src) - 1)
         lengths = np.where(self.src[at] == ids, np.diff(self.ends)[at], 0)
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-        return pa.ListArray.from_arrays(pa.array(offsets), pa.array(self.dst[positions(self.ends[at], lengths)]))
+        return wanted_lists(np.r_[0, np.cumsum(lengths)], self.dst[positions(self.ends[at], lengths)])
 
 
 def _wanted(found: pa.Table, kind: int) -> Wanted:
@@ -118,6 +118,11 @@ def _given(src: np.ndarray, dst: np.ndarray) -> pa.Table:
     ends = pa.array(np.append(first, len(pairs)).astype(np.int32))
     lists = pa.ListArray.from_arrays(ends, pa.array(pairs[:, 1]))
     return pa.table({"src": nodes, "kind": np.full(len(nodes), UNKNOWN), "dst": lists})
+
+
+def wanted_lists(ends: np.ndarray, dst: np.ndarray) -> pa.ListArray:
+    """Lists of nodes, the first of them dst[ends[0] : ends[1]]."""
+    return pa.ListArray.from_arrays(pa.array(ends.astype(np.int32)), pa.array(dst))
 
 
 def _nearest_nodes(found: pa.Table) -> Iterator[tuple[str, pa.RecordBatch]]:
@@ -190,8 +195,7 @@ class Ranking:
     def predictions(self, task: int) -> Iterator[tuple[str, pa.RecordBatch]]:
         """Rows of link_predictions from one of the files."""
         graph = self.whole.opened()
-        low, high = np.sort([graph.at(self.whole.column("holdout_edges", end)) for end in ("src", "dst")], axis=0)
-        held = distinct(low * len(graph.ids) + high)
+        held = self.whole.held_keys(graph)
         for batch in pq.ParquetFile(self.files[task]).iter_batches(columns=LISTED_NAMES):
             lists = batch.filter(pc.invert(batch["learning"]))
             for part in parts_by_pairs(lists):
@@ -201,10 +205,13 @@ class Ranking:
                 yield "link_predictions", self._named(graph, best, held)
 
     def _named(self, graph: Graph, best: pa.RecordBatch, held: np.ndarray) -> pa.RecordBatch:
-        ends = [best[end].to_numpy() for end in ("src", "dst")]
-        low, high = np.sort([graph.at(end) for end in ends], axis=0)
-        names = {end: self.whole.names(graph, ids) for end, ids in zip(("src", "dst"), ends, strict=True)}
-        numbers = {f"{end}_node_id": best[end] for end in ("src", "dst")}
-        others = {name: best[name] for name in best.schema.names if name not in ("src", "dst", "fold")}
-        held_out = is_among(low * len(graph.ids) + high, held)
-        return pa.RecordBatch.from_pydict({**names, **numbers, **others, "held_out": pa.array(held_out)})
+        names = {end: self.whole.names(graph, best[end].to_numpy()) for end in ENDS}
+        numbers = {f"{end}_node_id": best[end] for end in ENDS}
+        others = {name: best[name] for name in best.schema.names if name not in (*ENDS, "fold")}
+        held_out = pa.array(held_out_of(graph, best, held))
+        return pa.RecordBatch.from_pydict({**names, **numbers, **others, "held_out": held_out})
+
+
+def held_out_of(graph: Graph, pairs: pa.RecordBatch, held: np.ndarray) -> np.ndarray:
+    """bool[k]: which of the pairs are held-out edges. held: of WholeGraph.held_keys."""
+    return is_among(graph.keys_of(*(pairs[end].to_numpy() for end in ENDS)), held)
