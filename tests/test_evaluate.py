@@ -14,7 +14,8 @@ from pyspark.sql import functions as F
 from conftest import make_config, run_steps
 from graphs import clique, communities
 from graphseam.errors import InputError
-from graphseam.evaluate.metrics import STRATA, _link_metrics, link_metrics
+from graphseam.evaluate import link_metrics_of
+from graphseam.evaluate.metrics import STRATA, link_metrics, metrics_of_pairs
 from graphseam.evaluate.reliability import calibration_errors, reliability
 from graphseam.evaluate.scores import _score_block, num_score_blocks, score_pairs
 from graphseam.pairs import (
@@ -152,7 +153,7 @@ def test_perfect_scores_give_1_random_ones_a_half_and_equal_ones_the_middle_rank
     """Each stratum is measured on its own positives."""
     made = made_pairs(np.random.default_rng(1), 3000, 1000)
     table = pa.table({**made, "perfect": made["perfect"].astype(float)})
-    found = values_of(_link_metrics(table, ["perfect", "random", "equal"], 1000))
+    found = values_of(metrics_of_pairs(table, ["perfect", "random", "equal"], 1000))
     assert {value for (_, _, scorer, _), value in found.items() if scorer == "perfect"} == {1.0}
     for variant in (UNIFORM, HARD):
         assert found["auc", variant, "random", "all"] == pytest.approx(0.5, abs=0.03)
@@ -238,7 +239,7 @@ def test_metrics_are_the_referees(evalkit, referee_split, tmp_path, name):
     pairs, num_ranked = as_evaluation_pairs(split)
     embeddings = pa.table({"node_id": np.arange(len(vectors)), "vector": list(vectors)})
     scored = _score_block(pairs.append_column("block", pa.array(np.zeros(len(pairs), int))), embeddings)
-    found = values_of(_link_metrics(scored, ["dot_product", "cosine", "degree_product"], num_ranked))
+    found = values_of(metrics_of_pairs(scored, ["dot_product", "cosine", "degree_product"], num_ranked))
     scorers = {"dot": "dot_product", "degree": "degree_product"}
     ours = {
         "mrr": "mrr_of_101",
@@ -272,7 +273,7 @@ def test_reliability_has_bins_of_about_equal_counts_and_ece_is_their_gap(spark):
     mean, observed = (np.array([values[chosen].mean() for chosen in inside]) for values in (probabilities, truth))
     np.testing.assert_allclose([row["mean_probability"] for row in found], mean, atol=1e-9)
     np.testing.assert_allclose([row["observed_rate"] for row in found], observed, atol=1e-9)
-    error = calibration_errors(bins).collect()
+    error = calibration_errors([row.asDict() for row in bins.collect()])
     assert [(row["task"], row["metric"], row["support"]) for row in error] == [("link_prediction", "ece", len(truth))]
     assert error[0]["value"] == pytest.approx(np.abs(observed - mean) @ support / support.sum(), abs=1e-9)
 
@@ -355,3 +356,13 @@ def test_a_published_split_is_kept_on_real_data(spark, shared_data, tmp_path):
     counts = run.details("ingest")["evaluation_pairs"]
     assert counts["positive"] == run.details("ingest")["holdout_edges"]
     assert counts["rank_uniform"] == counts["rank_hard"] == 50 * RANKED_AMONG
+
+
+def test_one_task_measures_what_blocks_do(published, monkeypatch):
+    """The same numbers to the last bit, with a link model among the scorers."""
+    run = published("planted")
+    alone = link_metrics_of(run).collect()
+    assert {"link_model", "cosine"} <= {row["scorer"] for row in alone}
+    monkeypatch.setattr("graphseam.evaluate.whole_link_metrics", lambda *_: None)
+    monkeypatch.setattr("graphseam.evaluate.num_score_blocks", lambda *_: 3)
+    assert sorted(link_metrics_of(run).collect()) == sorted(alone)

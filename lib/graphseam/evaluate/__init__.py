@@ -12,8 +12,11 @@ from graphseam.evaluate.labels import label_metrics
 from graphseam.evaluate.metrics import STRATA, WHOLE, link_metrics
 from graphseam.evaluate.reliability import calibration_errors, judged_labels, judged_links, reliability
 from graphseam.evaluate.scores import num_score_blocks, score_pairs
+from graphseam.evaluate.whole import whole_link_metrics
 from graphseam.runs import Run
 
+NAMES = ("metric", "variant", "scorer")  # of a number, in the details of the step
+ORDER = ("task", *NAMES, "stratum")
 SCORERS, LINK_MODEL = ("cosine", "dot_product", "degree_product"), "link_model"
 
 
@@ -27,18 +30,17 @@ def evaluate(run: Run) -> dict[str, Any]:
     if run.config.input.labels:
         predictions = run.tables.read("node_predictions").where("fold IS NOT NULL")
         labels = label_metrics(predictions, run.tables.read("labels"))
-    bins = write_reliability(run)
-    parts = [part for part in (links, labels, bins, stability(run)) if part is not None]
-    if not parts:
-        run.tables.drop_run("metrics")
-        return {"metrics": {}}
-    metrics = reduce(
-        DataFrame.unionByName,
-        [part if "stratum" in part.columns else part.withColumn("stratum", F.lit(WHOLE)) for part in parts],
-    )
-    run.tables.write("metrics", metrics)
-    rows = run.tables.read("metrics").where(F.col("stratum") == WHOLE).collect()  # about a hundred rows
-    return {"metrics": {f"{row['metric']}/{row['variant']}/{row['scorer']}": row["value"] for row in sorted(rows)}}
+    rows = calibration_errors(write_reliability(run))
+    parts = [part for part in (links, labels, stability(run)) if part is not None]
+    if parts:
+        metrics = reduce(
+            DataFrame.unionByName,
+            [part if "stratum" in part.columns else part.withColumn("stratum", F.lit(WHOLE)) for part in parts],
+        )
+        rows += [row.asDict() for row in metrics.collect()]  # about a hundred
+    rows.sort(key=lambda row: [row[name] for name in ORDER])
+    run.tables.write_rows("metrics", rows)
+    return {"metrics": {"/".join(row[name] for name in NAMES): row["value"] for row in rows if row["stratum"] == WHOLE}}
 
 
 def stability(run: Run) -> DataFrame | None:
@@ -71,23 +73,26 @@ def link_metrics_of(run: Run) -> DataFrame:
     pairs = run.tables.read("evaluation_pairs")
     ingested = run.ingested
     num_pairs = sum(count for kind, count in ingested.evaluation_pairs.items() if not kind.startswith("fewer_"))
+    model = LINK_MODEL if run.details("predict_links").get("links") else ""
+    scorers = (*SCORERS, model) if model else SCORERS
+    found = whole_link_metrics(run, num_pairs, scorers, model)
+    if found is not None:
+        return found
     blocks = num_score_blocks(num_pairs, ingested.nodes, run.config.embed.dim)
     scored = score_pairs(pairs, run.tables.read("embeddings"), blocks)
-    if not run.details("predict_links").get("links"):
-        return link_metrics(scored, SCORERS, run.config.evaluate.max_ranked)
-    scored = scored.join(run.tables.read("pair_scores"), on=["src", "dst"], how="inner")
-    return link_metrics(scored, (*SCORERS, LINK_MODEL), run.config.evaluate.max_ranked)
+    if model:
+        scored = scored.join(run.tables.read("pair_scores"), on=["src", "dst"], how="inner")
+    return link_metrics(scored, scorers, run.config.evaluate.max_ranked)
 
 
-def write_reliability(run: Run) -> DataFrame | None:
-    """Write reliability; returns the rows of METRIC_SCHEMA that summarise it, None if nothing can be checked."""
+def write_reliability(run: Run) -> list[dict[str, Any]]:
+    """Write reliability; returns its rows, none if nothing can be checked. At most ten of links and ten of labels."""
     judged = []
     if run.config.holds_out and run.config.predict.links.top_k:
         judged.append(judged_links(run.tables.read("link_predictions")))
     if run.config.input.labels:
         judged.append(judged_labels(run.tables.read("node_predictions"), run.tables.read("labels")))
-    if not judged:
-        run.tables.drop_run("reliability")
-        return None
-    run.tables.write("reliability", reliability(reduce(DataFrame.union, judged)))
-    return calibration_errors(run.tables.read("reliability"))
+    bins = reliability(reduce(DataFrame.union, judged)).sort("task", "bin_low").collect() if judged else []
+    rows = [row.asDict() for row in bins]
+    run.tables.write_rows("reliability", rows)
+    return rows

@@ -76,12 +76,14 @@ def link_metrics(scored: DataFrame, scorers: Sequence[str], max_ranked: int) -> 
     columns = ("kind", "query", "src", "dst", "min_degree", *scorers)
 
     def measure(pairs: pa.Table) -> pa.Table:
-        return _link_metrics(pairs, scorers, max_ranked)
+        return metrics_of_pairs(pairs, scorers, max_ranked)
 
     return in_one_task(scored.select(*columns), measure, METRIC_SCHEMA)
 
 
-def _link_metrics(pairs: pa.Table, scorers: Sequence[str], max_ranked: int) -> pa.Table:
+def metrics_of_pairs(pairs: pa.Table, scorers: Sequence[str], max_ranked: int) -> pa.Table:
+    """Rows of METRIC_SCHEMA; see `link_metrics`. The order of the pairs does not matter."""
+
     def of_kind(kind: str) -> pa.Table:
         return pairs.filter(pc.equal(pairs["kind"], kind)).sort_by("query")
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 NUM_BINS = 10
 NARROW = 16  # narrow bins, which are merged, for each doubling of the probability
 LEAST = -20 * NARROW  # what is below a millionth is in one of them
+MEASURED = {
+    "link_prediction": ("predicted", "probability"),
+    "node_classification": ("trained on 50 %", "logistic_regression"),
+}  # by task: what errors are of, as metrics name it
 DIGITS = 12  # a mean's last bits depend on the order of summation
 
 
@@ -68,22 +75,18 @@ def reliability(judged: DataFrame) -> DataFrame:
     )
 
 
-def calibration_errors(bins: DataFrame) -> DataFrame:
+def calibration_errors(bins: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows of METRIC_SCHEMA: ece, the mean over bins of |mean probability - observed rate|, weighted by support.
 
-    bins: RELIABILITY. Source: Naeini, Cooper and Hauskrecht, Obtaining well calibrated probabilities, AAAI 2015.
+    bins: rows of RELIABILITY. Source: Naeini, Cooper and Hauskrecht, Obtaining well calibrated probabilities, 2015.
     """
-    distance = F.abs(F.col("mean_probability") - F.col("observed_rate"))
-    errors = bins.groupBy("task").agg(
-        (F.sum(distance * F.col("support")) / F.sum("support")).alias("value"), F.sum("support").alias("support")
-    )
-    of_links = F.col("task") == "link_prediction"
-    return errors.select(
-        "task",
-        F.lit("ece").alias("metric"),
-        F.when(of_links, "predicted").otherwise("trained on 50 %").alias("variant"),
-        F.when(of_links, "probability").otherwise("logistic_regression").alias("scorer"),
-        F.lit("all").alias("stratum"),
-        F.round("value", DIGITS).alias("value"),
-        "support",
-    )
+    rows = []
+    for task, (variant, scorer) in MEASURED.items():
+        own = [row for row in bins if row["task"] == task]
+        support = sum(row["support"] for row in own)
+        if support:
+            distances = (abs(row["mean_probability"] - row["observed_rate"]) * row["support"] for row in own)
+            value = round(math.fsum(distances) / support, DIGITS)
+            named = {"task": task, "metric": "ece", "variant": variant, "scorer": scorer, "stratum": "all"}
+            rows.append({**named, "value": value, "support": support})
+    return rows

@@ -39,8 +39,13 @@ def score_pairs(pairs: DataFrame, embeddings: DataFrame, num_blocks: int) -> Dat
 def _score_block(pairs: pa.Table, vectors: pa.Table) -> pa.Table:
     order = np.argsort(vectors["node_id"].to_numpy())
     node_ids, matrix = vectors["node_id"].to_numpy()[order], vector_matrix(vectors["vector"])[order]
+    return with_scores(pairs.drop_columns(["block"]), node_ids, matrix)
+
+
+def with_scores(pairs: pa.Table, node_ids: np.ndarray, matrix: np.ndarray) -> pa.Table:
+    """`pairs` with cosine and dot_product, see `score_pairs`. matrix: float32[k, dim], of the nodes, which rise."""
     matrix = np.vstack([matrix, np.zeros((1, matrix.shape[1]), np.float32)])  # the last row is for unknown nodes
-    left, right = (_places(pairs[end].to_numpy(), node_ids) for end in ("src", "dst"))
+    left, right = (_places(pairs[end].to_numpy(), node_ids) for end in ENDS)
     cosine, dot = np.zeros(len(left)), np.zeros(len(left))
     step = max(1, CHUNK_BYTES // (8 * max(1, matrix.shape[1])))
     for start in range(0, len(left), step):
@@ -48,11 +53,7 @@ def _score_block(pairs: pa.Table, vectors: pa.Table) -> pa.Table:
         one, other = (matrix[places[rows]].astype(np.float64) for places in (left, right))
         dot[rows] = np.einsum("ij,ij->i", one, other)
         cosine[rows] = np.einsum("ij,ij->i", unit_rows(one), unit_rows(other))
-    return (
-        pairs.drop_columns(["block"])
-        .append_column("cosine", pa.array(cosine))
-        .append_column("dot_product", pa.array(dot))
-    )
+    return pairs.append_column("cosine", pa.array(cosine)).append_column("dot_product", pa.array(dot))
 
 
 def _places(nodes: np.ndarray, node_ids: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyspark.sql import Row, SparkSession
 
+from graphseam.arrays import distinct
 from graphseam.columns import ENDS
 from graphseam.predict.calibration import CURVE_SCHEMA, Curves, curves_of, fitted_curves
 from graphseam.predict.features import FEATURE_NAMES, LISTED_NAMES, PAIRS, Design, pairs_in, parts_by_pairs
@@ -72,7 +73,7 @@ class Lesson:
             for name, values in zip(("drawn_src", "drawn_dst", "truth"), drawn, strict=True):
                 self.whole.store.put(0, name, values)
             src, dst = np.concatenate([src, drawn[0]]), np.concatenate([dst, drawn[1]])
-        keys = np.unique(graph.at(src) * np.int64(max(1, len(graph.ids))) + graph.at(dst))
+        keys = distinct(graph.at(src) * np.int64(max(1, len(graph.ids))) + graph.at(dst))
         self.whole.store.put(0, "described", keys)
 
     def describe(self, task: int) -> None:
