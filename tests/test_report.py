@@ -73,7 +73,7 @@ def content(**changes) -> Content:
         label_quality=[],
         links=[],
         cut=CutMap({0: 3, 1: 3}, {0: 3, 1: 3}, {(0, 1): 1}, 2),
-        sample=Sample(["<b>"], np.ones((1, 4), np.float32), ["0"], "subgraph"),
+        sample=Sample(["<b>"], np.ones((1, 2)), ["0"], "subgraph"),
     )
     return dataclasses.replace(plain, **changes)
 
@@ -86,14 +86,14 @@ def test_a_run_without_anything_optional_has_a_page():
 
 def test_a_graph_without_an_edge_has_a_page():
     level = {**LEVEL, "kind": "whole", "num_edges": 0, "captured_edges": 0}
-    empty = Sample([], np.zeros((0, 4), np.float32), [], "subgraph")
+    empty = Sample([], np.zeros((0, 2)), [], "subgraph")
     assert "no edge to cut" in Page(page_of(content(levels=[level], cut=None, sample=empty))).words
 
 
 def test_ids_and_labels_are_text_whatever_they_hold():
     evil = "<script>alert('x')</script>&\"'"
     quality = {"label": evil, "num_examples": 3, "precision": None, "recall": 0.5, "f1": 0.5}
-    sample = Sample([evil, "b"], np.eye(2, 4, dtype=np.float32), [evil, "other labels"], "label")
+    sample = Sample([evil, "b"], np.eye(2), [evil, "other labels"], "label")
     link = {"src": evil, "dst": evil, "probability": 0.5, "cosine": 0.5, "num_paths": 1}
     html = page_of(
         content(label_quality=[quality], sample=sample, links=[link], confusion={(evil, evil): 2}, run_id="a<b>")

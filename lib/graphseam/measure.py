@@ -42,12 +42,12 @@ def peak_memory(interval_s: float = 0.5, beside: Callable[[], float] | None = No
             peak[0] = max(peak[0], shared_out / 2**20)
 
     def watch() -> None:
+        look()
         while not done.wait(interval_s):
             look()
 
     me = psutil.Process()
-    watcher = threading.Thread(target=watch, daemon=True)
-    look()
+    watcher = threading.Thread(target=watch, daemon=True)  # from the first look on: it takes 50 ms
     watcher.start()
     try:
         yield peak

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,7 @@ from pyspark.sql import functions as F
 
 from graphseam.ingested import Ingested
 from graphseam.report.measures import best_links
+from graphseam.report.picture import in_the_plane
 from graphseam.runs import USAGE, Run, versions
 from graphseam.seeds import derive_seed, uniform
 from graphseam.steps import ALL_STEPS
@@ -21,6 +23,7 @@ MOST_LABELS = 11  # labels told apart; the others are one
 OTHER = "other labels"
 PICTURED = 1500  # nodes in the picture of the vectors
 MOST_LINKS = 10
+AT_ONCE = 4  # queries
 
 
 @dataclass(frozen=True)
@@ -50,10 +53,11 @@ class CutMap:
 
 @dataclass(frozen=True)
 class Sample:
-    """Some nodes' vectors. vectors: float32[n, dim]. groups: their label or subgraph. by: label or subgraph."""
+    """Some nodes. places: float64[n, 2] in [0, 1], by their vectors. groups: their label or subgraph. by: which of
+    these."""
 
     ids: list[str]
-    vectors: np.ndarray
+    places: np.ndarray
     groups: list[str]
     by: str
 
@@ -82,12 +86,22 @@ class Content:
 
 
 def gather(run: Run) -> Content:
-    """Cost: about ten small queries, one pass over the labels' predictions, and one over the vectors for the sample."""
+    """Cost: about ten small queries, one pass over the labels' predictions, and one over the vectors for the sample;
+    a few at once, as each is mostly waiting."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return _gathered(run, pool)
+
+
+def _gathered(run: Run, pool: ThreadPoolExecutor) -> Content:
     read = run.tables.read
-    levels = _rows(read("partition_levels").sort("level"))
     labels = _rows(read("label_quality").sort(F.desc("num_examples"), "label").limit(200))
     shown = [row["label"] for row in labels[:MOST_LABELS]]
-    metrics = _rows(read("metrics"))  # a few hundred
+    sample = pool.submit(_sample, run, shown)  # takes longest
+    levels = _rows(read("partition_levels").sort("level"))
+    cut, links = pool.submit(_cut_map, run, levels), pool.submit(best_links, run, MOST_LINKS)
+    confusion = pool.submit(_confusion, run, shown) if shown else None
+    previous = pool.submit(_previous, run)
+    reliability = pool.submit(_rows, read("reliability").sort("task", "bin_low"))
     return Content(
         run_id=run.run_id,
         ingested=run.ingested,
@@ -97,15 +111,15 @@ def gather(run: Run) -> Content:
         levels=levels,
         steps=_costs(run),
         embed=run.details("embed"),
-        metrics=metrics,
-        reliability=_rows(read("reliability").sort("task", "bin_low")),
+        metrics=_rows(read("metrics")),  # a few hundred
+        reliability=reliability.result(),
         label_quality=labels,
-        links=best_links(run, MOST_LINKS),
+        links=links.result(),
         num_links=run.details("predict_links").get("links", 0),
-        cut=_cut_map(run, levels),
-        sample=_sample(run, shown),
-        confusion=_confusion(run, shown) if shown else {},
-        previous=_previous(run),
+        cut=cut.result(),
+        sample=sample.result(),
+        confusion=confusion.result() if confusion is not None else {},
+        previous=previous.result(),
     )
 
 
@@ -177,7 +191,7 @@ def _sample(run: Run, shown: list[str]) -> Sample:
     live = np.flatnonzero(np.linalg.norm(vectors, axis=1) > 0)
     return Sample(
         [rows[at]["id"] for at in live],
-        vectors[live],
+        in_the_plane(vectors[live]),
         [rows[at]["group"] for at in live],
         "label" if shown else "subgraph",
     )

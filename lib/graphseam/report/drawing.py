@@ -10,7 +10,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from graphseam.report.content import OTHER, CutMap, Sample
-from graphseam.report.picture import in_the_plane, on_the_map
+from graphseam.report.picture import on_the_map
 
 COLOURS = 11  # .c0 to .c10 of the page; .cx is grey
 WIDTH, HEIGHT = 440, 330
@@ -22,11 +22,10 @@ def scatter(sample: Sample) -> tuple[Markup, list[tuple[str, str, int]]]:
     counts = Counter(sample.groups)
     named = [name for name, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0])) if name != OTHER]
     style = {name: f"c{place}" for place, name in enumerate(named[:COLOURS])}
-    places = in_the_plane(sample.vectors)
     dots = [
         f'<circle class="{style.get(group, "cx")}" cx="{14 + 412 * x:.1f}" cy="{14 + 412 * y:.1f}" r="2.6">'
         f"<title>{escape(id_)}: {sample.by} {escape(group)}</title></circle>"
-        for id_, group, (x, y) in zip(sample.ids, sample.groups, places, strict=True)
+        for id_, group, (x, y) in zip(sample.ids, sample.groups, sample.places, strict=True)
     ]
     legend = [(style[name], name, counts[name]) for name in named[:COLOURS]]
     others = sum(counts.values()) - sum(count for _, _, count in legend)
