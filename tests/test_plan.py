@@ -10,7 +10,7 @@ import pytest
 from conftest import make_config
 from graphseam.calibrate import calibrate, settings_for, sizes_of
 from graphseam.config import config_of
-from graphseam.costs import CORE_SECONDS, MEASURES, Costs, fit, read_costs
+from graphseam.costs import CORE_SECONDS, LEARNING, MEASURES, Costs, fit, read_costs
 from graphseam.errors import ConfigError, InputError, RunError
 from graphseam.pipeline import run_step
 from graphseam.planned import disk_of, duration
@@ -55,7 +55,7 @@ def test_costs_are_those_that_the_runs_were_made_of():
     for measure, value in measured(10**8, 10**9).items():
         if measure in MEASURES:
             assert forecast[measure] == pytest.approx(value, rel=1e-3)
-    assert costs.seconds_of("refine", forecast, 128) == pytest.approx(3 + (20e3 + 5e3) / 128, rel=1e-3)
+    assert costs.seconds_of(forecast, 128) == pytest.approx(3 + (20e3 + 5e3) / 128, rel=1e-3)
     twice = costs.forecast(a_config(embed={"dim": 256}), 10**8, 10**9)["refine"]
     assert twice[TABLES_MB] == pytest.approx(2 * forecast[TABLES_MB], rel=1e-3)
 
@@ -66,8 +66,21 @@ def test_a_step_that_one_task_does_alone_has_costs_of_its_own():
     costs = fit(rows, 128, "here")
     parts, alone = (costs.forecast(a_config(), 10**6, 10**7, whole)["refine"] for whole in ((), {"refine"}))
     assert alone[CORE_SECONDS] == pytest.approx(parts[CORE_SECONDS] / 4, rel=1e-3)
-    assert costs.seconds_of("refine", alone, 2, {"refine"}) == pytest.approx(alone[CORE_SECONDS] / 2, rel=1e-3)
+    assert costs.seconds_of(alone, 2) == pytest.approx(alone[CORE_SECONDS] / 2, rel=1e-3)
     assert costs.forecast(a_config(), 10**6, 10**7, {"ingest"})["refine"] == parts
+
+
+def test_learning_labels_stops_growing_and_is_not_shared_by_more_cores():
+    rows = [measured(*size, "predict_nodes") for size in SIZES]
+    rows += [{**measured(nodes, 0, LEARNING), "shuffled_mb": 0} for nodes, _ in SIZES]
+    costs = fit(rows, 128, "here")
+    small, large, larger = (
+        costs.forecast(a_config(), nodes, 0)["predict_nodes"] for nodes in (200_000, 10**7, 2 * 10**7)
+    )
+    learning = 6 + 50e-6 * 200_000  # max_train_nodes
+    assert small[CORE_SECONDS] == pytest.approx(6 + 50e-6 * 200_000 + learning, rel=1e-3)
+    assert larger[CORE_SECONDS] - large[CORE_SECONDS] == pytest.approx(50e-6 * 10**7, rel=1e-3)
+    assert costs.seconds_of(large, 1000) == pytest.approx((6 + learning) / 2 + 50e-6 * 10**7 / 1000, rel=1e-2)
 
 
 def test_one_task_does_alone_what_its_memory_allows():
@@ -120,8 +133,8 @@ def test_the_disk_of_a_run_is_that_of_its_worst_moment():
 
 def test_the_costs_brought_along_know_every_step():
     costs = read_costs()
-    assert set(costs.of) == set(STEPS)
-    for measures in costs.of.values():
+    assert set(costs.of) == set(costs.whole) == {*STEPS, LEARNING}
+    for measures in (*costs.of.values(), *costs.whole.values()):
         assert set(measures) == set(MEASURES)
         assert all(min(cost.fixed, cost.per_edge, cost.per_node) >= 0 for cost in measures.values())
     whole = costs.forecast(a_config(), 10**7, 10**8)
@@ -193,9 +206,11 @@ def test_costs_measured_here_plan_a_run(spark, tmp_path):
     """Of graphs so small that everything is fixed; the folder they were in is gone."""
     config = make_config({"edges": "none.csv", "labels": "made"}, tmp_path / "tables", embed={"dim": 16})
     costs = calibrate(spark, config, [2_000, 6_000])
-    assert set(costs.of) == set(STEPS)
+    assert set(costs.of) == set(costs.whole) == {*STEPS, LEARNING}
     assert json.loads(costs.to_json())["dim"] == 16
-    assert re.search(r"2,000, 6,000 edges \(community and rmat\) on local", costs.measured)
+    assert re.search(
+        r"2,000, 6,000 edges \(community with 8 per node, .*rmat with 16 per node\) on local", costs.measured
+    )
     assert not (tmp_path / "tables" / "_calibration").exists()
     assert sum(told[CORE_SECONDS] for told in costs.forecast(config, 1000, 5000).values()) > 5
     with pytest.raises(ConfigError, match="two sizes"):

@@ -19,15 +19,21 @@ from graphseam.refine.rows import Rows
 from graphseam.refine.spectral import SpectralRefiner
 from refining import DIM, keep_in_blocks, random_start, refined
 
-REFINERS = [
-    SpectralRefiner(),
-    SpectralRefiner(iteration="subspace", filter="chebyshev", hops=5),
-    SpectralRefiner(rounds=1, hops=0),
+REFINERS = {
+    "krylov": SpectralRefiner(),
+    "subspace": SpectralRefiner(iteration="subspace", filter="chebyshev", hops=5),
+    "short": SpectralRefiner(rounds=1, hops=0),
+}
+CASES = [  # the default over all of the zoo; the others over a third of it, each over another, and the rest thoroughly
+    pytest.param(
+        small, refiner, id=f"{small.name}-{name}", marks=[pytest.mark.thorough] if which and (place + which) % 3 else []
+    )
+    for which, (name, refiner) in enumerate(REFINERS.items())
+    for place, small in enumerate(ZOO)
 ]
 
 
-@pytest.mark.parametrize("refiner", REFINERS, ids=["krylov", "subspace", "short"])
-@pytest.mark.parametrize("small", ZOO, ids=lambda small: small.name)
+@pytest.mark.parametrize(("small", "refiner"), CASES)
 def test_the_number_of_blocks_does_not_show(small, refiner):
     graph = in_memory(small)
     for start in (random_start(graph), np.zeros((graph.num_nodes, DIM), np.float32)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 
 from graphseam import folders
 from graphseam.config import Config, config_of, load_config
-from graphseam.costs import Costs, asked_for, fit
+from graphseam.costs import LEARNING, Costs, asked_for, fit
 from graphseam.entry import job_arguments, one_clear_line
 from graphseam.errors import ConfigError
 from graphseam.files import absolute
@@ -23,11 +23,11 @@ from graphseam.spark_line import SPARK_LINE
 from graphseam.steps import ALL_STEPS
 
 FOLDER = "_calibration"  # under output.root
-KINDS = ("community", "rmat")
-SIZES = (100_000, 400_000)  # edges
-WARM_UP = 20_000  # edges of a first run that is not counted: it loads classes and compiles
-TASK_MB = 192  # so that graphs of these sizes are embedded in subgraphs and refined in blocks, as large ones are
-COARSEST = 20_000  # edges of the last graph that is cut, for the same reason
+GRAPHS = (("community", 8.0), ("community", 2.5), ("rmat", 16.0))  # kinds, with edges per node
+SIZES = (300_000, 1_200_000)  # edges; Spark plans are interpreted below 200,000 rows
+WARM_UP = 30_000  # edges of a first run that is not counted: it loads classes and compiles
+TASK_MB = 384  # so that graphs of these sizes are embedded in subgraphs and refined in blocks, as large ones are
+COARSEST = 60_000  # edges of the last graph that is cut, for the same reason
 
 
 def calibrate(spark: SparkSession, config: Config, sizes: Sequence[int] = SIZES) -> Costs:
@@ -48,25 +48,27 @@ def calibrate(spark: SparkSession, config: Config, sizes: Sequence[int] = SIZES)
     folder = f"{absolute(config.output.root)}/{FOLDER}/{new_run_id()}"
     rows: list[dict[str, Any]] = []
     try:
-        for place, (size, kind, whole) in enumerate(_runs(sizes, in_one_process(spark))):
-            rows_of_run = measured_run(spark, settings_for(config, whole), kind, size, f"{folder}/{place}")
-            rows += [{**row, "whole": whole} for row in rows_of_run] if place else []
+        for place, (size, (kind, per_node), whole) in enumerate(_runs(sizes, in_one_process(spark))):
+            settings, nodes = settings_for(config, whole), max(2, int(size / per_node))
+            run = _made_run(spark, settings, (kind, size, nodes), f"{folder}/{place}")
+            rows += [{**row, "whole": whole} for row in learning_apart(rows_of(run, kind), run)] if place else []
             folders.remove(spark, f"{folder}/{place}")
     finally:
         folders.remove(spark, f"{absolute(config.output.root)}/{FOLDER}")
     cores = spark.sparkContext.defaultParallelism
     told = ", ".join(f"{size:,}" for size in sizes)
     where = f"{spark.sparkContext.master}, {cores} cores, Spark {SPARK_LINE}"
-    return fit(rows, config.embed.dim, f"made-up graphs of {told} edges ({' and '.join(KINDS)}) on {where}")
+    kinds = ", ".join(f"{kind} with {per_node:g} per node" for kind, per_node in GRAPHS)
+    return fit(rows, config.embed.dim, f"made-up graphs of {told} edges ({kinds}) on {where}")
 
 
-def _runs(sizes: Sequence[int], here: bool) -> Iterator[tuple[int, str, bool]]:
-    """(edges, kind, whether tasks may hold the graph) of each run; the first one is to warm up."""
-    yield WARM_UP, KINDS[0], False
+def _runs(sizes: Sequence[int], here: bool) -> Iterator[tuple[int, tuple[str, float], bool]]:
+    """(edges, graph, whether tasks may hold the graph) of each run; the first one is to warm up."""
+    yield WARM_UP, GRAPHS[0], False
     for whole in (False, True) if here else (False,):
         for size in sizes:
-            for kind in KINDS:
-                yield size, kind, whole
+            for graph in GRAPHS:
+                yield size, graph, whole
 
 
 def settings_for(config: Config, whole: bool = False) -> dict[str, Any]:
@@ -98,11 +100,17 @@ def measured_run(
 
     tree: settings; its input is set here, and has labels only where it names some, and the graph is of communities.
     """
-    generate(spark, kind, num_edges, f"{folder}/graph")
+    return rows_of(_made_run(spark, tree, (kind, num_edges, None), folder), kind)
+
+
+def _made_run(spark: SparkSession, tree: dict[str, Any], graph: tuple[str, int, int | None], folder: str) -> Run:
+    """graph: (kind, edges, nodes)."""
+    kind, num_edges, num_nodes = graph
+    generate(spark, kind, num_edges, f"{folder}/graph", num_nodes)
     labels = kind == "community" and tree.get("input", {}).get("labels")
     given = {"edges": f"{folder}/graph/edges"} | ({"labels": f"{folder}/graph/labels"} if labels else {})
     config = config_of({**tree, "input": given, "output": {"root": f"{folder}/tables", "report": False}})
-    return rows_of(run_pipeline(config, spark=spark), kind)
+    return run_pipeline(config, spark=spark)
 
 
 def rows_of(run: Run, kind: str) -> list[dict[str, Any]]:
@@ -120,6 +128,19 @@ def rows_of(run: Run, kind: str) -> list[dict[str, Any]]:
         for step in ALL_STEPS
         if asked_for(run.config, step) and (record := run.newest(step)) is not None
     ]
+
+
+def learning_apart(rows: Iterable[dict[str, Any]], run: Run) -> list[dict[str, Any]]:
+    """The rows of a run, with what predict_nodes has spent on learning as a row of its own."""
+    spent, most = run.details("predict_nodes").get("learning_s"), run.config.predict.nodes.max_train_nodes
+    found = []
+    for row in rows:
+        if row["step"] == "predict_nodes" and spent is not None:
+            learnt = {"step": LEARNING, "seconds": spent, "edges": 0, "nodes": min(row["nodes"], most)}
+            found.append({**{name: row[name] for name in ("kind", "cores")}, **learnt})
+            row = {**row, "seconds": row["seconds"] - spent}
+        found.append(row)
+    return found
 
 
 def submit() -> None:

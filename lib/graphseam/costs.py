@@ -16,6 +16,8 @@ from graphseam.steps import GATE, steps_of
 from graphseam.usage import DISK_MB, SHUFFLED_MB, TABLES_MB
 
 CORE_SECONDS = "core_seconds"  # seconds of the step times the session's cores, idle ones included
+WAITED = "waited"  # of a forecast: those of its core-seconds that more cores do not share
+LEARNING = "predict_nodes: learning"  # a part of the step, which takes at most predict.nodes.max_train_nodes
 MEASURES = (CORE_SECONDS, SHUFFLED_MB, DISK_MB, TABLES_MB)
 KEPT = Path(__file__).with_name("costs.json")  # measured by the authors; `graphseam plan --calibrate` measures others
 LEAST = {CORE_SECONDS: 2.0, SHUFFLED_MB: 2.0, DISK_MB: 10.0, TABLES_MB: 1.0}  # smaller figures are noise to a fit
@@ -52,18 +54,23 @@ class Costs:
     def forecast(
         self, config: Config, nodes: int, edges: int, whole: Collection[str] = ()
     ) -> dict[str, dict[str, float]]:
-        """{step: {measure: value}} of the steps that the configuration asks for, in order. whole: as in `step`."""
-        width = config.embed.dim / self.dim
-        return {
-            step: {measure: cost.of(nodes, edges, width) for measure, cost in self.step(step, whole).items()}
-            for step in steps_of(config)
-            if step in self.of and asked_for(config, step)
-        }
+        """{step: {measure: value}} of the steps that the configuration asks for, in order, with WAITED. whole: as in
+        `step`. All nodes are taken to have labels."""
+        width, found = config.embed.dim / self.dim, {}
+        for step in (step for step in steps_of(config) if step in self.of and asked_for(config, step)):
+            costs = self.step(step, whole)
+            found[step] = {measure: cost.of(nodes, edges, width) for measure, cost in costs.items()}
+            found[step][WAITED] = costs[CORE_SECONDS].fixed
+        if "predict_nodes" in found and LEARNING in self.of:  # from a sample, by a task per model
+            for measure, cost in self.step(LEARNING, whole).items():
+                value = cost.of(min(nodes, config.predict.nodes.max_train_nodes), 0, width)
+                found["predict_nodes"][measure] += value
+                found["predict_nodes"][WAITED] += value if measure == CORE_SECONDS else 0.0
+        return found
 
-    def seconds_of(self, step: str, forecast: dict[str, float], cores: int, whole: Collection[str] = ()) -> float:
-        """Seconds of a step on so many cores: they share what grows with the graph; what is fixed is waited for."""
-        fixed = self.step(step, whole)[CORE_SECONDS].fixed / self.cores
-        return fixed + (forecast[CORE_SECONDS] - fixed * self.cores) / cores
+    def seconds_of(self, forecast: dict[str, float], cores: int) -> float:
+        """Seconds of a step on so many cores, which share what grows with the graph and wait for the rest."""
+        return forecast[WAITED] / self.cores + (forecast[CORE_SECONDS] - forecast[WAITED]) / cores
 
     def to_json(self) -> str:
         told = {"measured": self.measured, "dim": self.dim, "cores": self.cores, "steps": _told(self.of)}
@@ -129,7 +136,7 @@ def _fitted(runs: list[dict[str, Any]]) -> dict[str, Cost]:
     from scipy.optimize import nnls
 
     size = np.array([[1.0, float(run["edges"]), float(run["nodes"])] for run in runs])
-    scale, found = size.max(axis=0), {}
+    scale, found = np.maximum(size.max(axis=0), 1.0), {}
     for measure in MEASURES:
         values = np.array([_value(run, measure) for run in runs])
         weight = 1 / np.maximum(values, LEAST[measure])

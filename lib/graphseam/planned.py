@@ -25,7 +25,7 @@ def print_plan(
     table = Table(title=f"{nodes:,} nodes, {edges:,} edges; {executors:,} x {cores} cores", title_justify="left")
     for name in ("step", "time", "share", "core-hours", "shuffled", "disk at most", "tables"):
         table.add_column(name, justify="left" if name == "step" else "right")
-    seconds = {step: costs.seconds_of(step, told, all_cores, whole) for step, told in forecast.items()}
+    seconds = {step: costs.seconds_of(told, all_cores) for step, told in forecast.items()}
     total = sum(seconds.values())
     for step, told in forecast.items():
         table.add_row(

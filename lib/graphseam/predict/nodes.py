@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,9 @@ def predict_nodes(run: Run) -> dict[str, Any]:
     if num_labelled >= 2:
         told["multi_label"] = most > 1
         with persisted(labelled) as labelled:
+            started = time.monotonic()
             told["calibration"] = _learn(run, labelled, most > 1)
+            told["learning_s"] = round(time.monotonic() - started, 3)
             told["predictions"] = _predict(run, labelled)
     if num_labelled:
         told |= _write_quality(run, labelled, labels)
