@@ -26,7 +26,9 @@ def plan(
         str | None,
         typer.Option(metavar="FILE", help="Measure what the steps cost on this machine, and write it to this file."),
     ] = None,
-    sizes: Annotated[str, typer.Option(help="Of --calibrate: edges of the graphs it makes.")] = "100000,400000",
+    sizes: Annotated[
+        str | None, typer.Option(help="Of --calibrate: edges of the graphs it makes, apart by commas; at least two.")
+    ] = None,
     set_: Overrides = None,
 ) -> None:
     """Tell what a run would take: seconds, shuffled bytes and disk of each step."""
@@ -35,10 +37,10 @@ def plan(
     settings = load_config(config, set_ or [])
     if calibrate is not None:
         from graphseam.calibrate import calibrate as measure
-        from graphseam.calibrate import sizes_of, write_costs
+        from graphseam.calibrate import SIZES, sizes_of, write_costs
         from graphseam.session import build_session
 
-        wanted = sizes_of(sizes)
+        wanted = SIZES if sizes is None else sizes_of(sizes)
         write_costs(measure(build_session("graphseam", local=True), settings, wanted), calibrate)
         costs = calibrate
     if nodes is None or edges is None:
