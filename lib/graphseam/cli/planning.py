@@ -36,8 +36,8 @@ def plan(
 
     settings = load_config(config, set_ or [])
     if calibrate is not None:
-        from graphseam.calibrate import calibrate as measure
         from graphseam.calibrate import SIZES, sizes_of, write_costs
+        from graphseam.calibrate import calibrate as measure
         from graphseam.session import build_session
 
         wanted = SIZES if sizes is None else sizes_of(sizes)
