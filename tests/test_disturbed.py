@@ -117,7 +117,7 @@ def incremental(full, tmp_path_factory):
     shutil.copytree(folder / "tables", folder / "before")
     edges = pq.read_table(LASTFM / "edges.parquet")
     ends = edges.slice(0, 40)
-    new = pa.table({"src": ends["src"], "dst": pa.chunked_array(ends["dst"].to_pylist()[::-1], edges["dst"].type)})
+    new = pa.table({"src": ends["src"], "dst": pa.array(ends["dst"].to_pylist()[::-1], edges["dst"].type)})
     pq.write_table(pa.concat_tables([edges.slice(60).select(["src", "dst"]), new]), folder / "next.parquet")
     kind = Kind(
         "incremental", folder / "next.parquet", '[run]\nbase = "auto"\nincremental = true\n', folder / "before", {}, 0.0
