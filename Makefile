@@ -48,13 +48,12 @@ CHOSEN := -m "not thorough"
 SPARK35_PART := $(patsubst %,tests/test_%.py,graphframes spark_line blocks)
 SPARK35_WORKERS := 2
 test: install lint
-	@mkdir -p build; rm -f build/beside.failed; \
-	( $(MAKE) --no-print-directory spark35-install; \
-	  $(MAKE) --no-print-directory test-airflow || touch build/beside.failed; \
-	  $(MAKE) --no-print-directory test-spark35 SPARK35_TESTS="$(SPARK35_PART)" SPARK35_WORKERS=1 \
-	    || touch build/beside.failed ) > build/beside.log 2>&1 & beside=$$!; \
+	@mkdir -p build; ( failed=0; $(MAKE) --no-print-directory spark35-install; \
+	  $(MAKE) --no-print-directory test-airflow || failed=1; \
+	  $(MAKE) --no-print-directory test-spark35 SPARK35_TESTS="$(SPARK35_PART)" SPARK35_WORKERS=1 || failed=1; \
+	  exit $$failed ) > build/beside.log 2>&1 & beside=$$!; \
 	$(BIN)/pytest tests $(CHOSEN) -n 2 --dist loadfile --no-loadscope-reorder --durations 40; status=$$?; \
-	wait $$beside; cat build/beside.log; test ! -e build/beside.failed || status=1; exit $$status
+	wait $$beside || status=1; cat build/beside.log; exit $$status
 
 test-all: build/recipes/.installed
 	@$(MAKE) --no-print-directory test CHOSEN= SPARK35_PART=tests

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from pyspark.sql import SparkSession
 
@@ -16,7 +17,7 @@ from graphseam.heap import heap_errors_told
 from graphseam.lease import held
 from graphseam.progress import StepProgress
 from graphseam.report import write_report
-from graphseam.room import require_room, size_of_graph
+from graphseam.room import require_room
 from graphseam.runs import Run, is_done, new_run_id, open_run, recorded, require_before
 from graphseam.session import build_session, size_shuffles
 from graphseam.sources import check_inputs
@@ -77,12 +78,12 @@ def _check_session(spark: SparkSession, config: Config) -> None:
 
 def run_each(run: Run, steps: Sequence[str], progress: StepProgress, resume: bool) -> None:
     """Run the steps in order; with `resume`, skip those that are done. After the last one, write the run's report."""
-    config, memory = run.config, TaskMemory.of(run)
+    whole = partial(steps_in_one_task, run.config, memory=TaskMemory.of(run))
     for place, step in enumerate(steps):
         if resume and is_done(run, step):
             progress.skip(step)
             continue
-        require_room(run, steps[place:], steps_in_one_task(config, *size_of_graph(run), memory))
+        require_room(run, steps[place:], whole)
         try:
             run_step(run, step, progress)
         except GateError:

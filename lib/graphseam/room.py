@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from graphseam.causes import shuffle_folders
 from graphseam.costs import read_costs
@@ -15,19 +15,20 @@ from graphseam.session import in_one_process
 from graphseam.usage import DISK_MB, MB, TABLES_MB, existing
 
 SLACK = 1.4  # times what is forecast: forecasts were up to a third too low (docs/scale.md)
+Whole = Callable[[int, int], Collection[str]]  # (nodes, edges) -> steps
 BYTES_PER_EDGE = 10  # of an input file, about, if it is neither compressed nor wide
 
 
-def require_room(run: Run, steps: Sequence[str], whole: Collection[str] = ()) -> None:
+def require_room(run: Run, steps: Sequence[str], whole: Whole = lambda nodes, edges: ()) -> None:
     """RunError if the next of these steps, or one after it, is forecast to need more disk than is free.
 
-    whole: steps that one task does alone, see whole_steps. Only where the whole run is on this machine: executors'
-    disks are not seen from the driver, see `graphseam plan`. run.check_disk = false leaves it out.
+    whole: tells which steps one task does alone, see whole_steps. Only where the whole run is on this machine:
+    executors' disks are not seen from the driver, see `graphseam plan`. run.check_disk = false leaves it out.
     """
     if not (run.config.run.check_disk and steps and in_one_process(run.spark)):
         return
-    nodes, edges = size_of_graph(run)
-    forecast = read_costs().forecast(run.config, nodes, edges, whole)
+    nodes, edges = _size(run)
+    forecast = read_costs().forecast(run.config, nodes, edges, whole(nodes, edges))
     root = run.config.output.root
     scratch = shuffle_folders()[0]
     at_root = local_path(absolute(root)) if root and not is_remote(root) else None
@@ -72,7 +73,7 @@ def _less(step: str) -> str:
     }.get(step, "")
 
 
-def size_of_graph(run: Run) -> tuple[int, int]:
+def _size(run: Run) -> tuple[int, int]:
     """(nodes, edges) of the graph; before it is read, a guess from the size of the files."""
     if run.details("ingest"):
         told = run.ingested

@@ -127,9 +127,9 @@ def _models(what: LinkSearch, designs: dict[str, Design], given: dict[str, LinkM
     If either candidates or drawn pairs have too few examples, there is only the other model; if both do, none.
     """
     run, measured = what.run, what.run.config.holds_out
-    files = run.tables.every_file("candidate_lists") if what.whole is not None else None
-    if what.whole is not None and files is not None:
-        return _models_in_whole(what, what.whole, files, designs, given)
+    whole = _in_files(what)
+    if whole is not None:
+        return _models_in_whole(what, *whole, designs, given)
     known = run.tables.read("evaluation_pairs").select("src", "dst")
     if given is not None:
         if measured:
@@ -153,6 +153,12 @@ def _models(what: LinkSearch, designs: dict[str, Design], given: dict[str, LinkM
         if models and measured:
             run.tables.write("pair_scores", with_score(features, _pick(models, PAIRS), "link_model"))
     return models
+
+
+def _in_files(what: LinkSearch) -> tuple[WholeGraph, list[str]] | None:
+    """(the graph, the files of its candidate_lists) where tasks hold the one and read the others; else None."""
+    files = what.run.tables.every_file("candidate_lists") if what.whole is not None else None
+    return None if what.whole is None or files is None else (what.whole, files)
 
 
 def _models_in_whole(
@@ -217,11 +223,12 @@ def _recall(what: LinkSearch) -> dict[str, Any]:
 
 def _write_predictions(what: LinkSearch, model: LinkModel, curves: Curves) -> int:
     """Write link_predictions; returns how many rows there are."""
-    run, files = what.run, what.run.tables.every_file("candidate_lists")
-    if what.whole is None or files is None:
+    run, whole = what.run, _in_files(what)
+    if whole is None:
         return run.tables.write("link_predictions", _predicted(run, model, curves))
+    graph, files = whole
     seed, top_k = derive_seed(run.config.run.seed, "curves"), run.config.predict.links.top_k
-    ranking = Ranking(what.whole, files, model, curves, top_k, seed)
+    ranking = Ranking(graph, files, model, curves, top_k, seed)
     return run.tables.write_in_tasks(["link_predictions"], len(files), ranking.predictions)["link_predictions"]
 
 
@@ -260,12 +267,12 @@ def _calibrate(what: LinkSearch, model: LinkModel) -> tuple[Curves, str]:
     """(curves, what they were fitted on): the predictions of so many nodes that there are about CALIBRATED of them."""
     run, top_k = what.run, what.run.config.predict.links.top_k
     share = CALIBRATED / max(1, run.ingested.nodes * top_k)
-    files = run.tables.every_file("candidate_lists") if what.whole is not None else None
-    if what.whole is not None and files is not None:
+    whole = _in_files(what)
+    if whole is not None:
         of_held, seed = run.config.holds_out, run.config.run.seed
         halves = derive_seed(seed, "curves" if of_held else "calibrated")
         drawn = (derive_seed(seed, "calibrated"), share if of_held else 1.0)
-        on = Calibration(what.whole, files, model, top_k, halves, drawn, learning=not of_held)
+        on = Calibration(*whole, model, top_k, halves, drawn, learning=not of_held)
         return calibrate_whole(run.spark, on), HELD_OUT if of_held else EMBEDDED
     lists = run.tables.read("candidate_lists")
     if run.config.holds_out:

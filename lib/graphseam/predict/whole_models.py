@@ -6,7 +6,7 @@ predict.links does with tables.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,10 +100,9 @@ class Lesson:
 
     def _pair_examples(self) -> pa.Table | None:
         """Rows of features.FEATURES_SCHEMA with truth and weight, of what was drawn."""
-        parts = [table for task in range(self.num_tasks) if (table := _read(self._features(task))) is not None]
-        if not parts:
+        features, store = _read(map(self._features, range(self.num_tasks))), self.whole.store
+        if features is None:
             return None
-        features, store = pa.concat_tables(parts), self.whole.store
         src, dst, truth = (store.get(0, name) for name in ("drawn_src", "drawn_dst", "truth"))
         drawn = pa.table({"src": src, "dst": dst, "truth": truth})
         examples = features.join(drawn, ["src", "dst"], join_type="inner")
@@ -194,9 +193,9 @@ class Calibration:
 
     def fit(self) -> Iterator[pa.RecordBatch]:
         """Rows of calibration.CURVE_SCHEMA."""
-        parts = [table for task in range(len(self.lists)) if (table := _read(self._scored(task))) is not None]
-        if parts:
-            yield from fitted_curves(pa.concat_tables(parts)).to_batches()
+        scored = _read(map(self._scored, range(len(self.lists))))
+        if scored is not None:
+            yield from fitted_curves(scored).to_batches()
 
     def _scored(self, task: int) -> Path:
         return Path(self.whole.store.folder, f"scored-{task}.arrow")
@@ -230,8 +229,9 @@ def _write(path: Path, batches: Sequence[pa.RecordBatch]) -> None:
                 writer.write_batch(batch)
 
 
-def _read(path: Path) -> pa.Table | None:
-    batches = list(_batches(path))
+def _read(paths: Iterable[Path]) -> pa.Table | None:
+    """The rows of all of the files that are there; None if there are no rows."""
+    batches = [batch for path in paths for batch in _batches(path)]
     return pa.Table.from_batches(batches) if batches else None
 
 
