@@ -12,7 +12,7 @@ import pyarrow as pa
 from graphseam.arrow import positions
 from graphseam.compiled import compiled
 from graphseam.predict.cells import largest
-from graphseam.predict.leaders import EXCLUDED, TELLABLE, TELLING, cosine_of, leading_of_all, with_ties
+from graphseam.predict.leaders import EXCLUDED, TELLABLE, TELLING, cosine_of, leading, leading_of_all, with_ties
 
 if TYPE_CHECKING:
     import torch
@@ -47,11 +47,38 @@ def wanted_of(top_k: int, of_all: int) -> tuple[int, int, int]:
     return top_k, 2 * top_k, of_all
 
 
-def search_group(members: Members, wanted: tuple[int, int, int], device: str) -> Iterator[pa.RecordBatch]:
+class Scores:
+    """Where the scores of one group after the other go: freed and taken anew, they would leave holes in a task's memory
+    that grow to many times their size, as answers come to lie in them."""
+
+    def __init__(self, device: str) -> None:
+        import torch
+
+        self.device, self._space = device, torch.empty(0, device=device)
+
+    def of(self, queries: np.ndarray, base: torch.Tensor) -> torch.Tensor:
+        """float32[q, b]: the products of queries, float32[q, dim], with base [b, dim]; valid until the next call."""
+        import torch
+
+        size = len(queries) * len(base)
+        if self._space.numel() < size:
+            self._space = torch.empty(max(size, SCORES_AT_ONCE), device=self.device)
+        out = self._space[:size].view(len(queries), len(base))
+        return torch.mm(torch.from_numpy(queries).to(self.device), base.T, out=out)
+
+
+def search_group(
+    members: Members,
+    wanted: tuple[int, int, int],
+    device: str,
+    space: Scores | None = None,
+    floor: np.ndarray | None = None,
+) -> Iterator[pa.RecordBatch]:
     """Rows of FOUND_SCHEMA: for each query of the group those of its base with the largest cosine, best first.
 
-    Excludes the query itself and, but for answers of kind ALL, what it knows. wanted: of `wanted_of`. Cost: O(queries ·
-    base · dim). Memory: the vectors and 64 MB of scores.
+    Excludes the query itself and, but for answers of kind ALL, what it knows. wanted: of `wanted_of`. space: for those
+    who search many groups. floor: float32[n] of the rows, a cosine below which nothing is asked for; queries without an
+    answer may be left out then. Cost: O(queries · base · dim). Memory: the vectors and 64 MB of scores.
     """
     import torch
 
@@ -61,17 +88,22 @@ def search_group(members: Members, wanted: tuple[int, int, int], device: str) ->
     base_ids, base_unit = members.ids[based], members.unit[based]
     base = torch.from_numpy(base_unit).to(device)
     step = max(1, min(ROWS_AT_ONCE, SCORES_AT_ONCE // len(based)))
+    space = space or Scores(device)
     for kind in (UNKNOWN, LEARNING):
         asked = np.flatnonzero((members.role & QUERY > 0) & (members.learning == (kind == LEARNING)))
         of_all = wanted[ALL] if kind == UNKNOWN else 0
         for start in range(0, len(asked), step):
             rows = asked[start : start + step]
-            scores = torch.from_numpy(members.unit[rows]).to(device) @ base.T
+            scores = space.of(members.unit[rows], base)
             itself, known = excluded(members, rows, base_ids)
             for at, columns in (itself, known):
                 scores[torch.from_numpy(at).to(device), torch.from_numpy(columns).to(device)] = EXCLUDED
             owners = np.searchsorted(known[0], np.arange(len(rows) + 1))
-            for chosen, values, places in _leaders(scores, max(wanted[kind], of_all)):
+            least = None if floor is None else floor[rows] - np.float32(TELLING)
+            for chosen, values, places in _leaders(scores, max(wanted[kind], of_all), least):
+                if least is not None:
+                    some = (values[:, 0] > EXCLUDED) | (owners[chosen + 1] > owners[chosen])
+                    chosen, values, places = chosen[some], values[some], places[some]
                 parts = _answers(
                     members.unit,
                     rows[chosen],
@@ -90,8 +122,13 @@ def search_group(members: Members, wanted: tuple[int, int, int], device: str) ->
                         yield found_batch(members.ids[rows[chosen]], kinds, offsets, nodes, cosine)
 
 
-def _leaders(scores: torch.Tensor, wanted: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """(rows, values, columns) of the largest scores of each row, some more than wanted, so that ties can be broken."""
+def _leaders(
+    scores: torch.Tensor, wanted: int, least: np.ndarray | None
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """(rows, values, columns) of the largest scores of each row, some more than wanted, so that ties can be broken.
+
+    least: float32[rows], the score that others must exceed; all if None. A GPU gives more than are asked for.
+    """
     import torch
 
     columns = scores.shape[1]
@@ -99,7 +136,9 @@ def _leaders(scores: torch.Tensor, wanted: int) -> Iterator[tuple[np.ndarray, np
     if scores.is_cuda:
         values, places = (part.cpu().numpy() for part in largest(scores, count))
     else:
-        values, places = leading_of_all(scores.numpy(), count)
+        values, places = (
+            leading_of_all(scores.numpy(), count) if least is None else leading(scores.numpy(), least, count)
+        )
     alike = values[:, min(wanted, count) - 1] - values[:, -1] <= TELLING
     alike &= (values[:, -1] > EXCLUDED) & (count < columns)
     plain, tied = np.flatnonzero(~alike), np.flatnonzero(alike)

@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from graphseam.arrow import positions, slices, vector_column, vector_matrix
-from graphseam.predict.group_search import ARROW_FOUND, BASE, FOUND_SCHEMA, QUERY, Members, merge, search_group
+from graphseam.predict.group_search import ARROW_FOUND, BASE, FOUND_SCHEMA, QUERY, Members, Scores, merge, search_group
 from graphseam.predict.routes import Route
 from graphseam.predict.search_plan import ROW_BYTES, Plan, Search, plan_search, unit_vectors
 from graphseam.runs import Run
@@ -174,7 +174,8 @@ def _search_stream(search: Search) -> Callable[[Iterator[pa.RecordBatch]], Itera
             return
         groups = list(_groups_in(pa.Table.from_batches(received), search.dim))
         received.clear()
-        found = [batch for members in groups for batch in search_group(members(), search.wanted, device)]
+        space = Scores(device)
+        found = [batch for members in groups for batch in search_group(members(), search.wanted, device, space)]
         if len(groups) > 1 and found:
             found = [merge(pa.Table.from_batches(found), search.wanted)]
         for batch in found:
