@@ -25,6 +25,7 @@ from graphseam.progress import StepProgress
 from graphseam.publish import require_what_was_written
 from graphseam.refine.distributed import ENTRY
 from graphseam.refine.incremental import CHANGE, before_changes
+from graphseam.refine.update import HOPS, TURNS
 from graphseam.report.content import _cut_map
 from graphseam.summary import print_summary
 from published import ROOTS
@@ -34,6 +35,12 @@ PREDICTED = {
     "nearest_nodes": ("node_id",),
     "link_predictions": ("src", "rank"),
     "pair_scores": ("src", "dst"),
+}
+KEPT = {
+    "assignments": ("node_id",),
+    "subgraph_edges": ("src", "dst"),
+    "border_edges": ("src", "dst"),
+    "edge_changes": ("src", "dst"),
 }
 
 
@@ -166,6 +173,22 @@ def test_nodes_stay_in_their_subgraphs_and_nothing_is_embedded(story):
 
 
 @pytest.mark.spark
+def test_one_task_keeps_what_joins_keep(spark, story):
+    base, run, config = story
+    assert run.tables.read("assignments").where("subgraph_id > 0").count()  # there is more than one subgraph
+    settings = replace(config.run, base=base.run_id, in_one_task=False)
+    joined = run_steps(spark, replace(config, run=settings), "joined", last="partition")
+    for name, order in KEPT.items():
+        mine, others = (arrow_of(one.tables.read(name).sort(*order)) for one in (run, joined))
+        assert mine.num_rows
+        assert mine.equals(others), name
+    mine, others = (one.tables.read("partition_levels").drop("seconds").collect() for one in (run, joined))
+    assert mine == others
+    mine, others = ({**one.details("partition"), "usage": None} for one in (run, joined))
+    assert mine == others
+
+
+@pytest.mark.spark
 def test_the_summary_says_what_has_changed(story):
     base, run, _ = story
     shown = StringIO()
@@ -176,7 +199,7 @@ def test_the_summary_says_what_has_changed(story):
 
 
 @pytest.mark.spark
-def test_a_vector_moves_only_within_three_steps_of_a_change(story):
+def test_a_vector_moves_only_within_reach_of_a_change(story):
     base, run, _ = story
     before, now = vectors_of(base), vectors_of(run)
     assert all(np.isfinite(vector).all() for vector in now.values())
@@ -184,7 +207,7 @@ def test_a_vector_moves_only_within_three_steps_of_a_change(story):
     assert drift.keys() == now.keys()
     graph = nx.Graph([*edges_of(base), *edges_of(run)])
     touched = {end for row in run.tables.read("edge_changes").collect() for end in (row["src"], row["dst"])}
-    near = set(nx.multi_source_dijkstra_path_length(graph, touched, cutoff=3))
+    near = set(nx.multi_source_dijkstra_path_length(graph, touched, cutoff=HOPS * TURNS))
     for node, vector in now.items():
         if node not in near:
             assert vector.tobytes() == before[node].tobytes()
@@ -214,14 +237,18 @@ def test_an_updated_vector_is_nearly_that_of_a_full_run(spark, story):
 
 
 @pytest.mark.spark
-def test_the_number_of_blocks_does_not_show(story):
+def test_neither_the_number_of_blocks_shows_nor_how_they_got_their_rows(story):
     from graphseam.base_run import base_named
     from graphseam.refine.incremental import updated_by_blocks
 
     base, run, config = story
     wanted = {node: vector.tobytes() for node, vector in vectors_of(run).items()}
-    for num_blocks in (1, 5):
-        other = replace(run, config=replace(config, refine=replace(config.refine, num_blocks=num_blocks)))
+    for num_blocks, from_files in ((1, True), (5, True), (5, False)):
+        settings = {
+            "refine": replace(config.refine, num_blocks=num_blocks),
+            "run": replace(config.run, in_one_task=from_files),  # else their rows are shuffled to the blocks
+        }
+        other = replace(run, config=replace(config, **settings))
         with updated_by_blocks(other, base_named(other, base.run_id)) as found:
             assert (found.blocks > 1) == (num_blocks > 1)
             rows = found.rows("embeddings", run.tables.schema("embeddings")).frame().collect()

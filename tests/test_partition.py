@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import networkx as nx
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,7 +19,7 @@ from graphseam.cli import app
 from graphseam.graph import Graph
 from graphseam.partition.distributed import assigned_by_blocks, plan
 from graphseam.partition.finest import Job, pack_edges, pack_nodes
-from graphseam.partition.levels import Wanted
+from graphseam.partition.levels import Wanted, core_edges
 from graphseam.partition.metis import MetisPartitioner
 from graphseam.partition.multilevel import MultilevelPartitioner
 from graphseam.partition.report import verdict
@@ -100,6 +101,25 @@ def test_the_default_configuration_recovers_planted_subgraphs_and_finds_their_bo
     assert recovered_share(parts, community[[int(row["id"]) for row in rows]]) >= 0.99
     between = (community[edges[:, 0]] != community[edges[:, 1]]).mean()
     assert first["cut_share"] == pytest.approx(between, abs=0.005)
+
+
+def test_the_core_of_a_border_has_the_edges_that_its_nodes_leave_room_for(spark):
+    """Of the nodes of highest degree as many as fit; each takes the room of two edges here."""
+    graph = nx.barabasi_albert_graph(1500, 6, seed=3)
+    rows = pa.table({"src": [a for a, _ in graph.edges], "dst": [b for _, b in graph.edges], "weight": 1.0})
+    edges = spark.createDataFrame(rows.to_pandas())
+    found = {}
+    for room in (100, 1000, 3000, 1 << 40):
+        kept = core_edges(edges, lambda nodes, room=room: max(0, room - 2 * nodes), seed=1).toPandas()
+        nodes = set(kept["src"]) | set(kept["dst"])
+        assert len(kept) + 2 * len(nodes) <= room
+        found[room] = {*zip(kept["src"], kept["dst"], strict=True)}
+    assert 10 < len(found[100]) < len(found[1000]) < len(found[3000])
+    hubs = sorted(graph.degree, key=lambda node: -node[1])[:10]
+    assert {*graph.subgraph([node for node, _ in hubs]).edges} <= {
+        pair for end in found[3000] for pair in (end, end[::-1])
+    }
+    assert len(found[1 << 40]) == graph.number_of_edges()
 
 
 def test_a_clique_over_the_budget_is_split_by_edges_and_says_so(spark, tmp_path):

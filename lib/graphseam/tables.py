@@ -125,11 +125,11 @@ class Tables:
             return None
         return local_delta.files_of(self._path(name), self.run_id, level)
 
-    def every_file(self, name: str) -> list[str] | None:
+    def every_file(self, name: str, level: int | None = None) -> list[str] | None:
         """As `files`, however many there are, for tasks that read them; none if the table does not exist."""
         if self.run_id is None or not self._here:
             return None
-        return local_delta.files_of(self._path(name), self.run_id, most=None) if self.exists(name) else []
+        return local_delta.files_of(self._path(name), self.run_id, level, most=None) if self.exists(name) else []
 
     def exists(self, name: str) -> bool:
         if self.output.catalog:

@@ -95,6 +95,14 @@ class Budget:
             low, high = (low, middle) if fits(middle) else (middle, high)
         return high
 
+    def most_core_edges(self, num_nodes: int) -> int:
+        """The most edges that a subgraph of a later level may have with so many nodes; 0 if there is none."""
+        low, high = 0, self.border_edges + 1
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self.bytes_of(num_nodes, middle) <= self.max_bytes else (low, middle)
+        return low
+
     def _with_slack(self, amount: float, most: float) -> int:
         return max(1, int(np.ceil(amount * (1 + self.imbalance) / most)))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
@@ -140,15 +140,17 @@ def border_edges(placed: DataFrame, level: int) -> DataFrame:
     )
 
 
-def core_edges(edges: DataFrame, max_edges: int, seed: int) -> DataFrame:
-    """About `max_edges` of the edges at most, those between the nodes of highest degree: one subgraph for the frame.
+def core_edges(edges: DataFrame, most_edges: Callable[[int], int], seed: int) -> DataFrame:
+    """The edges between the nodes of highest degree, as many as one subgraph may have: for the frame.
 
-    Edges are ranked by the smaller degree of their ends, in steps of an eighth of a doubling; the step that crosses the
-    budget is sampled by the edge's hash. Every subgraph of an earlier level shares its best-connected border nodes with
-    the core. Cost: one aggregation and two joins of `edges`; the driver receives one row per step, at most 520.
+    most_edges: how many a subgraph of so many nodes may have. Edges are ranked by the smaller degree of their ends, in
+    steps of an eighth of a doubling; the step that crosses the budget is sampled by the edge's hash. Every subgraph of
+    an earlier level shares its best-connected border nodes with the core. Cost: one aggregation and two joins of
+    `edges`; the driver receives two rows per step, of which there are at most 520.
     """
     ends = end_nodes(edges)
     degrees = ends.groupBy("node_id").agg(F.count("*").alias("degree"))
+    step_of = F.floor(8 * F.log2(F.col("degree")))
 
     def degree_of(end: str) -> DataFrame:
         return degrees.select(F.col("node_id").alias(end), F.col("degree").alias(f"{end}_degree"))
@@ -158,12 +160,17 @@ def core_edges(edges: DataFrame, max_edges: int, seed: int) -> DataFrame:
         .join(degree_of("dst"), on="dst", how="inner")
         .withColumn("step", F.floor(8 * F.log2(F.least("src_degree", "dst_degree"))))
     )
-    kept, threshold, chance = 0, 1 << 30, 0.0
-    for row in sorted(ranked.groupBy("step").count().collect(), reverse=True):  # at most 520 rows
-        threshold, chance = row["step"], min(1.0, CORE_MARGIN * (max_edges - kept) / row["count"])
-        kept += row["count"]
-        if kept >= max_edges:
+    nodes_of = {row["step"]: row["count"] for row in degrees.groupBy(step_of.alias("step")).count().collect()}
+    edges_of = {row["step"]: row["count"] for row in ranked.groupBy("step").count().collect()}
+    kept, nodes, threshold, chance = 0, 0, 1 << 30, 0.0
+    for step in sorted(nodes_of, reverse=True):
+        nodes += nodes_of[step]  # no edge of this step, or of one before it, has another end
+        count, most = edges_of.get(step, 0), most_edges(nodes)
+        if kept >= most:
             break
+        if count:
+            threshold, chance = step, min(1.0, CORE_MARGIN * (most - kept) / count)
+        kept += count
     drawn = uniform(seed, F.lit("core"), "src", "dst") < F.lit(chance)
     return ranked.where((F.col("step") > threshold) | ((F.col("step") == threshold) & drawn)).select(*EDGE)
 
