@@ -254,7 +254,9 @@ def predicted(run: Run) -> dict[str, pa.Table]:
 def test_a_graph_that_one_task_holds_is_predicted_as_one_that_none_does(
     spark, request, tmp_path, monkeypatch, graph, links
 ):
-    """The same bytes. Of the latter, features are computed by several tasks which get all vectors."""
+    """The same bytes. Of the latter, features are computed by several tasks which get all vectors; the former's lists
+    of neighbours are made in parts."""
+    monkeypatch.setattr("graphseam.predict.whole_graph.parts_that_fit", lambda *_: 4)
     monkeypatch.setattr("graphseam.predict.search_plan.NODES_PER_CELL", 40)
     monkeypatch.setattr("graphseam.predict.candidates.EXACT_LIMIT", 100)
     made, found = request.getfixturevalue(graph)[-1], []

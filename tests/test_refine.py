@@ -141,6 +141,14 @@ def test_a_store_gives_back_what_it_was_given(tmp_path):
         store.remove()
     with pytest.raises(ConfigError, match=r"'nowhere://x', which pyarrow cannot open .* set spark.checkpoint.dir"):
         FileStore("nowhere://x").put(0, "a", arrays["numbers"])
+    for count in (0, 3, 100_000):
+        with stores[1].growing(3, "grown", np.dtype(np.int32)) as add:
+            for start in range(count):
+                if start % 1000 < 3:
+                    add(np.arange(start, start + 1))
+            add(np.arange(5))
+        expected = [*[start for start in range(count) if start % 1000 < 3], *range(5)]
+        assert stores[1].get(3, "grown").tolist() == expected
 
 
 def test_blocks_are_even_keep_subgraphs_together_and_hold_every_node():

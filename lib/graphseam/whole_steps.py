@@ -11,7 +11,7 @@ from graphseam.heap import local_heap, megabytes
 from graphseam.ingest.whole import taken_by_rows
 from graphseam.partition.metis import MetisPartitioner
 from graphseam.predict.link_search import shares_search_of
-from graphseam.predict.whole_graph import fits_a_task
+from graphseam.predict.whole_graph import parts_that_fit
 from graphseam.refine import window
 from graphseam.refine.block_plan import whole_bytes
 from graphseam.runs import Run
@@ -54,7 +54,7 @@ def steps_in_one_task(config: Config, nodes: int, edges: int, memory: TaskMemory
     if memory.here and config.run.in_one_task:
         if not config.input.split and taken_by_rows(edges, "integer") <= alone:
             found.add("ingest")
-        if links.top_k and fits_a_task(nodes, edges, dim, memory.shared_mb):
+        if links.top_k and parts_that_fit(nodes, edges, dim, memory.shared_mb):
             found.add("predict_links")
             if shares_search_of(config, nodes, bipartite=False):
                 found.add("predict_similar")

@@ -7,6 +7,8 @@ import os
 import shutil
 import tempfile
 import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -15,6 +17,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from graphseam.errors import ConfigError
+
+HEADER_BYTES = 128
 
 
 class Store(Protocol):
@@ -93,6 +97,27 @@ class FileStore:
         if not in_place:
             system.move(f"{folder}/{draft_path}", f"{folder}/{path}")
 
+    @contextmanager
+    def growing(self, block: int, name: str, kind: np.dtype[Any]) -> Iterator[Callable[[np.ndarray], None]]:
+        """A function that adds to the end of a new array of one dimension, stored when the `with` block ends; for
+        arrays that memory does not hold, in a folder of this machine."""
+        assert self._is_local
+        target = Path(self.folder, name, f"{block}.npy")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft, count = target.with_name(f".{block}.{uuid.uuid4().hex}.npy"), 0
+        with draft.open("wb") as file:
+
+            def add(values: np.ndarray) -> None:
+                nonlocal count
+                values.astype(kind, copy=False).tofile(file)
+                count += len(values)
+
+            file.write(_header(kind, 0))
+            yield add
+            file.seek(0)
+            file.write(_header(kind, count))
+        os.replace(draft, target)
+
     def get(self, block: int, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """The array, or its rows from start to stop; to be treated as read-only."""
         if self._is_local:
@@ -129,6 +154,13 @@ class FileStore:
 
     def _opened(self) -> tuple[Any, str]:
         return _opened(self.folder)
+
+
+def _header(kind: np.dtype[Any], count: int) -> bytes:
+    """Of a .npy file of so many values, always of the same length."""
+    told = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": (count,)}
+    text = f"{told!r}".ljust(HEADER_BYTES - 11) + "\n"
+    return np.lib.format.magic(1, 0) + len(text).to_bytes(2, "little") + text.encode("ascii")
 
 
 @cache

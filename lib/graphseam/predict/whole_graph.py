@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,8 @@ from graphseam.vectors import unit_rows
 SHARE_OF_TASK = 0.5  # of a task's memory that its own arrays may take
 SHARE_OF_MACHINE = 0.25  # of its memory that the vectors may take: all tasks read them from the system's cache of files
 NODE_BYTES, END_BYTES = 200, 50  # of a task that lays the graph out, or searches it for paths
-VECTORS_AT_ONCE = 65_536
+VECTORS_AT_ONCE, EDGES_AT_ONCE = 65_536, 1 << 20
+MOST_PARTS = 32  # in which the lists of neighbours are made: each looks through all edges
 NAMES = "names.arrow"
 TABLES = ("embeddings", "edges", "nodes", "holdout_edges", "evaluation_pairs", "candidate_pairs")
 End = tuple[str, str] | None  # a column of nodes and its value
@@ -81,7 +83,8 @@ class Graph:
 class WholeGraph:
     """The graph's arrays in a store, and the files of the tables that they come from, by table.
 
-    three, hub_cap: of the paths, see paths.PathSearch. carried: of what is taken over from a base run.
+    three, hub_cap: of the paths, see paths.PathSearch. carried: of what is taken over from a base run. parts: in which
+    lists of neighbours are made, as many as memory requires.
     """
 
     store: FileStore
@@ -91,6 +94,7 @@ class WholeGraph:
     three: bool
     hub_cap: int
     carried: AnswerFiles | None = None
+    parts: int = 1
 
     def lay_out(self) -> None:
         """Read the tables, and store the arrays. Cost: one pass over vectors, edges and nodes, in one task."""
@@ -99,17 +103,45 @@ class WholeGraph:
         if self.carried is not None:
             self.carried.lay_out(self.store, ids)
         self._lay_out_vectors(ids)
-        target = self._lay_out_nodes(ids)
-        src, dst = (np.searchsorted(ids, self.column("edges", end)) for end in ("src", "dst"))
-        size = max(1, len(ids))
-        pairs = distinct(np.concatenate([src * size + dst, dst * size + src]))
-        own, known = pairs // size, (pairs % size).astype(np.int32)
-        degrees = np.bincount(own, minlength=len(ids))
-        self._lay_out_lists(("indptr", "known"), degrees, known)
-        through = degrees[own] <= self.hub_cap
-        if not self.three:
-            through &= target[known]
-        self._lay_out_lists(("path_ptr", "path_ends"), np.bincount(own[through], minlength=len(ids)), known[through])
+        self._lay_out_neighbours(ids, self._lay_out_nodes(ids))
+
+    def _lay_out_neighbours(self, ids: np.ndarray, target: np.ndarray) -> None:
+        """Store the lists of neighbours, those of a part of the nodes after those of another."""
+        ends, counts = self._ends(ids)
+        size, kind = max(1, len(ids)), np.dtype(np.int32)
+        before = np.cumsum(counts)
+        shares = np.linspace(0, before[-1] if len(ids) else 0, self.parts + 1)[1:-1]
+        bounds = [0, *np.searchsorted(before, shares).tolist(), len(ids)]
+        degrees, through_degrees = np.zeros(len(ids), np.int64), np.zeros(len(ids), np.int64)
+        with (
+            self.store.growing(0, "known", kind) as add_known,
+            self.store.growing(0, "path_ends", kind) as add_path_end,
+        ):
+            for first, last in pairwise(bounds):
+                pairs = distinct(_pairs_from(ends, first, last, size))
+                own, known = pairs // size, (pairs % size).astype(np.int32)
+                degrees[first:last] = np.bincount(own - first, minlength=last - first)
+                through = degrees[own] <= self.hub_cap
+                if not self.three:
+                    through &= target[known]
+                through_degrees[first:last] = np.bincount(own[through] - first, minlength=last - first)
+                add_known(known)
+                add_path_end(known[through])
+        for name, lengths in (("indptr", degrees), ("path_ptr", through_degrees)):
+            self.store.put(0, name, np.r_[0, np.cumsum(lengths)])
+        self.store.drop("edge_ends")
+
+    def _ends(self, ids: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+        """((src, dst) of the edges, int32[m] positions, mapped; how many ends each node has)."""
+        counts, kind = np.zeros(len(ids), np.int64), np.dtype(np.int32)
+        for place, name in enumerate(ENDS):
+            with self.store.growing(place, "edge_ends", kind) as add:
+                for path in self.files["edges"]:
+                    for batch in pq.ParquetFile(path).iter_batches(EDGES_AT_ONCE, columns=[name]):
+                        at = np.searchsorted(ids, batch[name].to_numpy())
+                        counts += np.bincount(at, minlength=len(ids))
+                        add(at)
+        return (self.store.get(0, "edge_ends"), self.store.get(1, "edge_ends")), counts
 
     def _lay_out_vectors(self, ids: np.ndarray) -> None:
         path = Path(self.store.folder, "unit", "0.npy")
@@ -145,10 +177,6 @@ class WholeGraph:
                 writer.write_table(names)
         return chosen
 
-    def _lay_out_lists(self, names: tuple[str, str], lengths: np.ndarray, ends: np.ndarray) -> None:
-        for name, values in zip(names, (np.r_[0, np.cumsum(lengths)], ends), strict=True):
-            self.store.put(0, name, values)
-
     def answers(self) -> Answers | None:
         """What is taken over from a base run; None in a full run."""
         return None if self.carried is None else Answers.kept(self.store)
@@ -182,11 +210,24 @@ def _read(path: str, columns: Sequence[str]) -> pa.Table:
     return pq.ParquetFile(path).read(columns=list(columns))
 
 
-def fits_a_task(num_nodes: int, num_edges: int, dim: int, task_mb: int, more_bytes: int = 0) -> bool:
-    """Whether a task can search the graph, and this machine hold its vectors beside others' files."""
-    taken = num_nodes * NODE_BYTES + 2 * num_edges * END_BYTES + more_bytes
+def parts_that_fit(num_nodes: int, num_edges: int, dim: int, task_mb: int, more_bytes: int = 0) -> int:
+    """Parts in which a task can lay the graph out; 0 if it cannot, or this machine cannot hold its vectors beside
+    others' files."""
+    room = int(SHARE_OF_TASK * (task_mb << 20)) - num_nodes * NODE_BYTES - more_bytes
     vectors = num_nodes * 4 * dim
-    return taken <= SHARE_OF_TASK * (task_mb << 20) and vectors <= SHARE_OF_MACHINE * psutil.virtual_memory().total
+    parts = max(1, -(-2 * num_edges * END_BYTES // max(1, room)))
+    return parts if parts <= MOST_PARTS and vectors <= SHARE_OF_MACHINE * psutil.virtual_memory().total else 0
+
+
+def _pairs_from(ends: tuple[np.ndarray, np.ndarray], first: int, last: int, size: int) -> np.ndarray:
+    """int64: own · size + other of each edge from those of its ends that are among the nodes first to last - 1."""
+    parts = []
+    for own, other in (ends, ends[::-1]):
+        for start in range(0, len(own), EDGES_AT_ONCE):
+            some = own[start : start + EDGES_AT_ONCE]
+            chosen = np.flatnonzero((some >= first) & (some < last))
+            parts.append(some[chosen].astype(np.int64) * size + other[start + chosen])
+    return np.concatenate([np.zeros(0, np.int64), *parts])
 
 
 def whole_graph(run: Run, ends: tuple[End, End], carried: Carried | None) -> WholeGraph | None:
@@ -194,8 +235,8 @@ def whole_graph(run: Run, ends: tuple[End, End], carried: Carried | None) -> Who
     tables: where tasks cannot reach the tables' files, or its arrays would take too much of their memory."""
     ingested, tables = run.ingested, run.tables
     more = ingested.nodes * ANSWER_BYTES * carried.per_node if carried is not None else 0
-    fits = fits_a_task(ingested.nodes, ingested.edges, run.config.embed.dim, run.task_memory_mb(), more)
-    if not (fits and tables.written_here and run.config.run.in_one_task):
+    parts = parts_that_fit(ingested.nodes, ingested.edges, run.config.embed.dim, run.task_memory_mb(), more)
+    if not (parts and tables.written_here and run.config.run.in_one_task):
         return None
     files = {name: tables.every_file(name) for name in TABLES}
     answers = AnswerFiles.of(run, carried) if carried is not None else None
@@ -209,4 +250,5 @@ def whole_graph(run: Run, ends: tuple[End, End], carried: Carried | None) -> Who
         ingested.bipartite,
         run.config.predict.links.hub_cap,
         answers,
+        parts,
     )
