@@ -165,7 +165,11 @@ def keep_nodes(block: int, inbox: Inbox, store: FileStore) -> np.ndarray:
     parts = [_arrow_table(values) for _, values in inbox.all("nodes", np.uint8)]
     if not parts:  # all of its nodes have gone
         parts = [pa.table({"node_id": pa.array([], pa.int64()), "id": pa.array([], pa.string())})]
-    nodes = pa.concat_tables(parts).sort_by("node_id").combine_chunks()
+    return keep_names(block, pa.concat_tables(parts).sort_by("node_id").combine_chunks(), store)
+
+
+def keep_names(block: int, nodes: pa.Table, store: FileStore) -> np.ndarray:
+    """As `keep_nodes`, of (node_id, id) in that order."""
     store.put(block, "nodes", _arrow_bytes(nodes))
     numbers: np.ndarray = nodes["node_id"].to_numpy()
     return numbers

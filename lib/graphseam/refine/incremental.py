@@ -26,17 +26,20 @@ from graphseam.refine.distributed import (
     ENTRY,
     block_inputs,
     both_directions,
+    keep_names,
     keep_nodes,
     kept_nodes,
     pack_start,
     start_type,
     store_of,
 )
-from graphseam.refine.rounds import Task
+from graphseam.refine.rounds import NO_SUMS, Task
 from graphseam.refine.rows import Rows, find_rows
 from graphseam.refine.spectral import SpectralRefiner
-from graphseam.refine.update import BASE, BEFORE, UNCHANGED, UPDATED, update
+from graphseam.refine.update import BASE, BEFORE, TOUCHED, UNCHANGED, UPDATED, update
+from graphseam.refine.update_files import UpdateFiles
 from graphseam.runs import Run
+from graphseam.seeds import derive_seed
 from graphseam.session import cores_of_a_task
 from graphseam.task_files import Mapped
 from graphseam.vectors import row_cosines
@@ -92,17 +95,21 @@ def updated_by_blocks(run: Run, base: Base) -> Iterator[Updated]:
     homes = base.tables.read("assignments", level=1).select("node_id", "subgraph_id")
     vectors = base.tables.read("embeddings").select("node_id", "vector").join(homes, on="node_id")
     changes = run.tables.read("edge_changes")
+    files = UpdateFiles.of(run, base, blocks)
     try:
-        packed = [
-            engine.pack_batches(rows, partial(pack, blocks=blocks))
-            for rows, pack in [
-                *block_inputs(run),
-                (changes.select(*CHANGED), pack_changes),
-                (vectors.select("node_id", "subgraph_id", "vector"), pack_start),
+        if files is not None:
+            stages.run(partial(build_from_files, files=files, store=store, dim=dim))
+        else:
+            packed = [
+                engine.pack_batches(rows, partial(pack, blocks=blocks))
+                for rows, pack in [
+                    *block_inputs(run),
+                    (changes.select(*CHANGED), pack_changes),
+                    (vectors.select("node_id", "subgraph_id", "vector"), pack_start),
+                ]
             ]
-        ]
-        engine.release(engine.keep(engine.step(partial(build, store=store, dim=dim), *packed)))
-        fit = update(stages, task, dim, SpectralRefiner.length)
+            engine.release(engine.keep(engine.step(partial(build, store=store, dim=dim), *packed)))
+        fit = update(stages, task, dim, SpectralRefiner.length, derive_seed(run.config.run.seed, "update"))
         in_tasks = run.spark.range(0, blocks.num_blocks, 1, stages.num_tasks)
         streams = {"embeddings": _vectors_of(task), "drift": _drift_of(task, base.run_id)}
         yield Updated(
@@ -126,27 +133,49 @@ def pack_changes(batches: Batches, blocks: Blocks) -> Iterator[Packet]:
 
 
 def build(block: int, inbox: Inbox, store: FileStore, dim: int) -> Iterator[Packet]:
-    """Put both graphs' rows, the ids and the base's vectors in the store. The rows are those of both runs' nodes."""
+    """Put what a block got in the store."""
     nodes = keep_nodes(block, inbox, store)
-    parts = [records for _, records in inbox.all("start", start_type(dim))]
-    known = distinct(np.concatenate([np.zeros(0, np.int64), *[part["node_id"] for part in parts]]))
+    parts = [(part["node_id"], part["vector"]) for _, part in inbox.all("start", start_type(dim))]
+    keep(block, store, nodes, inbox.joined("entries", ENTRY), inbox.joined("changes", CHANGE), parts, dim)
+    yield Packet(block, "built", np.zeros(0, np.int8))
+
+
+def build_from_files(block: int, files: UpdateFiles, store: FileStore, dim: int) -> np.ndarray:
+    """Put what a block finds in the tables' files in the store."""
+    nodes = keep_names(block, files.nodes(block), store)
+    keep(block, store, nodes, files.entries(block), files.changes(block, CHANGE), list(files.start(block)), dim)
+    return NO_SUMS
+
+
+def keep(
+    block: int,
+    store: FileStore,
+    nodes: np.ndarray,
+    entries: np.ndarray,
+    changes: np.ndarray,
+    start: list[tuple[np.ndarray, np.ndarray]],
+    dim: int,
+) -> None:
+    """Put both graphs' rows and the base's vectors in the store. The rows are those of both runs' nodes.
+
+    nodes: of now. start: (numbers, vectors) of the base's nodes.
+    """
+    known = distinct(np.concatenate([np.zeros(0, np.int64), *[numbers for numbers, _ in start]]))
     ids = distinct(np.concatenate([nodes, known]))
-    entries, changes = inbox.joined("entries", ENTRY), inbox.joined("changes", CHANGE)
     now = Rows.build(block, ids, *(entries[name] for name in ("src", "dst", "dst_block", "weight")))
     now.keep(block, store)
     before = before_changes(entries, changes)
     earlier = Rows.build(block, ids, *(before[name] for name in ("src", "dst", "dst_block", "weight")))
     replace(earlier, matrix=BEFORE).keep(block, store)
     base = np.zeros((len(ids), dim), np.float32)
-    for part in parts:
-        base[find_rows(ids, part["node_id"])] = part["vector"]
+    for numbers, vectors in start:
+        base[find_rows(ids, numbers)] = vectors
     store.put(block, BASE, base)
     touched = is_among(ids, distinct(changes["src"]))
     store.put(block, "known", is_among(ids, known))
-    store.put(block, "touched", touched)
+    store.put(block, TOUCHED, touched)
     store.put(block, UNCHANGED, base.any(axis=1) & (now.degrees > 0) & ~touched)
     store.put(block, DEGREES, np.bincount(find_rows(ids, entries["src"]), minlength=len(ids)))
-    yield Packet(block, "built", np.zeros(0, np.int8))
 
 
 def before_changes(entries: np.ndarray, changes: np.ndarray) -> np.ndarray:
@@ -178,7 +207,7 @@ def _drift_of(task: Task, base_run_id: str) -> Callable[[StructType], Callable[[
 
     def columns(block: int, some: np.ndarray) -> dict[str, pa.Array]:
         store = task.store
-        known, touched = store.get(block, "known")[some], store.get(block, "touched")[some]
+        known, touched = store.get(block, "known")[some], store.get(block, TOUCHED)[some]
         cosine = row_cosines(store.get(block, BASE)[some], store.get(block, UPDATED)[some])
         change = np.where(known, np.where(touched, EDGES, SAME), NEW)
         return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -97,6 +97,16 @@ class Rows:
     @staticmethod
     def kept(block: int, store: Store, matrix: str = ADJACENCY) -> Rows:
         return Rows(**{name: store.get(block, f"{matrix}.{name}") for name in ARRAYS}, matrix=matrix)
+
+    def only(self, chosen: np.ndarray) -> Rows:
+        """These rows, of which those that are not chosen, bool[m], have no neighbours."""
+        if chosen.all():
+            return self
+        lengths = np.where(chosen, np.diff(self.indptr), 0)
+        kept = np.repeat(chosen, np.diff(self.indptr))
+        weights = self.weights[kept] if len(self.weights) else self.weights
+        indptr = np.concatenate([[0], np.cumsum(lengths)])
+        return replace(self, indptr=indptr, neighbours=self.neighbours[kept], weights=weights)
 
     def send(self, block: int, store: Store, name: str, values: np.ndarray) -> None:
         """Store the rows in other blocks' halos where those blocks read them. values: [m], or [m, width]."""

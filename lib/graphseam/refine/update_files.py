@@ -1,0 +1,117 @@
+"""What an incremental run updates vectors from, read by each block from the tables' files: for a local session.
+
+Spark would shuffle the edges, the nodes and the base's vectors to the blocks, and pass them from Java to Python. On one
+machine with a few blocks each of them looks through the files for what is its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from graphseam.arrays import is_among
+from graphseam.arrow import vector_matrix
+from graphseam.base_run import Base
+from graphseam.columns import ENDS
+from graphseam.refine.block_plan import Blocks
+from graphseam.refine.distributed import ENTRY, both_directions
+from graphseam.runs import Run
+
+MOST_BLOCKS = 8  # each reads all of the files
+ROWS_AT_ONCE = 1 << 18
+HOMES = tuple(f"{end}_subgraph" for end in ENDS)
+
+
+@dataclass(frozen=True)
+class UpdateFiles:
+    """Files by table; of the run, and of its base. shift: of its ids, if they follow from the numbers."""
+
+    mine: dict[str, list[str]]
+    base: dict[str, list[str]]
+    blocks: Blocks
+    shift: int | None
+
+    @staticmethod
+    def of(run: Run, base: Base, blocks: Blocks) -> UpdateFiles | None:
+        """None where tasks cannot reach the files, or there are many blocks."""
+        if blocks.num_blocks > MOST_BLOCKS or not (run.tables.written_here and run.config.run.in_one_task):
+            return None
+        names = {"subgraph_edges": 1, "border_edges": 1, "assignments": 1, "edge_changes": None, "nodes": None}
+        mine = {name: run.tables.every_file(name, level) for name, level in names.items()}
+        its = {
+            name: base.tables.every_file(name, level) for name, level in {"assignments": 1, "embeddings": None}.items()
+        }
+        files, others = ({name: found for name, found in some.items() if found is not None} for some in (mine, its))
+        if len(files) < len(mine) or len(others) < len(its):
+            return None
+        return UpdateFiles(files, others, blocks, run.ingested.id_shift)
+
+    def entries(self, block: int) -> np.ndarray:
+        """The block's entries, from both ends of each edge."""
+        parts = [np.zeros(0, ENTRY)]
+        for table in ("subgraph_edges", "border_edges"):
+            columns = (*ENDS, "weight", *(["subgraph_id"] if table == "subgraph_edges" else HOMES))
+            for batch in _batches(self.mine[table], columns):
+                if table == "subgraph_edges":
+                    ends = [*(batch[name] for name in (*ENDS, "weight")), *[batch["subgraph_id"]] * 2]
+                    batch = pa.RecordBatch.from_arrays(ends, names=[*ENDS, "weight", *HOMES])
+                entries = self._own(block, batch, ENTRY, {"weight": batch["weight"].to_numpy()})
+                parts.append(entries)
+        return np.concatenate(parts)
+
+    def changes(self, block: int, kind: np.dtype[Any]) -> np.ndarray:
+        """Those of the block's entries that differ, with both weights, 0 where there is no edge."""
+        parts = [np.zeros(0, kind)]
+        for batch in _batches(self.mine["edge_changes"], (*ENDS, *HOMES, "base_weight", "weight")):
+            weights = {"before": batch["base_weight"], "now": batch["weight"]}
+            filled = {name: column.fill_null(0.0).to_numpy() for name, column in weights.items()}
+            parts.append(self._own(block, batch, kind, filled))
+        return np.concatenate(parts)
+
+    def _own(
+        self, block: int, batch: pa.RecordBatch, kind: np.dtype[Any], columns: dict[str, np.ndarray]
+    ) -> np.ndarray:
+        places, entries = both_directions(batch, self.blocks, kind)
+        for name, values in columns.items():
+            entries[name] = np.tile(values, 2)
+        return entries[places == block]
+
+    def nodes(self, block: int) -> pa.Table:
+        """(node_id, id) of the block's nodes, in order of the number."""
+        own = self._members(self.mine["assignments"], block)
+        if self.shift is not None:
+            return pa.table({"node_id": own, "id": pa.array(own - self.shift).cast(pa.string())})
+        parts = [
+            batch.filter(pa.array(is_among(batch["node_id"].to_numpy(), own)))
+            for batch in _batches(self.mine["nodes"], ("node_id", "id"))
+        ]
+        schema = pa.schema([("node_id", pa.int64()), ("id", pa.string())])
+        rows = pa.Table.from_batches(parts) if parts else schema.empty_table()
+        return rows.sort_by("node_id").combine_chunks()
+
+    def start(self, block: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """(numbers, vectors) of the block's nodes in the base."""
+        own = self._members(self.base["assignments"], block)
+        for batch in _batches(self.base["embeddings"], ("node_id", "vector")):
+            numbers = batch["node_id"].to_numpy()
+            chosen = np.flatnonzero(is_among(numbers, own))
+            if len(chosen):
+                yield numbers[chosen], vector_matrix(batch["vector"].take(pa.array(chosen)))
+
+    def _members(self, files: Sequence[str], block: int) -> np.ndarray:
+        """int64, rising: the nodes of the block among those assigned."""
+        parts = [np.zeros(0, np.int64)]
+        for batch in _batches(files, ("node_id", "subgraph_id")):
+            numbers = batch["node_id"].to_numpy()
+            parts.append(numbers[self.blocks.of(batch["subgraph_id"].to_numpy(), numbers) == block])
+        return np.sort(np.concatenate(parts))
+
+
+def _batches(files: Sequence[str], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    for file in files:
+        yield from pq.ParquetFile(file).iter_batches(ROWS_AT_ONCE, columns=list(columns))
