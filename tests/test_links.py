@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pyarrow as pa
@@ -25,9 +25,9 @@ from graphseam.predict.features import (
     pair_features,
     without_the_edge,
 )
-from graphseam.predict.group_search import ALL, BASE, BOTH, LEARNING, UNKNOWN
+from graphseam.predict.group_search import ALL, BASE, BOTH, LEARNING, UNKNOWN, Members, search_group
 from graphseam.predict.kernels import find_paths, workspace
-from graphseam.predict.leaders import EXCLUDED, cosine_of, leading, leading_of_each
+from graphseam.predict.leaders import EXCLUDED, cosine_of, leading, leading_of_each, value_of_rank
 from graphseam.predict.link_model import LinkModel, fit_link_models, with_score
 from graphseam.predict.paths import PathSearch, neighbour_lists, paths, plan_paths, wanted_of
 from graphseam.predict.ranking import best_links
@@ -378,6 +378,35 @@ def test_the_best_of_each_node_are_those_of_a_sort():
     assert list(zip(kept, rank, strict=True)) == expected
     nothing = leading_of_each(src, dst, scores, np.zeros(500, bool), 3)
     assert [len(part) for part in nothing] == [0, 0]
+
+
+def test_the_value_of_a_rank_is_that_of_the_sorted_row():
+    rng = np.random.default_rng(4)
+    lengths = rng.integers(0, 9, 50)
+    ends = np.r_[0, np.cumsum(lengths)]
+    values = rng.random(ends[-1]).astype(np.float32).round(1)
+    expected = [np.sort(values[a:b])[::-1][3] if b - a > 3 else np.float32(EXCLUDED) for a, b in pairwise(ends)]
+    assert value_of_rank(ends, values, 4).tolist() == expected
+
+
+def test_nothing_below_the_floor_is_found_and_all_above_it():
+    rng = np.random.default_rng(5)
+    unit = unit_rows(rng.standard_normal((80, 8)).astype(np.float32))
+    known = [np.sort(rng.choice(80, 5, replace=False)) for _ in range(80)]
+    members = Members(
+        np.arange(80), unit, np.full(80, BOTH, np.int32), np.zeros(80, bool), np.arange(81) * 5, np.concatenate(known)
+    )
+    floor = rng.uniform(0.3, 0.9, 80).astype(np.float32)
+
+    def answers(floor: np.ndarray | None) -> dict[tuple[int, int], list[tuple[int, float]]]:
+        found = pa.Table.from_batches(search_group(members, (6, 12, 6), "cpu", None, floor)).to_pylist()
+        return {(row["src"], row["kind"]): list(zip(row["dst"], row["score"], strict=True)) for row in found}
+
+    whole, some = answers(None), answers(floor)
+    for (src, kind), pairs in whole.items():
+        wanted = [(dst, score) for dst, score in pairs if score >= floor[src] or (kind == ALL and dst in known[src])]
+        assert [pair for pair in some.get((src, kind), []) if pair in wanted] == wanted
+        assert {dst for dst, score in some.get((src, kind), []) if score < floor[src] - 1e-5} <= set(known[src])
 
 
 @pytest.mark.parametrize("columns", [5, 64, 1000])

@@ -195,6 +195,28 @@ def leading_of_each(src: Any, dst: Any, scores: Any, allowed: Any, top_k: int) -
 
 
 @compiled
+def value_of_rank(ends: Any, values: Any, rank: int) -> Any:
+    """float32[n]: the rank-th largest of each row's values, values[ends[i] : ends[i + 1]]; EXCLUDED if it has fewer."""
+    found = np.full(len(ends) - 1, np.float32(EXCLUDED))
+    best = np.empty(rank, np.float32)
+    for row in range(len(found)):
+        if ends[row + 1] - ends[row] < rank:
+            continue
+        best[:] = np.float32(EXCLUDED)
+        for at in range(ends[row], ends[row + 1]):
+            value = values[at]
+            place = rank - 1
+            if value <= best[place]:
+                continue
+            while place > 0 and best[place - 1] < value:
+                best[place] = best[place - 1]
+                place -= 1
+            best[place] = value
+        found[row] = best[rank - 1]
+    return found
+
+
+@compiled
 def quadratic(features: Any, constant: float, linear: Any, products: Any) -> Any:
     """float64[n]: constant + z · linear + the sum of z[i] z[j] times the upper triangle of products, row by row.
 

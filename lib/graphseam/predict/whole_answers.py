@@ -15,19 +15,22 @@ from graphseam.arrow import positions
 from graphseam.base_run import SAME
 from graphseam.blocks.store import FileStore
 from graphseam.predict.carried import SETTLED, Carried
-from graphseam.predict.group_search import ALL, ARROW_FOUND, UNKNOWN, found_batch
+from graphseam.predict.group_search import ALL, ARROW_FOUND, UNKNOWN, found_batch, wanted_of
+from graphseam.predict.leaders import value_of_rank
 from graphseam.runs import Run
 
 ANSWER_BYTES = 24  # of an answer in the task that lays them out
+FLOOR = "floor"
 KINDS = {"candidate_lists": (UNKNOWN, "src", "dst"), "nearest_nodes": (ALL, "node_id", "near")}  # by table
 
 
 @dataclass(frozen=True)
 class AnswerFiles:
-    """Where they are: files by table; drift is the run's own, all else the base's."""
+    """Where they are, by table; drift is the run's own, all else the base's. wanted: of group_search.wanted_of."""
 
     drift: list[str]
     tables: dict[str, list[str]]
+    wanted: tuple[int, int, int]
 
     @staticmethod
     def of(run: Run, carried: Carried) -> AnswerFiles | None:
@@ -36,10 +39,16 @@ class AnswerFiles:
         found = {name: carried.base.tables.every_file(name) for name in list(KINDS)[: 1 + carried.of_all]}
         if drift is None or any(files is None for files in found.values()):
             return None
-        return AnswerFiles(drift, {name: files or [] for name, files in found.items()})
+        links, similar = run.config.predict.links, run.config.predict.similar
+        wanted = wanted_of(links.wanted_candidates, similar.top_k if carried.of_all else 0)
+        return AnswerFiles(drift, {name: files or [] for name, files in found.items()}, wanted)
 
     def lay_out(self, store: FileStore, ids: np.ndarray) -> None:
-        """Store which nodes are settled, and their answers. ids: of the graph's nodes, rising. Cost: one pass."""
+        """Store which nodes are settled, their answers, and the least cosine of those that are wanted.
+
+        ids: of the graph's nodes, rising. Cost: one pass over the answers.
+        """
+        floor = np.full(len(ids), np.float32(np.inf))
         settled = is_among(ids, np.sort(np.concatenate([np.zeros(0, np.int64), *map(_settled_in, self.drift)])))
         asked = [
             _of_nodes(batch)["src"].to_numpy()
@@ -48,7 +57,7 @@ class AnswerFiles:
         ]
         settled &= is_among(ids, np.sort(np.concatenate([np.zeros(0, np.int64), *asked])))
         store.put(0, "settled", settled)
-        for name, (_, src, others) in KINDS.items():
+        for name, (kind, src, others) in KINDS.items():
             parts = [
                 _answers_in(batch, (src, others), ids, settled)
                 for file in self.tables.get(name, [])
@@ -59,16 +68,22 @@ class AnswerFiles:
             parts.append((np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)))
             rows, dst, score = (np.concatenate(column) for column in zip(*parts, strict=True))
             order = np.argsort(rows, kind="stable")
-            store.put(0, f"{name}.ends", np.r_[0, np.cumsum(np.bincount(rows, minlength=len(ids)))])
+            ends, score = np.r_[0, np.cumsum(np.bincount(rows, minlength=len(ids)))], score[order]
+            store.put(0, f"{name}.ends", ends)
             store.put(0, f"{name}.dst", dst[order])
-            store.put(0, f"{name}.score", score[order])
+            store.put(0, f"{name}.score", score)
+            if self.wanted[kind]:
+                floor = np.minimum(floor, value_of_rank(ends, score, self.wanted[kind]))
+        store.put(0, FLOOR, floor)
 
 
 @dataclass(frozen=True)
 class Answers:
-    """settled: bool[n], whose answers these are. lists: (kind, ends int64[n + 1], dst, score) of each table."""
+    """settled: bool[n], whose answers these are. floor: float32[n], a cosine that others must have to be among those
+    wanted. lists: (kind, ends int64[n + 1], dst, score) of each table."""
 
     settled: np.ndarray
+    floor: np.ndarray
     ids: np.ndarray
     lists: tuple[tuple[int, np.ndarray, np.ndarray, np.ndarray], ...]
 
@@ -78,7 +93,7 @@ class Answers:
             (kind, store.get(0, f"{name}.ends"), store.get(0, f"{name}.dst"), store.get(0, f"{name}.score"))
             for name, (kind, _, _) in KINDS.items()
         )
-        return Answers(store.get(0, "settled"), store.get(0, "ids"), lists)
+        return Answers(store.get(0, "settled"), store.get(0, FLOOR), store.get(0, "ids"), lists)
 
     def rows(self, chosen: np.ndarray) -> pa.Table:
         """Rows of FOUND_SCHEMA of the nodes at these positions."""

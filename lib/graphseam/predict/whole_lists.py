@@ -76,9 +76,10 @@ def _found(
     if answers is None:
         return nearest_of(graph, asked, search, route, routed)
     settled = answers.settled[asked.sources]
+    beside = Asked(asked.sources[settled], asked.learning[:0], ~answers.settled, answers.floor)
     parts = [
         nearest_of(graph, Asked(asked.sources[~settled], asked.learning), search, route, routed),
-        nearest_of(graph, Asked(asked.sources[settled], asked.learning[:0], ~answers.settled), search, route, routed),
+        nearest_of(graph, beside, search, route, routed),
         answers.rows(asked.sources[settled]),
     ]
     table = pa.concat_tables(parts)

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from graphseam.arrays import distinct
-from graphseam.predict.group_search import ARROW_FOUND, BASE, QUERY, Members, merge, search_group
+from graphseam.predict.group_search import ARROW_FOUND, BASE, QUERY, Members, Scores, merge, search_group
 from graphseam.predict.routes import Route
 from graphseam.predict.search_plan import Search
 from graphseam.predict.whole_graph import Graph, WholeGraph
@@ -24,11 +24,13 @@ ROLES = 4  # numbers of a role
 @dataclass(frozen=True)
 class Asked:
     """The nodes that a task answers, by position: sources, and those for learning, which exclude nothing.
-    base: bool[n], the nodes to find; None for all targets."""
+    base: bool[n], the nodes to find; None for all targets. floor: float32[n], a cosine below which a source asks for
+    nothing; None if for all."""
 
     sources: np.ndarray
     learning: np.ndarray
     base: np.ndarray | None = None
+    floor: np.ndarray | None = None
 
 
 def route_nodes(whole: WholeGraph, route: Route, part: int, num_parts: int) -> None:
@@ -88,10 +90,14 @@ def nearest_of(graph: Graph, asked: Asked, search: Search, route: Route, routed:
     groups = _all_in_one(base, sources, learning)
     if routed is not None:
         groups = _in_groups(graph, base, route, routed, sources, learning)
+    device = task_device()
+    space = Scores(device)
     found = [
         batch
         for based, asking, learners in groups
-        for batch in search_group(_members(graph, based, asking, learners), search.wanted, task_device())
+        if len(based)
+        for members, floor in [_members(graph, based, asking, learners, asked.floor)]
+        for batch in search_group(members, search.wanted, device, space, floor)
     ]
     table = pa.Table.from_batches(found, ARROW_FOUND)
     return pa.Table.from_batches([merge(table, search.wanted)]) if routed is not None and found else table
@@ -122,11 +128,14 @@ def _in_groups(
         yield based, rows[own[a:b] - first], learning[learners[their_groups == group]]
 
 
-def _members(graph: Graph, based: np.ndarray, asking: np.ndarray, learning: np.ndarray) -> Members:
+def _members(
+    graph: Graph, based: np.ndarray, asking: np.ndarray, learning: np.ndarray, floor: np.ndarray | None
+) -> tuple[Members, np.ndarray | None]:
+    """The rows of a group, and what is asked of each."""
     rows = np.concatenate([based, asking, learning])
     counts = (len(based), len(asking), len(learning))
     knows = np.repeat([False, True, False], counts)
-    return Members(
+    members = Members(
         graph.ids[rows],
         graph.unit[rows],
         np.repeat(np.array([BASE, QUERY, QUERY], np.int32), counts),
@@ -134,3 +143,4 @@ def _members(graph: Graph, based: np.ndarray, asking: np.ndarray, learning: np.n
         np.concatenate([[0], np.cumsum(np.where(knows, graph.degrees(rows), 0))]),
         graph.neighbours(asking),
     )
+    return members, None if floor is None else floor[rows]
