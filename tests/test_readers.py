@@ -20,6 +20,7 @@ from rich.console import Console
 from conftest import LASTFM
 from graphseam.errors import RunError
 from graphseam.export import export_table
+from graphseam.local_sql import query_here
 from graphseam.queries import query
 from graphseam.schemas import public_names, table_names, view_names
 from graphseam.sections import OutputConfig
@@ -231,6 +232,50 @@ def test_sql_answers_queries(spark, root, text):
 def test_sql_only_reads_and_only_the_roots_tables(spark, root, text, reason):
     with pytest.raises(RunError, match=reason):
         query(Tables(spark, OutputConfig(root=str(root)), read_only=True), text, limit=2)
+
+
+REFUSED_HERE = (
+    "DELETE FROM nodes", "SHOW TABLES", "SELECT 1", "SELECT * FROM runs; SELECT * FROM nodes", "SELECT * FROM nodez",
+    "SELEC 1", "SELECT java_method('java.lang.System', 'getenv') FROM nodes", "SELECT * FROM csv.`/etc/hosts`",
+    "SELECT * FROM read_csv('/etc/passwd')", "SELECT (SELECT count(*) FROM text.`/etc/passwd`) FROM nodes",
+    "SELECT unknown FROM nodes", "SELECT round(score, 2) FROM top_links", "SELECT percentile(score, 0.5) FROM drift",
+    "SELECT vector[0] FROM embeddings", "SELECT CAST(src AS INT) FROM top_links", "SELECT score / 0 FROM top_links",
+    "SELECT * FROM nodes WHERE id LIKE '1\\_%'", "SELECT score + 1 FROM top_links",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", REFUSED_HERE)
+def test_what_may_mean_something_else_without_spark_is_left_to_it(root, text):
+    assert query_here(str(root), text, 10) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *[f"select * from {name}" for name in ("runs", "run_steps", "edges", "embeddings", "placed_nodes", "drift")],
+        *[f"select * from {view}" for view in view_names()],
+        "select count(*), avg(score), max(probability) from top_links where score > 0.5",
+        "select known, count(*) as n from (select size_of.src, true as known from top_links size_of) group by known",
+        "with a as (select * from nodes) select id from a where node_id in (select node_id from edges) order by id",
+        "select step, seconds, row_number() over (order by started_at desc) as place from run_steps order by place",
+        "select n.id, count(e.dst) as degree from nodes n left join edges e on n.node_id = e.src group by n.id",
+        "select coalesce(type, 'none') kind, case when side = 'src' then 1 else 0 end as one, lower(id) l from nodes",
+        "select type, side from nodes order by type desc, id limit 3",
+        "select * from run_metrics where stratum = 'all' and not metric between 'a' and 'b' or value is null",
+    ],
+)
+def test_a_small_root_is_asked_without_spark_and_answers_the_same(spark, root, text):
+    columns, rows = query(Tables(spark, OutputConfig(root=str(root)), read_only=True), text, limit=10_000)
+    found = query_here(str(root), text, 10_000)
+    assert found is not None
+    assert found[0] == columns
+    if "order by" not in text:
+        rows, found = sorted(rows, key=repr), (columns, sorted(found[1], key=repr))
+    assert len(rows) == len(found[1])
+    for mine, spark_row in zip(found[1], rows, strict=True):
+        for cell, other in zip(mine, spark_row, strict=True):
+            assert type(cell) is type(other)
+            assert cell == (pytest.approx(other, nan_ok=True) if isinstance(other, float) else other)
 
 
 def test_readers_write_nothing(spark, published, tmp_path):

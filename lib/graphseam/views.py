@@ -40,7 +40,7 @@ def register_views(tables: Tables, query: str | None = None) -> None:
     for name in table_names():
         if "show" in words or name in words:
             tables.all_runs(name).createOrReplaceTempView(name)
-    selects = _views()
+    selects = selects_of_views()
     for view in views:
         tables.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW {view} AS {selects[view]}")
 
@@ -69,20 +69,24 @@ def view_statements(root: str, dialect: str = "spark") -> list[str]:
 
 def _spark(output: OutputConfig) -> list[str]:
     selects = {
-        name: f"SELECT * FROM {identifier_of(output, name)}" if has_table(output.root, name) else _empty(name, {})
+        name: f"SELECT * FROM {identifier_of(output, name)}" if has_table(output.root, name) else empty_select(name, {})
         for name in table_names()
     }
-    return [f"CREATE OR REPLACE TEMPORARY VIEW {name} AS {sql};" for name, sql in {**selects, **_views()}.items()]
+    return [
+        f"CREATE OR REPLACE TEMPORARY VIEW {name} AS {sql};" for name, sql in {**selects, **selects_of_views()}.items()
+    ]
 
 
 def _duckdb(output: OutputConfig) -> list[str]:
     selects = {
         name: f"SELECT * FROM delta_scan('{_place(output, name)}')"
         if has_table(output.root, name)
-        else _empty(name, DUCKDB_TYPES)
+        else empty_select(name, DUCKDB_TYPES)
         for name in table_names()
     }
-    views = [f"CREATE OR REPLACE TEMPORARY VIEW {name} AS {sql};" for name, sql in {**selects, **_views()}.items()]
+    views = [
+        f"CREATE OR REPLACE TEMPORARY VIEW {name} AS {sql};" for name, sql in {**selects, **selects_of_views()}.items()
+    ]
     return ["INSTALL delta; LOAD delta;", *views]
 
 
@@ -99,13 +103,13 @@ def _place(output: OutputConfig, name: str) -> str:
     return f"{absolute(output.root)}/{name}".replace("'", "''")
 
 
-def _views() -> dict[str, str]:
+def selects_of_views() -> dict[str, str]:
     """{view: its SELECT over the plain names of the tables}."""
     names = {name: name for name in table_names()}
     return {view: Template(sql_of(view)).substitute(names).strip() for view in view_names()}
 
 
-def _empty(name: str, types: dict[str, str]) -> str:
+def empty_select(name: str, types: dict[str, str]) -> str:
     """A SELECT of no row with the table's columns. types: the names that other engines have for Spark's types."""
     kinds = {column: ddl.split()[1].rstrip(",") for column, ddl in columns_ddl(name).items()}
     columns = ", ".join(f"CAST(NULL AS {types.get(kind, kind)}) AS {column}" for column, kind in kinds.items())

@@ -27,12 +27,13 @@ def sql(
     ] = "table",
 ) -> None:
     """Query the tables of all runs, and the views of the newest published one."""
-    from graphseam.queries import query as ask
+    from graphseam.local_sql import query_here
     from graphseam.show import FORMATS, print_rows, write_rows
 
     if format_ not in FORMATS:
         raise InputError(f"--format is {format_!r}, which is not known.{nearest(format_, FORMATS)}")
-    columns, rows = ask(_open(root, brief=True), query, limit)
+    _check_root(root)
+    columns, rows = query_here(root, query, limit) or _asked_spark(root, query, limit)
     if format_ != "table":
         write_rows(columns, rows[:limit], format_, sys.stdout)
         if len(rows) > limit:
@@ -42,6 +43,12 @@ def sql(
     print_rows(columns, rows[:limit], console)
     if len(rows) > limit:
         console.print(f"more than {limit} rows; see --limit")
+
+
+def _asked_spark(root: str, query: str, limit: int) -> Any:
+    from graphseam.queries import query as ask
+
+    return ask(_open(root, brief=True), query, limit)
 
 
 @app.command()
