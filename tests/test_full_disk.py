@@ -64,7 +64,7 @@ def test_a_full_root_is_named_and_with_room_the_run_goes_on(small_disk, undistur
     config = configured(small_disk(f"size={size}"), more="[run]\ncheck_disk = false\n")
     code, told = ended(started(config, "r"))
     assert code == 1, told
-    assert f"a disk is full: that of {config.parent}" in told
+    assert f"a disk is full: that of {config.parent / 'tables'}, which holds the tables" in told
     small_disk(f"size={ENOUGH}")
     code, told = ended(started(config, "r"))
     assert code == 0, told

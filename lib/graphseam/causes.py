@@ -10,6 +10,8 @@ from contextlib import suppress
 
 from pyspark import SparkContext
 
+from graphseam.files import size_told
+
 DISK_FULL = re.compile(r"No space left on device|Disk quota exceeded|ENOSPC|not enough space", re.IGNORECASE)
 WORKER_LOST = re.compile(r"Python worker exited unexpectedly|Python worker failed to connect back|EOFException")
 EXECUTOR_LOST = re.compile(r"ExecutorLostFailure \([^)]*\)[^\n]*|Executor heartbeat timed out[^\n]*")
@@ -17,7 +19,7 @@ PERMISSION = re.compile(r"[^\n]*(?:Permission denied|Read-only file system)[^\n]
 PYTHON_ERROR = re.compile(r"^(?:[\w.]+\.)?\w*(?:Error|Exception|Interrupt)\b(?::.*)?$", re.MULTILINE)
 JAVA_CLASS = re.compile(r"^(?:[a-z][\w$]*\.)+[A-Z][\w$]*: ")
 MOST_CAUSES, MOST_LETTERS = 20, 500
-ALMOST_FULL = 0.02  # of a disk is free
+written_to: set[str] = set()  # folders of tables, so that a full disk can be named where an error only says that one is
 
 
 def true_cause(error: BaseException) -> str:
@@ -53,16 +55,31 @@ def _messages(error: BaseException) -> list[str]:
 
 
 def _disk_full(text: str) -> str:
-    """Which disk is full, and what lies on it. Paths in the messages may name it; else those with no room left."""
+    """Which disk is full, and what lies on it: of those that are written to the one with the least room left, as what
+    did not fit has been removed again; else what the messages name."""
     named = re.findall(r"(/[^\s:()']+)", "\n".join(line for line in text.splitlines() if DISK_FULL.search(line)))
     shuffled = shuffle_folders()
-    full = [folder for folder in shuffled if _free_share(folder) < ALMOST_FULL]
-    where = next(iter(full or named), None)
-    kind = ", which holds Spark's shuffle files" if where in shuffled else ""
-    return (
-        f"a disk is full{f': that of {where}{kind}' if where else ''}; free some of it, or put Spark's files on a "
-        "larger one by SPARK_LOCAL_DIRS (locally) or spark.local.dir"
-    )
+    candidates = {
+        folder: free for folder in (*shuffled, *sorted(written_to)) if (free := _free_bytes(folder)) is not None
+    }
+    where = min(candidates, key=lambda folder: candidates[folder], default=next(iter(named), None))
+    if where in shuffled:
+        kind, way_out = ", which holds Spark's shuffle files", "put these on a larger one by SPARK_LOCAL_DIRS"
+    elif where in written_to:
+        kind, way_out = ", which holds the tables", "`graphseam prune` removes old runs, output.root names another"
+    elif where == tempfile.gettempdir():
+        kind, way_out = ", which holds temporary arrays", "set TMPDIR to a larger one"
+    else:
+        kind, way_out = "", "put Spark's files on a larger one by SPARK_LOCAL_DIRS (locally) or spark.local.dir"
+    told = f" ({size_told(candidates[where])} free now)" if where in candidates else ""
+    return f"a disk is full{f': that of {where}{kind}{told}' if where else ''}; free some of it, or {way_out}"
+
+
+def cause_in_the_system(error: OSError) -> str:
+    """One line for what the operating system refused."""
+    if DISK_FULL.search(str(error)):
+        return _disk_full(str(error))
+    return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
 
 
 def shuffle_folders() -> list[str]:
@@ -74,11 +91,10 @@ def shuffle_folders() -> list[str]:
     return (folders or tempfile.gettempdir()).split(",")
 
 
-def _free_share(folder: str) -> float:
+def _free_bytes(folder: str) -> float | None:
     with suppress(OSError):
-        usage = shutil.disk_usage(folder)
-        return usage.free / usage.total
-    return 1.0
+        return shutil.disk_usage(folder).free
+    return None
 
 
 def _short(text: str) -> str:

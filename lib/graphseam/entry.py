@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 
-from graphseam.causes import true_cause
+from graphseam.causes import cause_in_the_system, true_cause
 from graphseam.errors import GraphseamError, HeapError
 from graphseam.heap import end_local_jvm, heap_errors_told, silence_py4j
 from graphseam.local_java import log_file
@@ -47,4 +47,9 @@ def one_clear_line() -> Iterator[None]:
         log = log_file()
         more = f"Spark's log: {log}" if log else "GRAPHSEAM_TRACEBACK=1 shows where"
         print(f"graphseam: Spark failed: {true_cause(error)}; {more}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        if os.environ.get("GRAPHSEAM_TRACEBACK"):
+            raise
+        print(f"graphseam: {cause_in_the_system(error)}", file=sys.stderr)
         sys.exit(1)

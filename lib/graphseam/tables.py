@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
-from graphseam import local_delta
+from graphseam import causes, local_delta
 from graphseam.files import absolute, has_table, is_remote, local_path
 from graphseam.local_writer import WRITE_OPTIONS, LocalWriter, Writer
 from graphseam.schemas import columns_ddl, create_statement
@@ -46,6 +46,7 @@ class Tables:
         self._local: LocalWriter | None = None
         if self._here and not read_only and local_delta.can_write(local_path(absolute(output.root))):
             self._local = LocalWriter(spark, Path(local_path(absolute(output.root))), run_id)
+            causes.written_to.add(local_path(absolute(output.root)))
         self._created: set[str] = set()
         self._complete: set[str] = set()  # tables known to have every column of their SQL files
         self._written: set[str] = set()
