@@ -16,7 +16,7 @@ FLOORS = {
     "edges",
     "configuration": "sections config explain sources starter steps",
     "storage and Spark": "spark_line heap causes class_archive jars local_java entry session gpus folders gathered "
-    "checkpoints schemas local_delta stored task_files local_writer tables queries usage views",
+    "checkpoints schemas local_delta stored task_files local_writer tables queries usage views local_sql",
     "run": "ingested lease runs base_run costs room",
     "shared by steps": "blocks pairs whole_pairs label_hits rotation graphframes_jvm",
     "steps": "ingest partition embedding fuse refine predict evaluate gate publish",
