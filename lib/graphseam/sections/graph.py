@@ -115,9 +115,7 @@ class RunConfig:
     base: str = ""  # bring the vectors into the frame of this published run; "auto": of the newest that fits
     incremental: bool = False  # keep the base's subgraphs and update its vectors where the graph has changed
     check_disk: bool = True  # refuse, on one machine, steps that are forecast to need more disk than is free
-    in_one_task: bool = (
-        True  # on one machine, let one task ingest a graph that it can hold, find its links, keep a base
-    )
+    in_one_task: bool = True  # on one machine, let one task ingest a graph that it can hold, find links, keep a base
     task_memory_mb: int = 0  # of one task, checked against forecasts; 0: 4096 on a cluster, locally what can be spared
 
     def __post_init__(self) -> None:
