@@ -256,7 +256,7 @@ def test_what_may_mean_something_else_without_spark_is_left_to_it(root, text):
         *[f"select * from {view}" for view in view_names()],
         "select count(*), avg(score), max(probability) from top_links where score > 0.5",
         "select known, count(*) as n from (select size_of.src, true as known from top_links size_of) group by known",
-        "with a as (select * from nodes) select id from a where node_id in (select node_id from edges) order by id",
+        "with a as (select * from nodes) select id from a where node_id in (select src from edges) order by id",
         "select step, seconds, row_number() over (order by started_at desc) as place from run_steps order by place",
         "select n.id, count(e.dst) as degree from nodes n left join edges e on n.node_id = e.src group by n.id",
         "select coalesce(type, 'none') kind, case when side = 'src' then 1 else 0 end as one, lower(id) l from nodes",
