@@ -59,9 +59,8 @@ def _disk_full(text: str) -> str:
     did not fit has been removed again; else what the messages name."""
     named = re.findall(r"(/[^\s:()']+)", "\n".join(line for line in text.splitlines() if DISK_FULL.search(line)))
     shuffled = shuffle_folders()
-    candidates = {
-        folder: free for folder in (*shuffled, *sorted(written_to)) if (free := _free_bytes(folder)) is not None
-    }
+    folders = (*shuffled, *sorted(written_to), tempfile.gettempdir())
+    candidates = {folder: free for folder in folders if (free := _free_bytes(folder)) is not None}
     where = min(candidates, key=lambda folder: candidates[folder], default=next(iter(named), None))
     if where in shuffled:
         kind, way_out = ", which holds Spark's shuffle files", "put these on a larger one by SPARK_LOCAL_DIRS"

@@ -51,9 +51,9 @@ def query_here(root: str, text: str, limit: int) -> tuple[list[str], list[tuple[
                 _register(session, local_path(root), name)
             session.execute("SET enable_external_access = false")
             session.execute("SET python_enable_replacements = false")
-            found = session.execute(f"SELECT * FROM ({sql}) LIMIT {limit + 1}" if names else sql)
+            found = session.execute(f"SELECT * FROM ({sql}) LIMIT {limit + 1}")
             columns = [column[0] for column in found.description]
-            rows = [tuple(_value(cell) for cell in row) for row in found.fetchmany(limit + 1)]
+            rows = [tuple(_value(cell) for cell in row) for row in found.fetchall()]
     except (duckdb.Error, SqlglotError, DeltaError, OSError, RecursionError):
         return None
     return columns, rows

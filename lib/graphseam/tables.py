@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,11 @@ class Tables:
         if self.run_id is None or not self._here:
             return None
         return local_delta.files_of(self._path(name), self.run_id, level, most=None) if self.exists(name) else []
+
+    def files_of_all(self, names: Collection[str], level: int | None = None) -> dict[str, list[str]] | None:
+        """`every_file` of each table; None if only a query can tell. level: of those tables that have levels."""
+        found = {name: files for name in names if (files := self.every_file(name, level)) is not None}
+        return found if len(found) == len(names) else None
 
     def exists(self, name: str) -> bool:
         if self.output.catalog:

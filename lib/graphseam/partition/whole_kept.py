@@ -44,11 +44,9 @@ def keep_in_one_task(run: Run, base: Base) -> Kept | None:
     """Write TABLES in one task; None, and nothing is written, where it cannot hold both graphs or reach their files."""
     if not (run.tables.written_here and run.config.run.in_one_task):
         return None
-    mine = {name: run.tables.every_file(name) for name in ("nodes", "edges")}
-    other = {name: base.tables.every_file(name) for name in ("nodes", "edges")}
-    other["assignments"] = base.tables.every_file("assignments", level=1)
-    files, its = ({name: found for name, found in some.items() if found is not None} for some in (mine, other))
-    if len(files) < len(mine) or len(its) < len(other):
+    files = run.tables.files_of_all(("nodes", "edges"))
+    its = base.tables.files_of_all(("nodes", "edges", "assignments"), level=1)
+    if files is None or its is None:
         return None
     edges = sum(pq.read_metadata(file).num_rows for file in [*files["edges"], *its["edges"]])
     if edges * EDGE_BYTES > SHARE_OF_TASK * (run.task_memory_mb(num_tasks=1) << 20):

@@ -36,12 +36,12 @@ class AnswerFiles:
     def of(run: Run, carried: Carried) -> AnswerFiles | None:
         """None if tasks cannot reach the files."""
         drift = run.tables.every_file("drift")
-        found = {name: carried.base.tables.every_file(name) for name in list(KINDS)[: 1 + carried.of_all]}
-        if drift is None or any(files is None for files in found.values()):
+        found = carried.base.tables.files_of_all(list(KINDS)[: 1 + carried.of_all])
+        if drift is None or found is None:
             return None
         links, similar = run.config.predict.links, run.config.predict.similar
         wanted = wanted_of(links.wanted_candidates, similar.top_k if carried.of_all else 0)
-        return AnswerFiles(drift, {name: files or [] for name, files in found.items()}, wanted)
+        return AnswerFiles(drift, found, wanted)
 
     def lay_out(self, store: FileStore, ids: np.ndarray) -> None:
         """Store which nodes are settled, their answers, and the least cosine of those that are wanted.

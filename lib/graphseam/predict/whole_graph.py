@@ -238,13 +238,13 @@ def whole_graph(run: Run, ends: tuple[End, End], carried: Carried | None) -> Who
     parts = parts_that_fit(ingested.nodes, ingested.edges, run.config.embed.dim, run.task_memory_mb(), more)
     if not (parts and tables.written_here and run.config.run.in_one_task):
         return None
-    files = {name: tables.every_file(name) for name in TABLES}
+    files = tables.files_of_all(TABLES)
     answers = AnswerFiles.of(run, carried) if carried is not None else None
-    if any(found is None for found in files.values()) or (carried is not None and answers is None):
+    if files is None or (carried is not None and answers is None):
         return None
     return WholeGraph(
         FileStore.temporary(),
-        {name: found or [] for name, found in files.items()},
+        files,
         ends,
         ingested.id_shift,
         ingested.bipartite,

@@ -95,15 +95,21 @@ def block_inputs(run: Run) -> Iterator[tuple[DataFrame, Callable[..., Iterator[P
 def pack_entries(batches: Batches, blocks: Blocks) -> Iterator[Packet]:
     """Edges (src, dst, weight, src_subgraph, dst_subgraph) as entries of both directions."""
     for batch in batches:
-        places, entries = both_directions(batch, blocks, ENTRY)
-        entries["weight"] = np.tile(batch["weight"].to_numpy(), 2)
-        yield from pack_by_block(places, entries, "entries")
+        yield from pack_by_block(*entries_of(batch, blocks), "entries")
 
 
-def both_directions(batch: pa.RecordBatch, blocks: Blocks, kind: np.dtype[Any]) -> tuple[np.ndarray, np.ndarray]:
-    """(the block of each entry, entries of that kind with src, dst and dst_block): each row from both of its ends.
+def entries_of(batch: pa.RecordBatch, blocks: Blocks) -> tuple[np.ndarray, np.ndarray]:
+    """`both_directions` of edges."""
+    return both_directions(batch, blocks, ENTRY, {"weight": batch["weight"].to_numpy()})
 
-    batch: (src, dst, src_subgraph, dst_subgraph, …).
+
+def both_directions(
+    batch: pa.RecordBatch, blocks: Blocks, kind: np.dtype[Any], values: dict[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """(the block of each entry, entries of that kind with src, dst, dst_block and the values): each row from both of
+    its ends.
+
+    batch: (src, dst, src_subgraph, dst_subgraph, …). values: of each row.
     """
     ends = [batch[name].to_numpy() for name in ("src", "dst")]
     places = [
@@ -112,6 +118,8 @@ def both_directions(batch: pa.RecordBatch, blocks: Blocks, kind: np.dtype[Any]) 
     entries = np.empty(2 * batch.num_rows, kind)
     entries["src"], entries["dst"] = np.concatenate(ends), np.concatenate(ends[::-1])
     entries["dst_block"] = np.concatenate(places[::-1])
+    for name, column in values.items():
+        entries[name] = np.tile(column, 2)
     return np.concatenate(places), entries
 
 

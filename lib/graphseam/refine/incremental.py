@@ -25,7 +25,6 @@ from graphseam.refine.block_plan import Blocks, plan_update
 from graphseam.refine.distributed import (
     ENTRY,
     block_inputs,
-    both_directions,
     keep_names,
     keep_nodes,
     kept_nodes,
@@ -37,7 +36,7 @@ from graphseam.refine.rounds import NO_SUMS, Task
 from graphseam.refine.rows import Rows, find_rows
 from graphseam.refine.spectral import SpectralRefiner
 from graphseam.refine.update import BASE, BEFORE, TOUCHED, UNCHANGED, UPDATED, update
-from graphseam.refine.update_files import UpdateFiles
+from graphseam.refine.update_files import CHANGE, UpdateFiles, changes_of
 from graphseam.runs import Run
 from graphseam.seeds import derive_seed
 from graphseam.session import cores_of_a_task
@@ -46,7 +45,6 @@ from graphseam.vectors import row_cosines
 
 LEAST_FIT = 0.5  # below, the base's vectors do not follow from the neighbourhoods: refinement starts from them instead
 NOTHING = 1e-9  # of a pair's weights: what is left of them is an error of rounding
-CHANGE = np.dtype([*ENTRY.descr[:-1], ("before", "<f8"), ("now", "<f8")])
 DEGREES = "edge_ends"  # array in the store: embedded edges of each node now
 Batches = Iterator[pa.RecordBatch]
 
@@ -126,10 +124,7 @@ CHANGED = ("src", "dst", "base_weight", "weight", "src_subgraph", "dst_subgraph"
 def pack_changes(batches: Batches, blocks: Blocks) -> Iterator[Packet]:
     """Rows of edge_changes as changes of both directions' entries; a weight that is not there is 0."""
     for batch in batches:
-        places, entries = both_directions(batch, blocks, CHANGE)
-        for name, column in (("before", "base_weight"), ("now", "weight")):
-            entries[name] = np.tile(batch[column].fill_null(0.0).to_numpy(), 2)
-        yield from pack_by_block(places, entries, "changes")
+        yield from pack_by_block(*changes_of(batch, blocks), "changes")
 
 
 def build(block: int, inbox: Inbox, store: FileStore, dim: int) -> Iterator[Packet]:
@@ -143,7 +138,7 @@ def build(block: int, inbox: Inbox, store: FileStore, dim: int) -> Iterator[Pack
 def build_from_files(block: int, files: UpdateFiles, store: FileStore, dim: int) -> np.ndarray:
     """Put what a block finds in the tables' files in the store."""
     nodes = keep_names(block, files.nodes(block), store)
-    keep(block, store, nodes, files.entries(block), files.changes(block, CHANGE), list(files.start(block)), dim)
+    keep(block, store, nodes, files.entries(block), files.changes(block), list(files.start(block)), dim)
     return NO_SUMS
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,11 +18,13 @@ from graphseam.arrow import vector_matrix
 from graphseam.base_run import Base
 from graphseam.columns import ENDS
 from graphseam.refine.block_plan import Blocks
-from graphseam.refine.distributed import ENTRY, both_directions
+from graphseam.refine.distributed import ENTRY, both_directions, entries_of
 from graphseam.runs import Run
 
 MOST_BLOCKS = 8  # each reads all of the files
 ROWS_AT_ONCE = 1 << 18
+TABLES = ("subgraph_edges", "border_edges", "assignments", "edge_changes", "nodes")
+CHANGE = np.dtype([*ENTRY.descr[:-1], ("before", "<f8"), ("now", "<f8")])
 HOMES = tuple(f"{end}_subgraph" for end in ENDS)
 
 
@@ -41,15 +42,11 @@ class UpdateFiles:
         """None where tasks cannot reach the files, or there are many blocks."""
         if blocks.num_blocks > MOST_BLOCKS or not (run.tables.written_here and run.config.run.in_one_task):
             return None
-        names = {"subgraph_edges": 1, "border_edges": 1, "assignments": 1, "edge_changes": None, "nodes": None}
-        mine = {name: run.tables.every_file(name, level) for name, level in names.items()}
-        its = {
-            name: base.tables.every_file(name, level) for name, level in {"assignments": 1, "embeddings": None}.items()
-        }
-        files, others = ({name: found for name, found in some.items() if found is not None} for some in (mine, its))
-        if len(files) < len(mine) or len(others) < len(its):
+        mine = run.tables.files_of_all(TABLES, level=1)
+        its = base.tables.files_of_all(("assignments", "embeddings"), level=1)
+        if mine is None or its is None:
             return None
-        return UpdateFiles(files, others, blocks, run.ingested.id_shift)
+        return UpdateFiles(mine, its, blocks, run.ingested.id_shift)
 
     def entries(self, block: int) -> np.ndarray:
         """The block's entries, from both ends of each edge."""
@@ -60,26 +57,15 @@ class UpdateFiles:
                 if table == "subgraph_edges":
                     ends = [*(batch[name] for name in (*ENDS, "weight")), *[batch["subgraph_id"]] * 2]
                     batch = pa.RecordBatch.from_arrays(ends, names=[*ENDS, "weight", *HOMES])
-                entries = self._own(block, batch, ENTRY, {"weight": batch["weight"].to_numpy()})
-                parts.append(entries)
+                parts.append(_own(block, entries_of(batch, self.blocks)))
         return np.concatenate(parts)
 
-    def changes(self, block: int, kind: np.dtype[Any]) -> np.ndarray:
+    def changes(self, block: int) -> np.ndarray:
         """Those of the block's entries that differ, with both weights, 0 where there is no edge."""
-        parts = [np.zeros(0, kind)]
+        parts = [np.zeros(0, CHANGE)]
         for batch in _batches(self.mine["edge_changes"], (*ENDS, *HOMES, "base_weight", "weight")):
-            weights = {"before": batch["base_weight"], "now": batch["weight"]}
-            filled = {name: column.fill_null(0.0).to_numpy() for name, column in weights.items()}
-            parts.append(self._own(block, batch, kind, filled))
+            parts.append(_own(block, changes_of(batch, self.blocks)))
         return np.concatenate(parts)
-
-    def _own(
-        self, block: int, batch: pa.RecordBatch, kind: np.dtype[Any], columns: dict[str, np.ndarray]
-    ) -> np.ndarray:
-        places, entries = both_directions(batch, self.blocks, kind)
-        for name, values in columns.items():
-            entries[name] = np.tile(values, 2)
-        return entries[places == block]
 
     def nodes(self, block: int) -> pa.Table:
         """(node_id, id) of the block's nodes, in order of the number."""
@@ -110,6 +96,19 @@ class UpdateFiles:
             numbers = batch["node_id"].to_numpy()
             parts.append(numbers[self.blocks.of(batch["subgraph_id"].to_numpy(), numbers) == block])
         return np.sort(np.concatenate(parts))
+
+
+def changes_of(batch: pa.RecordBatch, blocks: Blocks) -> tuple[np.ndarray, np.ndarray]:
+    """(the block of each, rows of edge_changes as changes of both directions' entries); a weight not there is 0."""
+    weights = {"before": batch["base_weight"], "now": batch["weight"]}
+    filled = {name: column.fill_null(0.0).to_numpy() for name, column in weights.items()}
+    return both_directions(batch, blocks, CHANGE, filled)
+
+
+def _own(block: int, placed: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """The entries that are in the block."""
+    places, entries = placed
+    return entries[places == block]
 
 
 def _batches(files: Sequence[str], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
