@@ -32,9 +32,10 @@ def whole_link_metrics(run: Run, num_pairs: int, scorers: Sequence[str], model: 
     if not (allowed and run.tables.written_here and run.config.run.in_one_task):
         return None
     names = ("evaluation_pairs", "embeddings", *(["pair_scores"] if model else []))
-    files: Files = {name: found for name in names if (found := run.tables.every_file(name)) is not None}
-    if len(files) < len(names):
+    found = run.tables.files_of_all(names)
+    if found is None:
         return None
+    files: Files = found
     max_ranked = run.config.evaluate.max_ranked
 
     def measure(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
