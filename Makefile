@@ -95,8 +95,9 @@ airflow: airflow-install
 	conf/airflow.sh airflow db migrate >/dev/null 2>&1
 	conf/airflow.sh airflow pools set graphseam_pipeline 1 "one job at a time in a root" >/dev/null 2>&1
 	@echo
-	@echo "Airflow opens at http://127.0.0.1:$${AIRFLOW__API__PORT:-8080} in about half a minute, without a password;"
-	@echo "only this machine can reach it. Choose graphseam_pipeline and press Trigger, or, in another terminal:"
+	@echo "Airflow opens at http://127.0.0.1:$${AIRFLOW__API__PORT:-8080} in about half a minute,"
+	@echo "for this machine only. User admin, password: $$(sed 's/.*: "\(.*\)".*/\1/' $${AIRFLOW_HOME:-.airflow}/passwords.json)"
+	@echo "Choose graphseam_pipeline and press Trigger, or, in another terminal:"
 	@echo "  conf/airflow.sh airflow dags unpause graphseam_pipeline"
 	@echo "  conf/airflow.sh airflow dags trigger graphseam_pipeline"
 	@echo "Ctrl-C stops it; docs/airflow.md goes on from here. Its log: .airflow/standalone.log"

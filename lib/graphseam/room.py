@@ -17,6 +17,7 @@ from graphseam.usage import DISK_MB, MB, TABLES_MB, existing
 SLACK = 1.4  # times what is forecast: forecasts were up to a third too low (docs/scale.md)
 Whole = Callable[[int, int], Collection[str]]  # (nodes, edges) -> steps
 BYTES_PER_EDGE = 10  # of an input file, about, if it is neither compressed nor wide
+EDGES_PER_NODE = 32  # of a graph that is not read yet: many, so that one which fits is not refused for a guess
 
 
 def require_room(run: Run, steps: Sequence[str], whole: Whole = lambda nodes, edges: ()) -> None:
@@ -74,7 +75,7 @@ def _less(step: str) -> str:
 
 
 def _size(run: Run) -> tuple[int, int]:
-    """(nodes, edges) of the graph; before it is read, a guess from the size of the files."""
+    """(nodes, edges) of the graph; before it is read, a guess from the size of the files, low in nodes."""
     if run.details("ingest"):
         told = run.ingested
         return told.nodes, told.edges + told.holdout_edges
@@ -82,4 +83,4 @@ def _size(run: Run) -> tuple[int, int]:
     if is_remote(path):
         return 0, 0
     edges = sum(file.stat().st_size for file in local_files(path, "input.edges")) // BYTES_PER_EDGE
-    return edges // 4, edges
+    return edges // EDGES_PER_NODE, edges

@@ -15,6 +15,8 @@ import sqlite3
 import subprocess
 import threading
 import time
+import urllib.error
+import urllib.request
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from itertools import pairwise
@@ -157,6 +159,7 @@ class Told:
     name: str  # of graphseam's run
     published: list[str]  # in the order of their publication
     tables: dict[str, dict[str, list[str]]]  # rows, by table and run
+    answers: dict[str, int]  # HTTP statuses of requests for a token: without a password, with a wrong one, the right one
 
 
 def read_tables(*runs: str) -> dict:
@@ -181,6 +184,7 @@ def backfilled(graphs, dags):
     try:
         wait_until(lambda: FIRST_PART in log_of("graphseam_pipeline", run, "predict", 1), "predict's first part")
         kill_job("predict")
+        answers = asked_for_tokens()
         wait_until(
             lambda: states(
                 f"select 1 from task_instance where run_id = '{run}' and task_id = 'gate' and state = 'running'"
@@ -202,7 +206,30 @@ def backfilled(graphs, dags):
         os.killpg(server.pid, signal.SIGKILL)
         log.close()
     name = run_name("graphseam_pipeline", run)
-    return Told(run, name, **read_tables(UNDISTURBED, name))
+    return Told(run, name, **read_tables(UNDISTURBED, name), answers=answers)
+
+
+def asked_for_tokens() -> dict[str, int]:
+    """What Airflow answers to who wants to be let in."""
+    address = f"http://127.0.0.1:{os.environ['AIRFLOW__API__PORT']}/auth/token"
+    right = json.loads((HOME / "passwords.json").read_text())["admin"]
+    sent = {"none": None, "wrong": {"username": "admin", "password": "admin"}}
+    sent["right"] = {"username": "admin", "password": right}
+    answers = {}
+    for kind, body in sent.items():
+        data = json.dumps(body).encode() if body else None
+        request = urllib.request.Request(address, data, {"Content-Type": "application/json"})
+        try:
+            answers[kind] = urllib.request.urlopen(request, timeout=60).status
+        except urllib.error.HTTPError as refused:
+            answers[kind] = refused.code
+    return answers
+
+
+def test_whoever_has_no_password_is_not_let_in(backfilled):
+    """A DAG runs code as its user, and the port is open to every account of the machine."""
+    assert backfilled.answers == {"none": 403, "wrong": 401, "right": 201}
+    assert HOME.stat().st_mode & 0o077 == 0
 
 
 def test_a_backfill_reads_its_date_and_publishes(backfilled):
