@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +20,7 @@ from graphseam.predict.paths import PathSearch
 from graphseam.progress import StepProgress
 from graphseam.publish import require_what_was_written
 from graphseam.runs import Run, open_run
+from graphseam.scratch import scratch_folder
 
 SMALL = {"embed": {"dim": 16}, "predict": {"links": {"top_k": 5}, "similar": {"top_k": 0}}}
 
@@ -260,7 +260,6 @@ def test_a_graph_that_one_task_holds_is_predicted_as_one_that_none_does(
     monkeypatch.setattr("graphseam.predict.search_plan.NODES_PER_CELL", 40)
     monkeypatch.setattr("graphseam.predict.candidates.EXACT_LIMIT", 100)
     made, found = request.getfixturevalue(graph)[-1], []
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     for held in ("whole", "in parts"):
         if held == "in parts":
             monkeypatch.setattr("graphseam.predict.link_search.whole_graph", lambda *_: None)
@@ -280,7 +279,7 @@ def test_a_graph_that_one_task_holds_is_predicted_as_one_that_none_does(
     assert found[0]["link_predictions"].num_rows > 100
     assert (found[0]["nearest_nodes"].num_rows > 0) == (graph != "shop" and not links)
     assert set(found[0]["link_models"]["model"].to_pylist()) == {"candidates", "pairs"}
-    assert not list(tmp_path.glob("graphseam-blocks-*")), "the graph was left there"
+    assert not list(scratch_folder().glob("blocks-*")), "the graph was left there"
 
 
 def test_given_pairs_and_no_others(spark, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -11,6 +13,7 @@ from conftest import LASTFM, make_config
 from graphseam import spark_line
 from graphseam.errors import ConfigError
 from graphseam.pipeline import run_pipeline
+from graphseam.scratch import scratch_folder
 from graphseam.spark_line import (
     delta_coordinate,
     graphframes_coordinate,
@@ -20,6 +23,16 @@ from graphseam.spark_line import (
     repartition_by_number,
     with_row_numbers,
 )
+
+
+def test_java_keeps_what_is_temporary_in_the_folder_of_its_process(spark):
+    """Shuffle files, unpacked libraries, the warehouse: who is killed leaves one folder, which the next one removes."""
+    jvm, own = spark.sparkContext._jvm, str(scratch_folder())
+    assert jvm.java.lang.System.getProperty("java.io.tmpdir") == own
+    assert spark.conf.get("spark.sql.warehouse.dir").removeprefix("file:").startswith(own)
+    if "SPARK_LOCAL_DIRS" not in os.environ:
+        disk = spark.sparkContext._jsc.sc().env().blockManager().diskBlockManager()
+        assert disk.localDirsString()[0].startswith(own)
 
 
 @pytest.mark.parametrize("num_parts", [1, 5])

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +15,7 @@ from graphseam import causes, class_archive, local_java
 from graphseam.class_archive import MAKES_ARCHIVE, archive_path, class_archive_options, forget_making
 from graphseam.errors import RunError
 from graphseam.local_java import ensure_started, log_file
+from graphseam.scratch import PREFIX, remove_left_behind
 
 
 @pytest.fixture
@@ -162,3 +166,32 @@ def test_the_full_disk_is_named(monkeypatch):
     )
     line = causes.true_cause(JavaError(CALL, "java.io.IOException: No space left on device"))
     assert "that of /other, which holds Spark's shuffle files" in line
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_and_nothing_else(tmp_path, monkeypatch):
+    """A process that runs keeps its folder, one that ends removes it, one that is killed leaves it to others."""
+    script = (
+        "from graphseam.scratch import scratch_folder; (scratch_folder() / 'rows').write_text('1'); "
+        "print(scratch_folder(), flush=True); input()"
+    )
+    command, environment = [sys.executable, "-c", script], {**os.environ, "TMPDIR": str(tmp_path)}
+    started = [
+        subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    running, ended, killed = folders = [Path(process.stdout.readline().strip()) for process in started]
+    others = tmp_path / "somebody's", tmp_path / f"{PREFIX}without-a-lock"
+    for folder in others:
+        folder.mkdir()
+    assert all(folder.stat().st_mode & 0o777 == 0o700 for folder in folders)
+    started[1].communicate("\n", timeout=60)
+    started[2].kill()
+    started[2].wait(60)
+    assert not ended.exists()
+    assert killed.exists()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    remove_left_behind()
+    assert sorted(tmp_path.iterdir()) == sorted((*others, running))
+    assert (running / "rows").exists()
+    started[0].communicate("\n", timeout=60)
+    assert not running.exists()

@@ -21,6 +21,7 @@ from graphseam.class_archive import MAKES_ARCHIVE, class_archive_options, forget
 from graphseam.errors import RunError
 from graphseam.heap import UNDER_SUBMIT, local_heap
 from graphseam.jars import has_delta
+from graphseam.scratch import remove_left_behind, scratch_folder
 from graphseam.spark_line import delta_coordinate
 
 QUIET_LOG = Path(__file__).with_name("log4j2-quiet.properties")
@@ -32,7 +33,8 @@ _starting: list[threading.Thread] = []
 
 def _java_settings(brief: bool = False, make_archive: bool = False) -> dict[str, str]:
     """Settings of a local session that only a Java process that is about to start can follow; see `start_early`."""
-    chosen = (f"-Dlog4j2.configurationFile={QUIET_LOG.as_uri()}", class_archive_options(make_archive), brief and BRIEF)
+    log, temporary = f"-Dlog4j2.configurationFile={QUIET_LOG.as_uri()}", f'"-Djava.io.tmpdir={scratch_folder()}"'
+    chosen = (log, temporary, class_archive_options(make_archive), brief and BRIEF)
     options = " ".join(option for option in chosen if option)
     settings = {"spark.driver.memory": local_heap(), "spark.driver.extraJavaOptions": options}
     return settings if has_delta() else {**settings, "spark.jars.packages": delta_coordinate()}
@@ -78,6 +80,7 @@ def _start_quietly(brief: bool, make_archive: bool) -> None:
 
 
 def _start(brief: bool = False, make_archive: bool = False) -> None:
+    threading.Thread(target=remove_left_behind, daemon=True).start()
     conf = SparkConf(loadDefaults=False)
     for key, value in _java_settings(brief, make_archive).items():
         conf.set(key, value)

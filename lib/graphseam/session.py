@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import psutil
 import pyarrow as pa
@@ -19,6 +17,7 @@ from pyspark.storagelevel import StorageLevel
 from graphseam.heap import UNDER_SUBMIT, local_heap, megabytes, remember_heaps
 from graphseam.jars import has_delta
 from graphseam.local_java import ensure_started
+from graphseam.scratch import scratch_folder
 from graphseam.spark_line import delta_coordinate, map_groups
 
 # Each of these is needed for correct results or for Delta; a cluster's other settings are left alone.
@@ -89,9 +88,8 @@ def build_session(app_name: str = "graphseam", local: bool = False, brief: bool 
         builder = builder.config(key, value)
     if local and not submitted.contains("spark.master"):
         builder = builder.master(LOCAL_MASTER).config("spark.sql.shuffle.partitions", str(2 * (os.cpu_count() or 1)))
-        # else Spark makes one in the working directory; of each user, as the first would own it
-        warehouse = Path(tempfile.gettempdir(), f"graphseam-warehouse-{os.getuid()}")
-        builder = builder.config("spark.sql.warehouse.dir", warehouse.as_uri())
+        # else Spark makes one in the working directory
+        builder = builder.config("spark.sql.warehouse.dir", (scratch_folder() / "warehouse").as_uri())
         if not brief:
             builder = builder.config("spark.python.daemon.module", "graphseam.worker_daemon")
         builder = builder.config("spark.driver.memory", local_heap())  # of a Java that was there before, too

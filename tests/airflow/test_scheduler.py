@@ -159,7 +159,9 @@ class Told:
     name: str  # of graphseam's run
     published: list[str]  # in the order of their publication
     tables: dict[str, dict[str, list[str]]]  # rows, by table and run
-    answers: dict[str, int]  # HTTP statuses of requests for a token: without a password, with a wrong one, the right one
+    answers: dict[
+        str, int
+    ]  # HTTP statuses of requests for a token: without a password, with a wrong one, the right one
 
 
 def read_tables(*runs: str) -> dict:

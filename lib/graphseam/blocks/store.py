@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from graphseam.errors import ConfigError
+from graphseam.scratch import scratch_folder
 
 HEADER_BYTES = 128
 
@@ -72,8 +73,8 @@ class FileStore:
 
     @staticmethod
     def temporary() -> FileStore:
-        """A store in the machine's temporary directory, for a local session."""
-        return FileStore(tempfile.mkdtemp(prefix="graphseam-blocks-"))
+        """A store in this process's temporary folder, for a local session."""
+        return FileStore(tempfile.mkdtemp(prefix="blocks-", dir=scratch_folder()))
 
     def put(self, block: int, name: str, values: np.ndarray) -> None:
         path = f"{name}/{block}.npy"
