@@ -15,6 +15,8 @@ from airflow.sdk import DAG, Asset, Param
 
 DAG_ID = Path(__file__).stem
 PIPELINE = os.environ.get(f"AIRFLOW_VAR_{DAG_ID.upper()}_PIPELINE", "graphseam_pipeline")
+CONNECTION = os.environ.get(f"AIRFLOW_VAR_{PIPELINE.upper()}_CONNECTION", "graphseam_spark")
+OWNER = os.environ.get(f"AIRFLOW_VAR_{PIPELINE.upper()}_OWNER", "airflow")
 TABLES = ["top_links", "link_predictions", "node_labels", "node_predictions", "similar_nodes", "embeddings"]
 
 
@@ -50,6 +52,7 @@ with DAG(
     render_template_as_native_obj=True,
     user_defined_macros={"arguments": arguments},
     tags=["graphseam"],
+    default_args={"owner": OWNER},
     params={
         "table": Param(
             None,
@@ -68,7 +71,7 @@ with DAG(
     SparkSubmitOperator(
         task_id="export",
         name=DAG_ID,
-        conn_id="graphseam_spark",
+        conn_id=CONNECTION,
         application=f"{{{{ var.json.{PIPELINE}.jobs }}}}/export.py",
         application_args="{{ arguments(params, var, triggering_asset_events) }}",
         properties_file=f"{{{{ var.json.{PIPELINE}.get('properties', {{}}).get('default', '') }}}}",

@@ -1,4 +1,4 @@
-"""From raw edges to published embeddings and predictions, one spark-submit per step.
+"""From raw edges to published embeddings and predictions, one spark-submit per step, or one for all.
 
 Copy this one file into the DAGs folder; its name names the DAG, its pool, its variable and its asset. Nothing in it has
 to be edited: docs/airflow.md describes the connection, the pool and the variable it needs.
@@ -21,7 +21,14 @@ from airflow.sdk import DAG, Asset, BaseSensorOperator, Connection, Param, Retry
 from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException
 
 DAG_ID = Path(__file__).stem
-CONNECTION, ALERTS = "graphseam_spark", "graphseam_alerts"
+
+
+def while_parsing(key: str, default: str) -> str:
+    """A variable that Airflow needs when it parses this file, from the environment: the database is not queried."""
+    return os.environ.get(f"AIRFLOW_VAR_{DAG_ID.upper()}_{key}", default)
+
+
+CONNECTION, ALERTS = while_parsing("CONNECTION", "graphseam_spark"), "graphseam_alerts"
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 PUBLISHED = Asset(f"{DAG_ID}_published")
 
@@ -42,17 +49,17 @@ STEPS = {
     "publish": "Adds the run's one row to `runs`, after which the views show it, and updates the asset "
     f"`{PUBLISHED.name}` for the DAGs that wait for it.",
 }
+ONE_JOB = {
+    "pipeline": "All steps in one job, for a graph so small that nine starts of Spark would take longer. It stops at "
+    "the gate as the steps do; if the drop is justified, trigger a run with a larger `max_drop`."
+}
+TASKS = ONE_JOB if while_parsing("ONE_JOB", "false").lower() == "true" else STEPS
 ON_FAILURE = """
 
 **When it fails**: the log's last line that begins with `graphseam:` says what was found, what was expected and how to
 fix it. Such an error is not retried, since it would occur again. Anything else (a lost executor, a full queue) is
 retried, and the retry continues after the step's last finished part. After a fix *Clear* this task: the run continues
 from here."""
-
-
-def while_parsing(key: str, default: str) -> str:
-    """A variable that Airflow needs when it parses this file, from the environment: the database is not queried."""
-    return os.environ.get(f"AIRFLOW_VAR_{DAG_ID.upper()}_{key}", default)
 
 
 def schedule(wanted: str) -> Any:
@@ -150,7 +157,7 @@ class WaitForTurn(BaseSensorOperator):
         before = context["ti"].get_previous_dagrun()
         at_work = context["ti"].get_ti_count(
             dag_id=DAG_ID,
-            task_ids=list(STEPS),
+            task_ids=list(TASKS),
             states=["scheduled", "queued", "running", "restarting", "up_for_retry", "up_for_reschedule"],
         )
         return at_work == 0 and (before is None or before.state != "running")
@@ -172,7 +179,7 @@ def submit(step: str, **more: Any) -> SparkSubmitOperator:
         application_args="{{ arguments(dag_run, params, var) }}",
         properties_file=f"{{{{ properties('{step}', var) }}}}",
         py_files=f"{{{{ var.json.{DAG_ID}.get('py_files', '') }}}}",
-        doc_md=STEPS[step] + ON_FAILURE,
+        doc_md=TASKS[step] + ON_FAILURE,
         **more,
     )
 
@@ -188,6 +195,7 @@ with DAG(
     user_defined_macros={"arguments": arguments, "properties": properties},
     tags=["graphseam"],
     default_args={
+        "owner": while_parsing("OWNER", "airflow"),
         "pool": DAG_ID,  # has one slot: no two jobs write into one root at once
         "retries": int(while_parsing("RETRIES", "2")),
         "retry_policy": RetryUnlessTold(),
@@ -227,7 +235,8 @@ with DAG(
         pool="default_pool",
         doc_md=WaitForTurn.__doc__,
     )
-    for name in STEPS:
-        following = submit(name, outlets=[PUBLISHED], post_execute=announce) if name == "publish" else submit(name)
+    for name in TASKS:
+        publishes = name in ("publish", *ONE_JOB)
+        following = submit(name, outlets=[PUBLISHED], post_execute=announce) if publishes else submit(name)
         last >> following
         last = following

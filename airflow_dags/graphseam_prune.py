@@ -1,6 +1,6 @@
 """Once a week: remove runs that the configuration's [prune] section does not keep, and files that no table needs.
 
-It reads the variable, the connection and the pool of the pipeline it cleans up after, which the parameter names.
+It reads the variable, connection, owner and pool of the pipeline it cleans up after, which the environment names.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from airflow.sdk import DAG, Param
 
 DAG_ID = Path(__file__).stem
 PIPELINE = os.environ.get(f"AIRFLOW_VAR_{DAG_ID.upper()}_PIPELINE", "graphseam_pipeline")
+CONNECTION = os.environ.get(f"AIRFLOW_VAR_{PIPELINE.upper()}_CONNECTION", "graphseam_spark")
+OWNER = os.environ.get(f"AIRFLOW_VAR_{PIPELINE.upper()}_OWNER", "airflow")
 
 
 def arguments(params: dict[str, Any], var: Any) -> list[str]:
@@ -38,6 +40,7 @@ with DAG(
     render_template_as_native_obj=True,
     user_defined_macros={"arguments": arguments},
     tags=["graphseam"],
+    default_args={"owner": OWNER},
     params={
         "keep": Param(
             None,
@@ -52,7 +55,7 @@ with DAG(
     SparkSubmitOperator(
         task_id="prune",
         name=DAG_ID,
-        conn_id="graphseam_spark",
+        conn_id=CONNECTION,
         application=f"{{{{ var.json.{PIPELINE}.jobs }}}}/prune.py",
         application_args="{{ arguments(params, var) }}",
         properties_file=f"{{{{ var.json.{PIPELINE}.get('properties', {{}}).get('default', '') }}}}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import subprocess
 import sys
@@ -28,6 +29,16 @@ bag = DagBag(dag_folder=sys.argv[1], known_pools={"default_pool", "graphseam_pip
 heavy = sorted({"pyspark", "graphseam", "torch", "numpy", "pandas", "delta"} & set(sys.modules))
 print(json.dumps({"errors": bag.import_errors, "warnings": [str(w) for w in bag.dag_warnings], "heavy": heavy,
                   "seconds": {stat.file: stat.duration.total_seconds() for stat in bag.dagbag_stats}}))
+"""
+
+
+TOLD = """
+import json, sys
+from airflow.dag_processing.dagbag import DagBag
+bag = DagBag(dag_folder=sys.argv[1], known_pools={"default_pool", "graphseam_pipeline"})
+print(json.dumps({dag_id: [[task.task_id, task.owner, getattr(task, "_conn_id", None), len(task.outlets),
+                            getattr(task, "application", None)] for task in dag.topological_sort()]
+                  for dag_id, dag in bag.dags.items()}))
 """
 
 
@@ -67,6 +78,47 @@ def test_the_steps_stand_in_order_each_with_retries_a_timeout_and_the_pool_of_th
         assert "When it fails" in task.doc_md
         assert bool(task.outlets) == (step == "publish")
     assert dag.get_task("wait_for_turn").pool == "default_pool"  # who waits must not hold the slot it waits for
+
+
+def test_who_owns_the_tasks_where_they_run_and_whether_in_one_job_are_settings(database):
+    variables = {"ONE_JOB": "true", "OWNER": "fraud-team", "CONNECTION": "spark_of_fraud"}
+    environment = {**os.environ, **{f"AIRFLOW_VAR_GRAPHSEAM_PIPELINE_{key}": told for key, told in variables.items()}}
+    done = subprocess.run(
+        [sys.executable, "-c", TOLD, str(DAGS)], capture_output=True, text=True, check=True, env=environment
+    )
+    told = json.loads(done.stdout.splitlines()[-1])
+    jobs = "{{ var.json.graphseam_pipeline.jobs }}"
+    theirs = ["fraud-team", "spark_of_fraud"]
+    assert told == {
+        "graphseam_pipeline": [
+            ["wait_for_turn", "fraud-team", None, 0, None],
+            ["pipeline", *theirs, 1, f"{jobs}/pipeline.py"],
+        ],
+        "graphseam_prune": [["prune", *theirs, 0, f"{jobs}/prune.py"]],
+        "graphseam_links": [["export", *theirs, 0, f"{jobs}/export.py"]],
+    }
+
+
+def test_on_kubernetes_it_is_the_connection_that_differs(dags, monkeypatch):
+    """As docs/airflow.md describes it; no cluster was there to run it, nor is its client installed here."""
+    from airflow.providers.apache.spark.hooks import spark_submit
+
+    monkeypatch.setattr(spark_submit, "kube_client", object(), raising=False)
+    connection = {
+        "conn_type": "spark",
+        "host": "k8s://https://kubernetes.internal",
+        "port": 6443,
+        "extra": {"deploy-mode": "cluster", "namespace": "spark"},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_GRAPHSEAM_SPARK", json.dumps(connection))
+    monkeypatch.setenv(
+        "AIRFLOW_VAR_GRAPHSEAM_PIPELINE", json.dumps({**SETTINGS, "jobs": "local:///opt/graphseam/jobs"})
+    )
+    command = rendered(dags["graphseam_pipeline"], "embed")
+    assert command[:3] == ["spark-submit", "--master", "k8s://https://kubernetes.internal:6443"]
+    assert "spark.kubernetes.namespace=spark" in command
+    assert command[command.index("--deploy-mode") + 1] == "cluster"
+    assert command[command.index("--config") - 1] == "local:///opt/graphseam/jobs/embed.py"
 
 
 def test_prune_waits_for_the_pipelines_pool_and_links_for_its_asset(dags):
