@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from graphseam.config import config_of
+from graphseam.evaluate.metrics import STRATA
 from graphseam.files import size_told
 from graphseam.ingested import Ingested
 from graphseam.report.content import Content, CutMap, Sample, StepCost
@@ -127,6 +128,24 @@ def test_change_against_the_run_before_is_told_with_its_sign():
     words = Page(page_of(content(metrics=[now], previous=("night-0", [{**now, "value": 0.75}])))).words
     assert "night-0" in words
     assert "-0.2500" in words
+
+
+def test_what_has_moved_since_the_base_is_told_by_change_and_degree():
+    def metric(kind, stratum, value, support):
+        row = {"task": "stability", "metric": "stability", "variant": f"changed: {kind}", "scorer": "cosine"}
+        return {**row, "stratum": stratum, "value": value, "support": support}
+
+    moved = [
+        metric("none", "all", 0.9987, 4321), metric("none", next(iter(STRATA)), 0.9912, 99),
+        metric("edges", "all", 0.8765, 123),
+    ]  # fmt: skip
+    changes = {"nodes": 123, "new_edges": 1234, "removed_edges": 56, "reweighted_edges": 0}
+    words = Page(page_of(content(base="night-0", changes=changes, metrics=moved))).words
+    assert "in the frame of night-0" in words
+    assert "new edges 1,234 removed edges 56 reweighted edges 0" in words
+    assert "no edge of its own 4,321 0.9987 0.991 its edges 123 0.8765" in words
+    assert "Since the base run" not in Page(page_of(content())).words
+    assert "Since the base run" in Page(page_of(content(base="night-0"))).words  # no node is in both
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 5, 40])

@@ -83,6 +83,10 @@ class Content:
     confusion: dict[tuple[str, str], int] = field(default_factory=dict)  # (label, predicted first): nodes
     num_links: int = 0  # predicted, in all
     previous: tuple[str, list[dict[str, Any]]] | None = None  # the run published before, and its metrics
+    base: str = ""  # the run whose frame the vectors are in
+    changes: dict[str, int] = field(
+        default_factory=dict
+    )  # what an incremental run has found, as partition.kept.Changes
 
 
 def gather(run: Run) -> Content:
@@ -120,6 +124,8 @@ def _gathered(run: Run, pool: ThreadPoolExecutor) -> Content:
         sample=sample.result(),
         confusion=confusion.result() if confusion is not None else {},
         previous=previous.result(),
+        base=run.details("refine").get("base", ""),
+        changes=run.details("partition").get("changes", {}),
     )
 
 

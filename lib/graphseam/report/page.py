@@ -14,7 +14,7 @@ from graphseam.files import size_told
 from graphseam.partition.report import verdict
 from graphseam.report.content import Content
 from graphseam.report.drawing import cut_map, scatter
-from graphseam.report.quality import compared, curves_of, labels_of, links_of, matrix_of, value_of
+from graphseam.report.quality import compared, curves_of, drift_of, labels_of, links_of, matrix_of, value_of
 from graphseam.sections import InputConfig, OutputConfig
 from graphseam.usage import MB
 from graphseam.version import __version__
@@ -55,6 +55,7 @@ def page_of(content: Content) -> str:
         best=content.links,
         num_links=f"{content.num_links:,} rows",
         previous=compared(content),
+        drift=drift_of(content),
         costs=_costs(content),
         costs_said=_costs_said(content),
         changed=_changed(content.config),

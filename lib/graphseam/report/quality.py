@@ -10,6 +10,8 @@ from graphseam.report.drawing import by_stratum, reliability_curve
 from graphseam.report.measures import BETTER, LABEL_MEASURES, LINK_MEASURES, LINK_SCORERS, mean_error, remark_on_scorers
 
 LABELS_SHOWN = 20
+COUNTED = ("new_edges", "removed_edges", "reweighted_edges", "new_nodes", "vanished_nodes")  # of an incremental run
+CHANGED = {"none": "no edge of its own", "edges": "its edges"}  # of a node that the base has, as in the table drift
 
 
 def value_of(content: Content, metric: str, variant: str, scorer: str, stratum: str = "all") -> float | None:
@@ -154,3 +156,32 @@ def compared(content: Content) -> dict[str, Any] | None:
                 }
             )
     return {"name": name, "rows": rows} if rows else None
+
+
+def drift_of(content: Content) -> dict[str, Any] | None:
+    """How far vectors have moved since the base run, by what has changed at the node and by its degree."""
+    if not content.base:
+        return None
+    value = {
+        (row["variant"], row["stratum"]): (row["value"], row["support"])
+        for row in content.metrics
+        if row["metric"] == "stability"
+    }
+    strata = [name for name in STRATA if any(stratum == name for _, stratum in value)]
+    rows = [
+        {
+            "name": name,
+            "nodes": value[variant, "all"][1],
+            "cosine": value[variant, "all"][0],
+            "strata": [f"{value[variant, name][0]:.3f}" if (variant, name) in value else "" for name in strata],
+        }
+        for kind, name in CHANGED.items()
+        if ((variant := f"changed: {kind}"), "all") in value
+    ]
+    told = content.changes
+    return {
+        "name": content.base,
+        "counts": [(key.replace("_", " "), f"{told[key]:,}") for key in COUNTED if key in told],
+        "strata": strata,
+        "rows": rows,
+    }
