@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -48,7 +49,18 @@ def test_a_run_that_stopped_leaves_the_archive_to_the_next(install):
     forget_making()
     assert class_archive_options(make=True)
     mark = archive_path().with_suffix(".making")
-    os.utime(mark, (0, 0))  # of a process that was killed long ago
+    assert not class_archive_options(make=True)  # this process is to make it
+    os.utime(mark, (0, 0))  # another that has its number by now
+    assert class_archive_options(make=True)
+
+
+def test_a_run_that_was_killed_keeps_none_from_making_the_archive(install):
+    assert class_archive_options(make=True)
+    mark = archive_path().with_suffix(".making")
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    mark.write_text(gone.stdout.strip())
+    assert not class_archive_options(make=True)  # its Java may be about to write it
+    os.utime(mark, (time.time() - class_archive.WRITING_S - 1,) * 2)
     assert class_archive_options(make=True)
 
 

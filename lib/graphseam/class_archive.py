@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from graphseam.spark_line import spark_jars
@@ -24,6 +25,7 @@ MAKES_ARCHIVE = "-XX:ArchiveClassesAtExit"
 OLDEST_JAVA = 17
 MOST_MB = 300  # free space that making it takes for granted
 STALE_S = 24 * 3600  # a process that began to make it that long ago was stopped
+WRITING_S = 60  # its Java may take to write it after the process has ended
 
 
 def class_archive_options(make: bool = False) -> str:
@@ -46,22 +48,41 @@ def forget_making() -> None:
         archive.with_suffix(".making").unlink(missing_ok=True)
 
 
+def complete() -> None:
+    """Say that Java is about to end and write the archive, if this process was to make it."""
+    archive = archive_path()
+    with suppress(OSError):
+        if archive is not None and (mark := archive.with_suffix(".making")).read_text() == str(os.getpid()):
+            mark.touch()
+
+
 def _may_make(archive: Path) -> bool:
     """Whether this process is to write the archive; then it removes what is left of those of other Javas and jars."""
     mark = archive.with_suffix(".making")
     try:
         if _folder_of_settings():
             return False
-        if mark.exists() and time.time() - mark.stat().st_mtime < STALE_S:
+        if _is_made(mark):
             return False
         if shutil.disk_usage(archive.parent).free < MOST_MB << 20:
             return False
         for old in archive.parent.glob("graphseam-classes-*"):
             old.unlink(missing_ok=True)
-        mark.touch(exist_ok=False)
+        with mark.open("x") as file:
+            file.write(str(os.getpid()))
     except OSError:  # an installation that this user cannot write to, or a second process
         return False
     return True
+
+
+def _is_made(mark: Path) -> bool:
+    """Whether the process that has left the mark is still there, or has just ended, and its Java writes the archive."""
+    try:
+        age, maker = time.time() - mark.stat().st_mtime, mark.read_text()
+    except FileNotFoundError:
+        return False
+    there = maker.isdecimal() and Path("/proc", maker).exists()
+    return age < (STALE_S if there or not Path("/proc/self").exists() else WRITING_S)
 
 
 def _folder_of_settings() -> bool:
@@ -96,3 +117,7 @@ def _java_release() -> str | None:
         return None
     version = re.search(r'JAVA_VERSION="(\d+)', text)
     return text if version and int(version[1]) >= OLDEST_JAVA else None
+
+
+if __name__ == "__main__":  # for SPARK_SUBMIT_OPTS, of jobs that are submitted on this machine
+    print(class_archive_options())

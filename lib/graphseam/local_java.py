@@ -17,7 +17,7 @@ from pathlib import Path
 from pyspark import SparkConf, SparkContext
 from pyspark.java_gateway import launch_gateway
 
-from graphseam.class_archive import MAKES_ARCHIVE, class_archive_options, forget_making
+from graphseam.class_archive import MAKES_ARCHIVE, class_archive_options, complete, forget_making
 from graphseam.errors import RunError
 from graphseam.heap import UNDER_SUBMIT, local_heap
 from graphseam.jars import has_delta
@@ -54,6 +54,7 @@ def start_early(brief: bool = False, make_archive: bool = False) -> None:
 def all_classes_loaded() -> None:
     """Say that a run has ended well: the classes that Java has by now are worth an archive."""
     atexit.unregister(_end_without_archive)
+    complete()
 
 
 def ensure_started() -> None:

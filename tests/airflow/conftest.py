@@ -40,6 +40,7 @@ def settings_of_this_airflow() -> dict[str, str]:
         "AIRFLOW_VAR_GRAPHSEAM_PIPELINE": json.dumps(SETTINGS),
         "AIRFLOW_VAR_GRAPHSEAM_LINKS": json.dumps(LINKS),
         "AIRFLOW_VAR_GRAPHSEAM_PIPELINE_SCHEDULE": "@daily",
+        "GRAPHSEAM_CLASS_ARCHIVE": "off",  # publish_undisturbed makes one of its own
         # One core: each step then starts one Python worker, and the tests beside these want the other
         "AIRFLOW_CONN_GRAPHSEAM_SPARK": json.dumps({"conn_type": "spark", "host": "local[1]"}),
         "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "2",
