@@ -5,6 +5,10 @@
 Every graph is made by `graphseam generate` and goes through every step: 5 % of the edges held out, links, similar
 nodes, and for communities labels; 1,024 MB per task. One process per run, so that no run profits from an earlier one.
 Rows that are in the file already are not measured again. docs/scale.md works with these rows.
+
+    .venv/bin/python tests/bench/scale.py --foretell 64000000
+
+compares the rows of graphs of that size with what a plan says that is fitted to the rows of smaller ones.
 """
 
 from __future__ import annotations
@@ -46,6 +50,26 @@ def measure(kind: str, edges: int, folder: Path, task_mb: int) -> list[dict[str,
     )
 
 
+def foretell(rows: list[dict[str, str]], asked: int) -> None:
+    """Print seconds and disk of each step, planned from the smaller graphs and measured."""
+    from graphseam.costs import CORE_SECONDS, fit
+    from graphseam.usage import DISK_MB
+
+    smaller = [row for row in rows if int(row["asked"]) < asked]
+    costs = fit(smaller, 128, "").of
+    for kind in sorted({row["kind"] for row in rows if row["asked"] == str(asked)}):
+        told = [row for row in rows if (row["kind"], row["asked"]) == (kind, str(asked))]
+        print(f"\n{kind}, {int(told[0]['edges']):,} edges | planned, s | measured, s | planned, GB | measured, GB")
+        sums = [0.0, 0.0, 0.0, 0.0]
+        for row in told:
+            planned = {name: cost.of(int(row["nodes"]), int(row["edges"])) for name, cost in costs[row["step"]].items()}
+            seconds = planned[CORE_SECONDS] / int(row["cores"])
+            figures = [seconds, float(row["seconds"]), planned[DISK_MB] / 1024, float(row["disk_mb"]) / 1024]
+            print(f"{row['step']} | " + " | ".join(f"{value:.1f}" for value in figures))
+            sums = [sums[0] + figures[0], sums[1] + figures[1], max(sums[2], figures[2]), max(sums[3], figures[3])]
+        print("all | " + " | ".join(f"{value:.1f}" for value in sums), "(disk: the largest step)")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--edges", type=int, nargs="+", default=[250_000, 1_000_000, 4_000_000])
@@ -54,7 +78,11 @@ def main() -> None:
     parser.add_argument("--one", nargs=2, metavar=("KIND", "EDGES"), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help="where graphs and tables go for as long as a run takes")
     parser.add_argument("--task-memory-mb", type=int, default=1024)
+    parser.add_argument("--foretell", type=int, metavar="EDGES")
     given = parser.parse_args()
+    if given.foretell:
+        foretell(list(csv.DictReader(given.output.open())), given.foretell)
+        return
     if given.one:
         print(json.dumps(measure(given.one[0], int(given.one[1]), given.folder, given.task_memory_mb)))
         return
