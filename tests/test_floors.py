@@ -13,7 +13,7 @@ PACKAGE = REPOSITORY / "lib" / "graphseam"
 # From the ground up; a floor may import those below it. docs/architecture.md shows this as a picture.
 FLOORS = {
     "ground": "version errors columns arrays arrow vectors seeds graph compiled linalg task measure methods files "
-    "edges scratch",
+    "edges scratch parquet",
     "configuration": "sections config explain sources starter steps",
     "storage and Spark": "spark_line heap causes class_archive jars local_java entry session gpus folders gathered "
     "checkpoints schemas local_delta stored task_files local_writer tables queries usage views local_sql",

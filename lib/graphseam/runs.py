@@ -48,6 +48,12 @@ class Run:
         """MB that each of `num_tasks` tasks of a stage may use; by default for as many tasks as run at once."""
         return memory_of_a_task(self.spark, self.config.run.task_memory_mb, num_tasks)
 
+    @property
+    def tasks_read_files(self) -> bool:
+        """Whether tasks may read and write the tables' files themselves: in a local session, over a local root, unless
+        run.in_one_task is off."""
+        return self.tables.written_here and self.config.run.in_one_task
+
     def checkpoint_dir(self) -> str | None:
         """Where supersteps are stored so that they outlive an executor; None if the session is one process.
 

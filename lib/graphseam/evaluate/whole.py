@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 
 from graphseam.arrays import distinct, is_among
@@ -14,6 +13,7 @@ from graphseam.arrow import vector_matrix
 from graphseam.columns import ENDS
 from graphseam.evaluate.metrics import METRIC_SCHEMA, metrics_of_pairs
 from graphseam.evaluate.scores import with_scores
+from graphseam.parquet import batches_of, table_of
 from graphseam.runs import Run
 
 SHARE_OF_TASK = 0.2  # of its memory that the vectors of the pairs' ends may take
@@ -29,7 +29,7 @@ def whole_link_metrics(run: Run, num_pairs: int, scorers: Sequence[str], model: 
     """
     ends = min(run.ingested.nodes, 2 * num_pairs) * 4 * run.config.embed.dim
     allowed = ends <= SHARE_OF_TASK * (run.task_memory_mb(num_tasks=1) << 20)
-    if not (allowed and run.tables.written_here and run.config.run.in_one_task):
+    if not (allowed and run.tasks_read_files):
         return None
     names = ("evaluation_pairs", "embeddings", *(["pair_scores"] if model else []))
     found = run.tables.files_of_all(names)
@@ -40,7 +40,7 @@ def whole_link_metrics(run: Run, num_pairs: int, scorers: Sequence[str], model: 
 
     def measure(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for _ in batches:
-            pairs = _rows(files["evaluation_pairs"], PAIR_COLUMNS)
+            pairs = table_of(files["evaluation_pairs"], PAIR_COLUMNS)
             if pairs is not None:
                 pairs = with_scores(pairs, *_vectors_of(pairs, files["embeddings"]))
                 pairs = _with_model(pairs, files["pair_scores"], model) if model else pairs
@@ -49,28 +49,22 @@ def whole_link_metrics(run: Run, num_pairs: int, scorers: Sequence[str], model: 
     return run.spark.range(0, 1, 1, 1).mapInArrow(measure, METRIC_SCHEMA)
 
 
-def _rows(files: Sequence[str], columns: Sequence[str]) -> pa.Table | None:
-    parts = [pq.ParquetFile(file).read(columns=list(columns)) for file in files]
-    return pa.concat_tables(parts) if parts else None
-
-
 def _vectors_of(pairs: pa.Table, files: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """(node ids int64[k], rising, vectors float32[k, dim]) of the pairs' ends."""
     ends = distinct(np.concatenate([pairs[end].to_numpy() for end in ENDS]))
     matrix = np.zeros((len(ends), 1), np.float32)
-    for file in files:
-        for batch in pq.ParquetFile(file).iter_batches(VECTORS_AT_ONCE, columns=["node_id", "vector"]):
-            ids, vectors = batch["node_id"].to_numpy(), vector_matrix(batch["vector"])
-            if matrix.shape[1] != vectors.shape[1]:
-                matrix = np.zeros((len(ends), vectors.shape[1]), np.float32)
-            asked = is_among(ids, ends)
-            matrix[np.searchsorted(ends, ids[asked])] = vectors[asked]
+    for batch in batches_of(files, ("node_id", "vector"), VECTORS_AT_ONCE):
+        ids, vectors = batch["node_id"].to_numpy(), vector_matrix(batch["vector"])
+        if matrix.shape[1] != vectors.shape[1]:
+            matrix = np.zeros((len(ends), vectors.shape[1]), np.float32)
+        asked = is_among(ids, ends)
+        matrix[np.searchsorted(ends, ids[asked])] = vectors[asked]
     return ends, matrix
 
 
 def _with_model(pairs: pa.Table, files: Sequence[str], model: str) -> pa.Table:
     """The pairs that have a score of the model, with it."""
-    scores = _rows(files, (*ENDS, model))
+    scores = table_of(files, (*ENDS, model))
     if scores is None:
         return pairs.slice(0, 0).append_column(model, pa.array([], pa.float64()))
     return pairs.join(scores, list(ENDS), join_type="inner")

@@ -35,7 +35,7 @@ ROWS_AT_ONCE = 1 << 17
 
 def fits_one_task(run: Run, num_rows: int, id_type: str) -> bool:
     """Whether one task may take all rows of the edges, and write the tables' files."""
-    allowed = run.tables.written_here and run.config.run.in_one_task and not run.config.input.split
+    allowed = run.tasks_read_files and not run.config.input.split
     return allowed and taken_by_rows(num_rows, id_type) <= run.task_memory_mb(num_tasks=1) << 20
 
 

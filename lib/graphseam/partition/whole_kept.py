@@ -17,6 +17,7 @@ from graphseam.arrays import distinct, is_among
 from graphseam.base_run import Base
 from graphseam.columns import TRIPLE
 from graphseam.gathered import gathered
+from graphseam.parquet import table_of
 from graphseam.partition.kept import Changes, join_neighbours
 from graphseam.runs import Run
 
@@ -42,7 +43,7 @@ class Kept:
 
 def keep_in_one_task(run: Run, base: Base) -> Kept | None:
     """Write TABLES in one task; None, and nothing is written, where it cannot hold both graphs or reach their files."""
-    if not (run.tables.written_here and run.config.run.in_one_task):
+    if not run.tasks_read_files:
         return None
     files = run.tables.files_of_all(("nodes", "edges"))
     its = base.tables.files_of_all(("nodes", "edges", "assignments"), level=1)
@@ -185,5 +186,5 @@ def _at_first_level(rows: pa.Table) -> pa.Table:
 
 
 def _read(files: Sequence[str], columns: Sequence[str]) -> pa.Table:
-    tables = [pq.ParquetFile(file).read(columns=list(columns)) for file in files]
-    return pa.concat_tables(tables) if tables else pa.table({name: pa.array([], pa.int64()) for name in columns})
+    rows = table_of(files, columns)
+    return rows if rows is not None else pa.table({name: pa.array([], pa.int64()) for name in columns})

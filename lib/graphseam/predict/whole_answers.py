@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +13,7 @@ from graphseam.arrays import is_among
 from graphseam.arrow import positions
 from graphseam.base_run import SAME
 from graphseam.blocks.store import FileStore
+from graphseam.parquet import batches_of
 from graphseam.predict.carried import SETTLED, Carried
 from graphseam.predict.group_search import ALL, ARROW_FOUND, UNKNOWN, found_batch, wanted_of
 from graphseam.predict.leaders import value_of_rank
@@ -52,17 +52,16 @@ class AnswerFiles:
         settled = is_among(ids, np.sort(np.concatenate([np.zeros(0, np.int64), *map(_settled_in, self.drift)])))
         asked = [
             _of_nodes(batch)["src"].to_numpy()
-            for file in self.tables["candidate_lists"]
-            for batch in _batches(file, ["src", "learning"])
+            for batch in batches_of(self.tables["candidate_lists"], ("src", "learning"))
         ]
         settled &= is_among(ids, np.sort(np.concatenate([np.zeros(0, np.int64), *asked])))
         store.put(0, "settled", settled)
         for name, (kind, src, others) in KINDS.items():
             parts = [
                 _answers_in(batch, (src, others), ids, settled)
-                for file in self.tables.get(name, [])
-                for batch in _batches(
-                    file, [src, others, "cosine", *(["learning"] if name == "candidate_lists" else [])]
+                for batch in batches_of(
+                    self.tables.get(name, []),
+                    (src, others, "cosine", *(["learning"] if name == "candidate_lists" else [])),
                 )
             ]
             parts.append((np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)))
@@ -106,10 +105,6 @@ class Answers:
             kinds = np.full(len(some), kind)
             batches.append(found_batch(self.ids[chosen[some]], kinds, offsets, dst[at], score[at]))
         return pa.Table.from_batches(batches, ARROW_FOUND)
-
-
-def _batches(file: str, columns: Sequence[str]) -> Sequence[pa.RecordBatch]:
-    return pq.ParquetFile(file).iter_batches(columns=list(columns))
 
 
 def _of_nodes(batch: pa.RecordBatch) -> pa.RecordBatch:

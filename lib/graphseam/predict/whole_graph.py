@@ -6,7 +6,6 @@ it. Here one task reads the run's tables, and what follows finds a node's vector
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from pathlib import Path
@@ -15,12 +14,12 @@ import numpy as np
 import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from graphseam.arrays import distinct
 from graphseam.arrow import positions, vector_matrix
 from graphseam.blocks.store import FileStore
 from graphseam.columns import ENDS
+from graphseam.parquet import batches_of, table_of
 from graphseam.predict.carried import Carried
 from graphseam.predict.whole_answers import ANSWER_BYTES, AnswerFiles, Answers
 from graphseam.runs import Run
@@ -136,31 +135,30 @@ class WholeGraph:
         counts, kind = np.zeros(len(ids), np.int64), np.dtype(np.int32)
         for place, name in enumerate(ENDS):
             with self.store.growing(place, "edge_ends", kind) as add:
-                for path in self.files["edges"]:
-                    for batch in pq.ParquetFile(path).iter_batches(EDGES_AT_ONCE, columns=[name]):
-                        at = np.searchsorted(ids, batch[name].to_numpy())
-                        counts += np.bincount(at, minlength=len(ids))
-                        add(at)
+                for batch in batches_of(self.files["edges"], (name,), EDGES_AT_ONCE):
+                    at = np.searchsorted(ids, batch[name].to_numpy())
+                    counts += np.bincount(at, minlength=len(ids))
+                    add(at)
         return (self.store.get(0, "edge_ends"), self.store.get(1, "edge_ends")), counts
 
     def _lay_out_vectors(self, ids: np.ndarray) -> None:
         path = Path(self.store.folder, "unit", "0.npy")
         path.parent.mkdir(parents=True, exist_ok=True)
         unit, live = None, np.zeros(len(ids), bool)
-        for file in self.files["embeddings"]:
-            for batch in pq.ParquetFile(file).iter_batches(VECTORS_AT_ONCE, columns=["node_id", "vector"]):
-                vectors, rows = vector_matrix(batch["vector"]), np.searchsorted(ids, batch["node_id"].to_numpy())
-                if unit is None:
-                    unit = np.lib.format.open_memmap(path, "w+", np.float32, (len(ids), vectors.shape[1]))
-                unit[rows] = unit_rows(vectors)
-                live[rows] = vectors.any(axis=1)
+        for batch in batches_of(self.files["embeddings"], ("node_id", "vector"), VECTORS_AT_ONCE):
+            vectors, rows = vector_matrix(batch["vector"]), np.searchsorted(ids, batch["node_id"].to_numpy())
+            if unit is None:
+                unit = np.lib.format.open_memmap(path, "w+", np.float32, (len(ids), vectors.shape[1]))
+            unit[rows] = unit_rows(vectors)
+            live[rows] = vectors.any(axis=1)
         if unit is None:
             self.store.put(0, "unit", np.zeros((0, 1), np.float32))
         self.store.put(0, "live", live)
 
     def _lay_out_nodes(self, ids: np.ndarray) -> np.ndarray:
         """Store which nodes are sources and targets, and their names; returns the targets."""
-        nodes = pa.concat_tables([_read(path, ["node_id", "id", "type", "side"]) for path in self.files["nodes"]])
+        nodes = table_of(self.files["nodes"], ("node_id", "id", "type", "side"))
+        assert nodes is not None  # a graph without a node is refused
         # texts of more than 2 GB in all need offsets of 64 bits
         nodes = nodes.set_column(nodes.schema.get_field_index("id"), "id", nodes["id"].cast(pa.large_string()))
         nodes = nodes.take(pa.array(np.argsort(nodes["node_id"].to_numpy())))
@@ -194,8 +192,8 @@ class WholeGraph:
 
     def column(self, table: str, name: str) -> np.ndarray:
         """int64[rows]: a column of one of the tables, of all its files."""
-        parts = [_read(path, [name])[name].to_numpy() for path in self.files[table]]
-        return np.concatenate([*parts, np.zeros(0, np.int64)])
+        rows = table_of(self.files[table], (name,))
+        return rows[name].to_numpy() if rows is not None else np.zeros(0, np.int64)
 
     def names(self, graph: Graph, ids: np.ndarray) -> pa.Array:
         """The original ids of nodes of the graph, as text."""
@@ -204,10 +202,6 @@ class WholeGraph:
         with pa.memory_map(str(Path(self.store.folder, NAMES))) as file:
             names = pa.ipc.open_file(file).read_all()["id"]
             return names.take(pa.array(graph.at(ids))).combine_chunks()
-
-
-def _read(path: str, columns: Sequence[str]) -> pa.Table:
-    return pq.ParquetFile(path).read(columns=list(columns))
 
 
 def parts_that_fit(num_nodes: int, num_edges: int, dim: int, task_mb: int, more_bytes: int = 0) -> int:
@@ -236,7 +230,7 @@ def whole_graph(run: Run, ends: tuple[End, End], carried: Carried | None) -> Who
     ingested, tables = run.ingested, run.tables
     more = ingested.nodes * ANSWER_BYTES * carried.per_node if carried is not None else 0
     parts = parts_that_fit(ingested.nodes, ingested.edges, run.config.embed.dim, run.task_memory_mb(), more)
-    if not (parts and tables.written_here and run.config.run.in_one_task):
+    if not (parts and run.tasks_read_files):
         return None
     files = tables.files_of_all(TABLES)
     answers = AnswerFiles.of(run, carried) if carried is not None else None

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 
 from graphseam.arrays import is_among
 from graphseam.arrow import positions
 from graphseam.columns import ENDS
+from graphseam.parquet import batches_of
 from graphseam.predict.calibration import Curves
 from graphseam.predict.features import LISTED_NAMES, LISTS_SCHEMA, PAIRS_AT_ONCE, pairs_in, parts_by_pairs
 from graphseam.predict.group_search import ALL, LEARNING, UNKNOWN, merge
@@ -197,7 +197,7 @@ class Ranking:
         """Rows of link_predictions from one of the files."""
         graph = self.whole.opened()
         held = self.whole.held_keys(graph)
-        for batch in pq.ParquetFile(self.files[task]).iter_batches(columns=LISTED_NAMES):
+        for batch in batches_of([self.files[task]], LISTED_NAMES):
             lists = batch.filter(pc.invert(batch["learning"]))
             for part in parts_by_pairs(lists):
                 half = np.where(uniform_of(self.halves, part["src"].to_numpy()) < 0.5, 0, 1)

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pyspark.sql import Row, SparkSession
 
 from graphseam.arrays import distinct
 from graphseam.columns import ENDS
+from graphseam.parquet import batches_of
 from graphseam.predict.calibration import CURVE_SCHEMA, Curves, curves_of, fitted_curves
 from graphseam.predict.features import FEATURE_NAMES, LISTED_NAMES, PAIRS, Design, pairs_in, parts_by_pairs
 from graphseam.predict.link_model import MODEL_SCHEMA, LinkModel, fit_one, models_by_name
@@ -215,10 +215,9 @@ def calibrate_whole(spark: SparkSession, calibration: Calibration) -> Curves:
 
 def _lists(files: Sequence[str], learning: bool) -> Iterator[pa.RecordBatch]:
     """Rows of features.LISTS_SCHEMA of the training nodes, or of all nodes, in parts of few pairs."""
-    for file in files:
-        for batch in pq.ParquetFile(file).iter_batches(columns=LISTED_NAMES):
-            chosen = batch["learning"] if learning else pc.invert(batch["learning"])
-            yield from parts_by_pairs(batch.filter(chosen))
+    for batch in batches_of(files, LISTED_NAMES):
+        chosen = batch["learning"] if learning else pc.invert(batch["learning"])
+        yield from parts_by_pairs(batch.filter(chosen))
 
 
 def _write(path: Path, batches: Sequence[pa.RecordBatch]) -> None:

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from graphseam.arrays import is_among
 from graphseam.arrow import vector_matrix
 from graphseam.base_run import Base
 from graphseam.columns import ENDS
+from graphseam.parquet import batches_of
 from graphseam.refine.block_plan import Blocks
 from graphseam.refine.distributed import ENTRY, both_directions, entries_of
 from graphseam.runs import Run
@@ -40,7 +40,7 @@ class UpdateFiles:
     @staticmethod
     def of(run: Run, base: Base, blocks: Blocks) -> UpdateFiles | None:
         """None where tasks cannot reach the files, or there are many blocks."""
-        if blocks.num_blocks > MOST_BLOCKS or not (run.tables.written_here and run.config.run.in_one_task):
+        if blocks.num_blocks > MOST_BLOCKS or not run.tasks_read_files:
             return None
         mine = run.tables.files_of_all(TABLES, level=1)
         its = base.tables.files_of_all(("assignments", "embeddings"), level=1)
@@ -53,7 +53,7 @@ class UpdateFiles:
         parts = [np.zeros(0, ENTRY)]
         for table in ("subgraph_edges", "border_edges"):
             columns = (*ENDS, "weight", *(["subgraph_id"] if table == "subgraph_edges" else HOMES))
-            for batch in _batches(self.mine[table], columns):
+            for batch in batches_of(self.mine[table], columns, ROWS_AT_ONCE):
                 if table == "subgraph_edges":
                     ends = [*(batch[name] for name in (*ENDS, "weight")), *[batch["subgraph_id"]] * 2]
                     batch = pa.RecordBatch.from_arrays(ends, names=[*ENDS, "weight", *HOMES])
@@ -63,7 +63,7 @@ class UpdateFiles:
     def changes(self, block: int) -> np.ndarray:
         """Those of the block's entries that differ, with both weights, 0 where there is no edge."""
         parts = [np.zeros(0, CHANGE)]
-        for batch in _batches(self.mine["edge_changes"], (*ENDS, *HOMES, "base_weight", "weight")):
+        for batch in batches_of(self.mine["edge_changes"], (*ENDS, *HOMES, "base_weight", "weight"), ROWS_AT_ONCE):
             parts.append(_own(block, changes_of(batch, self.blocks)))
         return np.concatenate(parts)
 
@@ -74,7 +74,7 @@ class UpdateFiles:
             return pa.table({"node_id": own, "id": pa.array(own - self.shift).cast(pa.string())})
         parts = [
             batch.filter(pa.array(is_among(batch["node_id"].to_numpy(), own)))
-            for batch in _batches(self.mine["nodes"], ("node_id", "id"))
+            for batch in batches_of(self.mine["nodes"], ("node_id", "id"), ROWS_AT_ONCE)
         ]
         schema = pa.schema([("node_id", pa.int64()), ("id", pa.string())])
         rows = pa.Table.from_batches(parts) if parts else schema.empty_table()
@@ -83,7 +83,7 @@ class UpdateFiles:
     def start(self, block: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """(numbers, vectors) of the block's nodes in the base."""
         own = self._members(self.base["assignments"], block)
-        for batch in _batches(self.base["embeddings"], ("node_id", "vector")):
+        for batch in batches_of(self.base["embeddings"], ("node_id", "vector"), ROWS_AT_ONCE):
             numbers = batch["node_id"].to_numpy()
             chosen = np.flatnonzero(is_among(numbers, own))
             if len(chosen):
@@ -92,7 +92,7 @@ class UpdateFiles:
     def _members(self, files: Sequence[str], block: int) -> np.ndarray:
         """int64, rising: the nodes of the block among those assigned."""
         parts = [np.zeros(0, np.int64)]
-        for batch in _batches(files, ("node_id", "subgraph_id")):
+        for batch in batches_of(files, ("node_id", "subgraph_id"), ROWS_AT_ONCE):
             numbers = batch["node_id"].to_numpy()
             parts.append(numbers[self.blocks.of(batch["subgraph_id"].to_numpy(), numbers) == block])
         return np.sort(np.concatenate(parts))
@@ -109,8 +109,3 @@ def _own(block: int, placed: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     """The entries that are in the block."""
     places, entries = placed
     return entries[places == block]
-
-
-def _batches(files: Sequence[str], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    for file in files:
-        yield from pq.ParquetFile(file).iter_batches(ROWS_AT_ONCE, columns=list(columns))

@@ -1,0 +1,24 @@
+"""Columns of a table's files, as tasks read them themselves in a local session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+ROWS_AT_ONCE = 1 << 16
+
+
+def batches_of(
+    files: Sequence[str], columns: Sequence[str], rows_at_once: int = ROWS_AT_ONCE
+) -> Iterator[pa.RecordBatch]:
+    """The columns of all rows, file by file. Memory: a batch, and the row group that is read."""
+    for file in files:
+        yield from pq.ParquetFile(file).iter_batches(rows_at_once, columns=list(columns))
+
+
+def table_of(files: Sequence[str], columns: Sequence[str]) -> pa.Table | None:
+    """The columns of all rows in memory; None if there is no file, and so nothing that tells their types."""
+    parts = [pq.ParquetFile(file).read(columns=list(columns)) for file in files]
+    return pa.concat_tables(parts) if parts else None
