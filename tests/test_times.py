@@ -112,6 +112,9 @@ def test_units_that_do_not_fit_are_refused(spark, tmp_path, times, settings, sai
         ({"time": "t", "window": "90 years"}, "give a number above 0 with a unit"),
         ({"time": "t", "half_life": "0d"}, "input.half_life is '0d'"),
         ({"time": "t", "until": "tomorrow"}, "input.until is 'tomorrow'; give a date or time"),
+        ({"time": "t", "until": "nan"}, "input.until is 'nan'; give a date or time"),
+        ({"time": "t", "until": "1e999"}, "input.until is '1e999'; give a date or time"),
+        ({"time": "t", "window": "9" * 400}, "give a number above 0 with a unit"),
     ],
 )
 def test_settings_are_checked_before_anything_is_read(settings, said):

@@ -49,14 +49,15 @@ def within_window(rows: DataFrame, config: InputConfig) -> InTime:
     newest = highest if are_numbers else latest
     if newest is None:
         return InTime(timed.drop("when", "time"), read, "")
-    until = _until(config, newest, are_numbers)
+    given = _in_unit(config, newest, are_numbers)
+    until = given.get("until", newest)
     age = F.lit(until) - F.col("when")
     inside = age >= 0
-    if config.window:
-        inside &= age < F.lit(duration("input.window", config.window)[0])
+    if "window" in given:
+        inside &= age < F.lit(given["window"])
     timed = timed.where(~usable | inside)
-    if config.half_life:
-        halvings = F.least(age / F.lit(duration("input.half_life", config.half_life)[0]), F.lit(MOST_HALVINGS))
+    if "half_life" in given:
+        halvings = F.least(age / F.lit(given["half_life"]), F.lit(MOST_HALVINGS))
         timed = timed.withColumn("weight", F.col("weight") * F.pow(F.lit(2.0), -halvings))
     told = str(until) if are_numbers else datetime.fromtimestamp(until, timezone.utc).isoformat()
     return InTime(timed.drop("when", "time"), read, told)
@@ -81,8 +82,11 @@ def _seconds(rows: DataFrame) -> Column:
     return F.lit(None).cast("double")
 
 
-def _until(config: InputConfig, newest: float, are_numbers: bool) -> float:
-    """The time that ages count from. InputError if numbers are taken for seconds that cannot be, or the reverse."""
+def _in_unit(config: InputConfig, newest: float, are_numbers: bool) -> dict[str, float]:
+    """Those of until, window and half_life that are set, in the column's unit, or in seconds where it holds dates.
+
+    InputError if numbers are taken for seconds that cannot be, or the reverse.
+    """
     read = {
         key: duration(f"input.{key}", getattr(config, key)) for key in ("window", "half_life") if getattr(config, key)
     }
@@ -100,4 +104,4 @@ def _until(config: InputConfig, newest: float, are_numbers: bool) -> float:
                 f"{given}, and column {config.time!r} of {config.edges!r} holds dates or times; give "
                 + ("a date or time, as in 2026-11-29" if key == "until" else "it with a unit, as in 90d")
             )
-    return read["until"][0] if "until" in read else newest
+    return {key: value for key, (value, _) in read.items()}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime, timezone
 
 from graphseam.errors import ConfigError, nearest
@@ -29,7 +31,7 @@ def require_name(value: str, key: str, known: Iterable[str]) -> None:
 def duration(key: str, text: str) -> tuple[float, bool]:
     """(the length of "90d" or "12h" in seconds, True), or (a number without a unit, False). ConfigError if neither."""
     found = DURATION.fullmatch(text.strip())
-    if found is None or float(found[1]) == 0:
+    if found is None or not 0 < float(found[1]) < math.inf:
         raise ConfigError(
             f"{key} is {text!r}; give a number above 0 with a unit (s, m, h, d or w), as in 90d, or without one, which "
             "is then in the unit of the column's numbers"
@@ -39,10 +41,9 @@ def duration(key: str, text: str) -> tuple[float, bool]:
 
 def point_in_time(key: str, text: str) -> tuple[float, bool]:
     """(seconds since 1970 of an ISO date or time, UTC unless it says otherwise, True), or (a number, False)."""
-    try:
-        return float(text), False
-    except ValueError:
-        pass
+    with suppress(ValueError):
+        if math.isfinite(number := float(text)):
+            return number, False
     try:
         read = datetime.fromisoformat(text.strip().removesuffix("Z"))
     except ValueError:
