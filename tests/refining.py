@@ -32,12 +32,18 @@ def keep_in_blocks(graph: Graph, num_blocks: int, store: Store) -> np.ndarray:
 
 
 def refined(
-    refiner: SpectralRefiner, graph: Graph, start: np.ndarray, num_blocks: int, store: Store, stages=None
+    refiner: SpectralRefiner,
+    graph: Graph,
+    start: np.ndarray,
+    num_blocks: int,
+    store: Store,
+    stages=None,
+    in_common: bool = False,
 ) -> np.ndarray:
     block_of = keep_in_blocks(graph, num_blocks, store)
     for block in range(num_blocks):
         store.put(block, "start", start[block_of == block])
-    task = Task(store, refiner.views, threads=1, device="cpu")
+    task = Task(store, refiner.views, 1, "cpu", in_common=graph.num_nodes if in_common else 0)
     projection = refiner.run(stages or LocalStages(num_blocks), task, start.shape[1], seed=1)
     vectors = np.zeros(start.shape, np.float32)
     for block in range(num_blocks):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import numpy as np
 import pytest
 
@@ -15,7 +18,7 @@ from graphseam.refine.block_plan import Blocks, Size
 from graphseam.refine.filters import chebyshev, plain_hops
 from graphseam.refine.product import product
 from graphseam.refine.rounds import Task, View
-from graphseam.refine.rows import Rows
+from graphseam.refine.rows import Halo, Rows
 from graphseam.refine.spectral import SpectralRefiner
 from refining import DIM, keep_in_blocks, random_start, refined
 
@@ -40,7 +43,10 @@ def test_the_number_of_blocks_does_not_show(small, refiner):
         whole = refiner.refine(graph, start, seed=1, device="cpu")
         assert np.isfinite(whole).all()
         for num_blocks in (2, 5):
-            np.testing.assert_allclose(refined(refiner, graph, start, num_blocks, MemoryStore()), whole, atol=1e-5)
+            found = refined(refiner, graph, start, num_blocks, MemoryStore())
+            np.testing.assert_allclose(found, whole, atol=1e-5)
+            shared = refined(refiner, graph, start, num_blocks, MemoryStore(), in_common=True)
+            np.testing.assert_array_equal(shared, found)
 
 
 @pytest.mark.parametrize("small", ZOO, ids=lambda small: small.name)
@@ -59,7 +65,7 @@ def test_a_product_is_the_dense_one(small):
         np.testing.assert_array_equal(rows.degrees, graph.degrees[mine])
         scales = np.concatenate([scale[mine], rows.receive(block, store, "s")])
         found = [
-            product(rows, vectors[mine], rows.receive(block, store, "x"), scales, [5, 3], 0.5, "cpu", threads)
+            product(rows, vectors[mine], Halo(rows.receive(block, store, "x")), scales, [5, 3], 0.5, "cpu", threads)
             for threads in (1, 2)
         ]
         size = np.abs(expected).max(initial=1)
@@ -118,6 +124,30 @@ def test_the_chebyshev_filter_is_prones():
     assert plain_hops(3) == [1, 1, 1, 1]
     assert chebyshev(6) == chebyshev(5)
     assert chebyshev(0) == [1.0]
+
+
+@pytest.mark.parametrize("kind", ["memory", "files"])
+def test_an_array_in_common_is_filled_by_all_and_dropped_with_its_name(kind, tmp_path):
+    store = MemoryStore() if kind == "memory" else FileStore(str(tmp_path / "arrays"))
+    rows = np.random.default_rng(0).random((1000, 3)).astype(np.float32)
+    for block in (2, 0, 1, 1):  # one of the tasks is repeated
+        at = np.arange(block, 999, 3)  # no block has the last row
+        store.fill("sent.x", 1000, at, rows[at])
+    np.testing.assert_array_equal(store.filled("sent.x")[:999], rows[:999])
+    assert not store.filled("sent.x")[999].any()
+    store.drop("sent.x")
+    with pytest.raises((KeyError, FileNotFoundError)):
+        store.filled("sent.x")
+
+
+def test_an_array_in_common_that_finds_no_room_is_an_error_and_leaves_nothing(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="No space left"):
+        FileStore(str(tmp_path)).fill("x", 10, np.arange(10), np.ones((10, 2)))
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_a_store_gives_back_what_it_was_given(tmp_path):

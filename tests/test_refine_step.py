@@ -120,7 +120,18 @@ def test_every_fused_vector_knows_its_first_level_subgraph(fused_run):
     assert fused == {node: homes[node] for node in fused}
 
 
-def test_as_many_blocks_as_the_budget_needs_and_a_refusal_before_anything_is_embedded(spark, tmp_path):
+def test_blocks_that_share_an_array_end_in_the_bytes_of_blocks_that_send_each_other_rows(spark, tmp_path, monkeypatch):
+    section = write_graph(SmallGraph("ring", [(at, (at * 5 + 1) % 300) for at in range(300)]), tmp_path)
+    found = []
+    for share in (0.25, 0.0):
+        monkeypatch.setattr("graphseam.refine.block_plan.SHARE_OF_MACHINE", share)
+        config = make_config(section, tmp_path / f"tables-{share}", embed={"dim": 16}, refine={"num_blocks": 5})
+        run = run_steps(spark, config, "shared", last="refine")
+        found.append(arrow_of(run.tables.read("embeddings")).sort_by("node_id"))
+    assert found[0].equals(found[1])
+
+
+def test_as_many_blocks_as_the_budget_needs_and_a_refusal_before_anything_is_embedded(spark, tmp_path, monkeypatch):
     edges = [(at, (at * 7 + step) % 6_000) for at in range(6_000) for step in (1, 3)]
     section = write_graph(SmallGraph("wide", edges), tmp_path)
 
@@ -138,6 +149,10 @@ def test_as_many_blocks_as_the_budget_needs_and_a_refusal_before_anything_is_emb
     blocks = plan_refinement(run).blocks
     assert blocks.num_blocks > 4
     assert blocks.largest_bytes <= 64 << 20
+    assert blocks.in_common == 6_000
+    monkeypatch.setattr("graphseam.refine.block_plan.SHARE_OF_MACHINE", 0)
+    sending = plan_refinement(run).blocks
+    assert (sending.in_common, sending.num_blocks > blocks.num_blocks) == (0, True)
     assert plan_refinement(replace(run, config=wide(num_blocks=1))).blocks is None
     with pytest.raises(MemoryBudgetError, match=r"refining 6,000 nodes .* in 2 blocks .* raise refine.num_blocks"):
         partition(replace(run, config=wide(num_blocks=2)))

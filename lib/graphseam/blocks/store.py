@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -20,18 +20,24 @@ from graphseam.errors import ConfigError
 from graphseam.scratch import scratch_folder
 
 HEADER_BYTES = 128
+COMMON = -1  # in place of a block: an array of all of them
 
 
 class Store(Protocol):
     """Arrays by block and name. A stored array is never changed; a repeated `put` stores the same values.
 
     `put` costs a write of the array, `get` a read of the rows from start to stop. `drop` also drops what lies beneath a
-    name, as "walks/ends" does beneath "walks".
+    name, as "walks/ends" does beneath "walks". `fill` stores some rows of an array of `num_rows` that all blocks have
+    in common, for `filled` to read once all of them have; other blocks may fill other rows meanwhile.
     """
 
     def put(self, block: int, name: str, values: np.ndarray) -> None: ...
 
     def get(self, block: int, name: str, start: int = 0, stop: int | None = None) -> np.ndarray: ...
+
+    def fill(self, name: str, num_rows: int, at: np.ndarray, values: np.ndarray) -> None: ...
+
+    def filled(self, name: str) -> np.ndarray: ...
 
     def drop(self, *names: str) -> None: ...
 
@@ -49,6 +55,12 @@ class MemoryStore:
 
     def get(self, block: int, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         return self.arrays[block, name][start:stop]
+
+    def fill(self, name: str, num_rows: int, at: np.ndarray, values: np.ndarray) -> None:
+        self.arrays.setdefault((COMMON, name), np.zeros((num_rows, *values.shape[1:]), values.dtype))[at] = values
+
+    def filled(self, name: str) -> np.ndarray:
+        return self.arrays[COMMON, name]
 
     def drop(self, *names: str) -> None:
         beneath = tuple(f"{name}/" for name in names)
@@ -134,6 +146,17 @@ class FileStore:
             stream.seek(stream.tell() + start * row_bytes)
             return np.frombuffer(stream.read_buffer(max(0, stop - start) * row_bytes), dtype).reshape(-1, *shape[1:])
 
+    def fill(self, name: str, num_rows: int, at: np.ndarray, values: np.ndarray) -> None:
+        """In a folder of this machine only. The room is reserved first: mapped memory that finds no disk ends the
+        process without a word. OSError if there is none."""
+        path = Path(self.folder, name, f"{COMMON}.npy")
+        if not path.exists():
+            _reserve(path, (num_rows, *values.shape[1:]), values.dtype)
+        np.load(path, mmap_mode="r+", allow_pickle=False)[at] = values
+
+    def filled(self, name: str) -> np.ndarray:
+        return np.asarray(np.load(Path(self.folder, name, f"{COMMON}.npy"), mmap_mode="r", allow_pickle=False))
+
     def drop(self, *names: str) -> None:
         for name in names:
             if self._is_local:
@@ -155,6 +178,22 @@ class FileStore:
 
     def _opened(self) -> tuple[Any, str]:
         return _opened(self.folder)
+
+
+def _reserve(path: Path, shape: tuple[int, ...], kind: np.dtype[Any]) -> None:
+    """Make an array of zeros, unless another process does so first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{uuid.uuid4().hex}.npy")
+    try:
+        with draft.open("wb") as file:
+            header = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            file.flush()
+            os.posix_fallocate(file.fileno(), 0, file.tell() + kind.itemsize * int(np.prod(shape)))
+        with suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _header(kind: np.dtype[Any], count: int) -> bytes:

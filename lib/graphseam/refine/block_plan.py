@@ -5,9 +5,10 @@ A node's block is that of its first-level subgraph, or of a piece of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import psutil
 from pyspark.sql import functions as F
 
 from graphseam.edges import end_nodes
@@ -15,9 +16,13 @@ from graphseam.errors import MemoryBudgetError
 from graphseam.refine import window
 from graphseam.refine.iteration import ROUNDS_PER_SPAN
 from graphseam.runs import Run
+from graphseam.session import in_one_process
 
 EDGE_BYTES = 90  # per edge of a block: both entries as they come in, sorted, and as rows
 STATES = 9  # vectors held at once per row and per halo node, including those mapped from files
+HALO_BYTES = 60  # per halo node whose vector a block reads from the array of all: its scales, degrees, id and block
+SHARE_OF_MACHINE = 0.25  # of its memory that this array may take, which all tasks read from the system's cache of files
+MOST_GAPS = 1.5  # the highest node number, times the number of nodes, for an array by node number
 WHOLE_EDGE_BYTES = 220  # per edge if one task holds the whole graph
 WALK_BYTES = 130  # per walk: its pair as it comes in from both ends, sorted, and as rows
 STEPS_OF_A_WALK = (window.STEPS + 1) / 2  # on average
@@ -45,6 +50,7 @@ class Blocks:
     starts: np.ndarray
     piece_blocks: np.ndarray
     largest_bytes: int  # predicted for the task of the largest block
+    in_common: int = 0  # as in Rows.send_vectors
 
     def of(self, subgraphs: np.ndarray, node_ids: np.ndarray) -> np.ndarray:
         """int32: the block of each node. Nodes of a subgraph are kept together, so halos come mostly from cut edges.
@@ -95,14 +101,18 @@ def whole_bytes(num_nodes: int, num_edges: int, dim: int, rounds: int, num_walks
     return WHOLE_EDGE_BYTES * num_edges + int(WALK_BYTES * num_walks) + num_nodes * dim * 4 * states
 
 
-def block_bytes(num_nodes: int, num_edges: int, num_halo: float, dim: int, num_walks: float = 0) -> int:
-    """Peak of a task that refines one block."""
-    return EDGE_BYTES * num_edges + int(WALK_BYTES * num_walks + (num_nodes + num_halo) * dim * 4 * STATES)
+def block_bytes(num_nodes: int, num_edges: int, num_halo: float, dim: int, num_walks: float, in_common: bool) -> int:
+    """Peak of a task that refines one block. in_common: whether the halo's vectors are in an array of all blocks."""
+    row = dim * 4 * STATES
+    halo = num_halo * (HALO_BYTES if in_common else row)
+    return EDGE_BYTES * num_edges + int(WALK_BYTES * num_walks + num_nodes * row + halo)
 
 
 def plan_refinement(run: Run) -> Plan:
     """As many blocks as a task's budget requires, at least one per core; one task if it can take the whole graph.
 
+    On one machine that can hold the vectors of all nodes in its cache of files, blocks share an array of them instead
+    of sending each other the rows that they need: many times all rows, where the graph cuts badly.
     A window view that refine.window_weight leaves to the graph is left out if the blocks would exchange too much for
     it, or cannot hold it. Available once the graph is cut. Cost: if one task is not enough, one aggregation each of the
     first level's nodes, edges and border; one row per subgraph reaches the driver.
@@ -116,15 +126,16 @@ def plan_refinement(run: Run) -> Plan:
     if settings.num_blocks == 1 or (not settings.num_blocks and needed >> 20 <= run.task_memory_mb(num_tasks=1)):
         return Plan(None, weight)
     parts = _parts(run)
+    in_common = _in_common(run, parts)
     if weight:
-        wished, sizes = settings.window_weight > 0, _sizes(run, parts, walks)
+        wished, sizes = settings.window_weight > 0, _sizes(run, parts, walks, in_common)
         try:
             if wished or sum(size.window_halo for size in sizes) <= MOST_EXCHANGE * ingested.nodes:
-                return Plan(_blocks(run, sizes), weight)
+                return Plan(_blocks(run, sizes, in_common), weight)
         except MemoryBudgetError:
             if wished:
                 raise
-    return Plan(_blocks(run, _sizes(run, parts, 0.0)), 0.0)
+    return Plan(_blocks(run, _sizes(run, parts, 0.0, in_common), in_common), 0.0)
 
 
 def plan_update(run: Run) -> Blocks:
@@ -148,7 +159,14 @@ def _window(run: Run) -> tuple[float, float]:
     return weight, window.walks_wanted(nodes, edges) if weight else 0.0
 
 
-def _blocks(run: Run, sizes: list[Size]) -> Blocks:
+def _in_common(run: Run, parts: list[Part]) -> int:
+    """Rows of an array of all nodes' vectors, by node number, if this machine can map one; else 0."""
+    size = max((part.highest for part in parts), default=-1) + 1
+    fits = 4 * size * run.config.embed.dim <= SHARE_OF_MACHINE * psutil.virtual_memory().total
+    return size if in_one_process(run.spark) and fits and size <= MOST_GAPS * run.ingested.nodes else 0
+
+
+def _blocks(run: Run, sizes: list[Size], in_common: int = 0) -> Blocks:
     settings, ingested, dim = run.config.refine, run.ingested, run.config.embed.dim
     allowed = run.task_memory_mb() << 20
     tried = settings.num_blocks or max(2, run.spark.sparkContext.defaultParallelism)
@@ -168,7 +186,7 @@ def _blocks(run: Run, sizes: list[Size]) -> Blocks:
             f"blocks is predicted to need {blocks.largest_bytes >> 20:,} MB per task, and a task may hold "
             f"{allowed >> 20:,} (run.task_memory_mb); {way_out}"
         )
-    return blocks
+    return replace(blocks, in_common=in_common)
 
 
 @dataclass(frozen=True)
@@ -213,7 +231,7 @@ def _parts(run: Run) -> list[Part]:
     ]
 
 
-def _sizes(run: Run, parts: list[Part], walks: float) -> list[Size]:
+def _sizes(run: Run, parts: list[Part], walks: float, in_common: int = 0) -> list[Size]:
     """One per part, with that number of walks in the whole graph.
 
     A walk leaves its subgraph at each step with the share of the subgraph's edge ends that are cut, and then joins a
@@ -224,6 +242,7 @@ def _sizes(run: Run, parts: list[Part], walks: float) -> list[Size]:
         leaving = part.cut_edges / max(1, 2 * part.edges + part.cut_edges)
         own_walks = walks * (part.edges + part.cut_edges / 2) / max(1, run.ingested.edges)
         reached = min(run.ingested.nodes - part.nodes, 2 * own_walks * min(1.0, STEPS_OF_A_WALK * leaving))
-        needed = block_bytes(part.nodes, part.edges + part.cut_edges, max(part.halo, reached), dim, own_walks)
+        edges, halo = part.edges + part.cut_edges, max(part.halo, reached)
+        needed = block_bytes(part.nodes, edges, halo, dim, own_walks, in_common > 0)
         found.append(Size(part.subgraph, part.lowest, part.highest, needed, reached))
     return found

@@ -49,7 +49,7 @@ def refined_by_blocks(
     engine = SparkEngine(run.spark, blocks.num_blocks, f"{checkpoints}/refine" if checkpoints else None)
     stages = SparkStages(run.spark, blocks.num_blocks)
     dim, threads = run.config.embed.dim, cores_of_a_task(run.spark, num_tasks=stages.num_tasks)
-    task = Task(store, refiner.views, threads)
+    task = Task(store, refiner.views, threads, in_common=blocks.in_common)
     try:
         packed = [
             engine.pack_batches(rows, partial(pack, blocks=blocks))

@@ -39,7 +39,7 @@ class View:
 @dataclass(frozen=True)
 class Task:
     """The parameters of every round. device: None for the one that Spark assigned to the task. matrix: the one whose
-    leading vectors are sought; if it is not the adjacency, it is used as it is."""
+    leading vectors are sought; if it is not the adjacency, it is used as it is. in_common: as in Rows.send_vectors."""
 
     store: Store
     views: tuple[View, ...]
@@ -48,6 +48,7 @@ class Task:
     mean_degree: float = 0.0
     mean_weight: float = 0.0
     matrix: str = ADJACENCY
+    in_common: int = 0
 
     def place(self) -> str:
         """The device; also limits this process's threads to the task's share."""
@@ -102,7 +103,7 @@ def next_basis(block: int, task: Task, step: int, update: BasisUpdate) -> np.nda
     rows, store = Rows.kept(block, task.store, task.matrix), task.store
     basis = _basis(block, store, step, update)
     store.put(block, f"basis.{step}", basis)
-    rows.send(block, store, f"basis.{step}", basis)
+    rows.send_vectors(block, store, f"basis.{step}", basis, task.in_common)
     return NO_SUMS
 
 
@@ -110,7 +111,7 @@ def multiply(block: int, task: Task, step: int, widths: list[int]) -> np.ndarray
     """The product W = M B with the newest basis B. Sums: BᵀW and WᵀW. widths: of the views."""
     device = task.place()
     rows, store, name = Rows.kept(block, task.store, task.matrix), task.store, f"basis.{step}"
-    basis, halo = store.get(block, name), rows.receive(block, store, name)
+    basis, halo = store.get(block, name), rows.receive_vectors(block, store, name, task.in_common)
     raw = product(rows, basis, halo, task.scales(block, rows), widths, 0.0, device, task.threads)
     store.put(block, f"raw.{step + 1}", raw)
     return np.concatenate([found.ravel() for found in grams([basis, raw], raw)])
@@ -156,7 +157,7 @@ def combine(block: int, task: Task, span: Span, widths: list[int], send: bool) -
     make_unit_views(vectors, widths)
     store.put(block, "hop.0", vectors)
     if send:
-        rows.send(block, store, "hop.0", vectors)
+        rows.send_vectors(block, store, "hop.0", vectors, task.in_common)
     return NO_SUMS
 
 
@@ -168,11 +169,12 @@ def hop(block: int, task: Task, step: int, send: bool) -> np.ndarray:
     device = task.place()
     rows, store = Rows.kept(block, task.store), task.store
     scale = (1 / np.sqrt(store.get(block, "degrees") + task.mean_weight))[:, None].astype(np.float32)
-    own, halo = store.get(block, f"hop.{step}"), rows.receive(block, store, f"hop.{step}")
+    own = store.get(block, f"hop.{step}")
+    halo = rows.receive_vectors(block, store, f"hop.{step}", task.in_common)
     spread = product(rows, own, halo, scale, [own.shape[1]], task.mean_weight, device, task.threads)
     store.put(block, f"hop.{step + 1}", spread)
     if send:
-        rows.send(block, store, f"hop.{step + 1}", spread)
+        rows.send_vectors(block, store, f"hop.{step + 1}", spread, task.in_common)
     return NO_SUMS
 
 

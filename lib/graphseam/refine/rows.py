@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -12,6 +13,14 @@ from graphseam.blocks.layout import rows_to_send
 from graphseam.blocks.store import Store
 
 ADJACENCY = "rows"
+IN_ORDER = np.zeros(0, np.int64)
+
+
+class Halo(NamedTuple):
+    """Vectors of a block's halo: row at[i] of `vectors` is that of its node i, or row i where `at` is empty."""
+
+    vectors: np.ndarray
+    at: np.ndarray = IN_ORDER
 
 
 @dataclass(frozen=True)
@@ -20,8 +29,9 @@ class Rows:
 
     node_ids: int64[m], ascending. indptr: int64[m + 1]; neighbours: int32, below m a row of this block, else m + a
     position in the halo; weights: float32, or empty if all are 1. degrees: float64[m], weighted. peers: int64, the
-    blocks that own the halo, ascending; the halo is ordered by (peer, node id). peers[i] is sent the rows
-    send_rows[send_starts[i]:send_starts[i + 1]], in the order of that peer's halo. matrix: the name they are kept by.
+    blocks that own the halo, ascending; the halo is ordered by (peer, node id), as halo_ids are. peers[i] is sent the
+    rows send_rows[send_starts[i]:send_starts[i + 1]], in the order of that peer's halo. matrix: the name they are kept
+    by.
     """
 
     node_ids: np.ndarray
@@ -29,7 +39,7 @@ class Rows:
     neighbours: np.ndarray
     weights: np.ndarray
     degrees: np.ndarray
-    halo_size: np.ndarray
+    halo_ids: np.ndarray
     peers: np.ndarray
     send_rows: np.ndarray
     send_starts: np.ndarray
@@ -41,7 +51,7 @@ class Rows:
 
     @property
     def num_halo(self) -> int:
-        return int(self.halo_size[0])
+        return len(self.halo_ids)
 
     @staticmethod
     def build(
@@ -63,18 +73,19 @@ class Rows:
         data = matrix.data.astype(np.float32)
         weights = np.zeros(0, np.float32) if (data == 1).all() else data
         degrees = np.asarray(matrix.sum(axis=1), np.float64).reshape(-1)
-        return Rows.of(matrix, node_ids, halo_blocks, weights, degrees)
+        return Rows.of(matrix, node_ids, (halo_blocks, halo_ids), weights, degrees)
 
     @staticmethod
     def of(
         entries: sp.csr_matrix,
         node_ids: np.ndarray,
-        halo_blocks: np.ndarray,
+        halo: tuple[np.ndarray, np.ndarray],
         weights: np.ndarray,
         degrees: np.ndarray,
         matrix: str = ADJACENCY,
     ) -> Rows:
-        """From sorted entries over own nodes and halo, whose values are not read. halo_blocks: of each halo node."""
+        """From sorted entries over own nodes and halo, whose values are not read. halo: (block, id) of each node."""
+        halo_blocks, halo_ids = halo
         peers, peer_of_halo = np.unique(halo_blocks, return_inverse=True)
         send_rows, send_starts = rows_to_send(entries, len(node_ids), peer_of_halo, len(peers))
         return Rows(
@@ -83,7 +94,7 @@ class Rows:
             neighbours=entries.indices.astype(np.int32),
             weights=weights,
             degrees=degrees,
-            halo_size=np.array([len(halo_blocks)]),
+            halo_ids=halo_ids,
             peers=peers,
             send_rows=send_rows,
             send_starts=send_starts,
@@ -120,6 +131,20 @@ class Rows:
             at = int(np.searchsorted(peers, block))
             parts.append(store.get(peer, f"sent.{name}", int(starts[at]), int(starts[at + 1])))
         return np.concatenate(parts) if parts else store.get(block, f"sent.{name}", 0, 0)
+
+    def send_vectors(self, block: int, store: Store, name: str, vectors: np.ndarray, in_common: int) -> None:
+        """As `send`, of vectors. in_common: nodes of the graph, whose vectors lie in one array by node id that all
+        blocks fill and map; 0: blocks send each other the rows that they need."""
+        if in_common:
+            store.fill(f"sent.{name}", in_common, self.node_ids, vectors)
+        else:
+            self.send(block, store, name, vectors)
+
+    def receive_vectors(self, block: int, store: Store, name: str, in_common: int) -> Halo:
+        """The halo's rows of the vectors sent under that name."""
+        if in_common:
+            return Halo(store.filled(f"sent.{name}"), self.halo_ids)
+        return Halo(self.receive(block, store, name))
 
 
 ARRAYS = tuple(field.name for field in fields(Rows) if field.name != "matrix")

@@ -20,7 +20,7 @@ import numpy as np
 from graphseam.refine.driver import to_grid
 from graphseam.refine.product import product
 from graphseam.refine.rounds import NO_SUMS, Task
-from graphseam.refine.rows import Rows
+from graphseam.refine.rows import Halo, Rows
 from graphseam.refine.tall_matrices import chunks, grams
 from graphseam.seeds import uniform_of
 from graphseam.vectors import unit_rows
@@ -105,7 +105,7 @@ def hop(block: int, task: Task, step: int, turn: int) -> np.ndarray:
     if turn == 0:
         then = Rows.kept(block, store, BEFORE)
         own = store.get(block, f"{BEFORE}.{step}" if step else BASE)
-        before = _directions(task, then, own, then.receive(block, store, f"{BEFORE}.{step}"))
+        before = _directions(task, then, own, Halo(then.receive(block, store, f"{BEFORE}.{step}")))
         store.put(block, f"{BEFORE}.{step + 1}", before)
         if not last:
             then.send(block, store, f"{BEFORE}.{step + 1}", before)
@@ -116,7 +116,8 @@ def hop(block: int, task: Task, step: int, turn: int) -> np.ndarray:
     moved = store.get(block, TOUCHED) | (reached[rows.indptr[1:]] > reached[rows.indptr[:-1]])
     own = store.get(block, f"now.{turn}.{step}" if step else vectors_after(turn - 1))
     now = np.array(store.get(block, f"{BEFORE}.{step + 1}"))
-    now[moved] = _directions(task, rows.only(moved), own, rows.receive(block, store, f"now.{turn}.{step}"))[moved]
+    halo = Halo(rows.receive(block, store, f"now.{turn}.{step}"))
+    now[moved] = _directions(task, rows.only(moved), own, halo)[moved]
     store.put(block, f"moved.{turn}.{step + 1}", moved)
     store.put(block, f"now.{turn}.{step + 1}", now)
     if not last:
@@ -125,7 +126,7 @@ def hop(block: int, task: Task, step: int, turn: int) -> np.ndarray:
     return NO_SUMS
 
 
-def _directions(task: Task, rows: Rows, own: np.ndarray, halo: np.ndarray) -> np.ndarray:
+def _directions(task: Task, rows: Rows, own: np.ndarray, halo: Halo) -> np.ndarray:
     """float32[m, dim]: the sums of vectors over each row's neighbours, at length 1; 0 for a row without any."""
     ones = np.ones((rows.num_rows + rows.num_halo, 1), np.float32)
     sums = product(rows, own, halo, ones, [own.shape[1]], 0.0, task.place(), task.threads)
