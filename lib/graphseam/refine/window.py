@@ -82,14 +82,8 @@ def _rows(block: int, task: Task, steps: int, sampling: Sampling) -> np.ndarray:
     pairs, counts = _counted(pairs, masses)
     indptr = np.searchsorted(pairs, np.arange(own.num_rows + 1) * np.int64(width))
     entries = sp.csr_matrix((np.ones(len(pairs), np.int8), pairs % width, indptr), shape=(own.num_rows, width))
-    rows = Rows.of(
-        entries,
-        own.node_ids,
-        (halo >> ID_BITS, halo & ((1 << ID_BITS) - 1)),
-        np.zeros(0, np.float32),
-        own.degrees,
-        WINDOW,
-    )
+    others = halo >> ID_BITS, halo & ((1 << ID_BITS) - 1)
+    rows = Rows.of(entries, own.node_ids, others, np.zeros(0, np.float32), own.degrees, WINDOW)
     rows.keep(block, store)
     store.put(block, "window.counts", counts)
     rows.send(block, store, "window_degrees", rows.degrees)
