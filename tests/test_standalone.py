@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import pyspark
 import pytest
 from deltalake import DeltaTable
 
@@ -28,7 +29,8 @@ def master(tmp_path):
         free.bind((HERE, 0))
         address = f"spark://{HERE}:{free.getsockname()[1]}"
     path = os.pathsep.join(part for part in os.environ["PATH"].split(os.pathsep) if part != str(BIN))
-    environment = {**os.environ, "SPARK_LOCAL_IP": HERE, "PATH": path}  # no Python with our packages
+    home = str(Path(pyspark.__file__).parent)  # no Python with our packages is on the path
+    environment = {**os.environ, "SPARK_LOCAL_IP": HERE, "PATH": path, "SPARK_HOME": home}
     environment.pop("PYSPARK_PYTHON", None)
     log = tmp_path / "cluster.log"
     running = []
@@ -110,13 +112,13 @@ def test_executors_that_have_no_package_get_a_packed_environment(master, wheel, 
     another Python. With torch for GPUs the archive is some 4 GB, unpacked by the driver and by each executor."""
     if shutil.disk_usage(tmp_path).free < PACKED_GB << 30:
         pytest.skip(f"a packed environment and its copies need {PACKED_GB} GB of disk")
-    env, archive, uv = tmp_path / "env", tmp_path / "graphseam-env.tar", str(BIN / "uv")
+    env, archive, uv = tmp_path / "env", tmp_path / "graphseam-env.tar.gz", str(BIN / "uv")
     here = ("--quiet", "--python", str(env / "bin" / "python"))
     for command in (
         [uv, "venv", "--quiet", "--python", sys.executable, str(env)],
         [uv, "pip", "install", *here, "--require-hashes", "-r", str(REPOSITORY / "conf" / "requirements.lock")],
         [uv, "pip", "install", *here, "--no-deps", str(wheel), "venv-pack"],
-        [str(env / "bin" / "venv-pack"), "-q", "-p", str(env), "-o", str(archive)],
+        [str(env / "bin" / "venv-pack"), "-q", "--compress-level", "1", "-p", str(env), "-o", str(archive)],
     ):
         subprocess.run(command, check=True, timeout=900, cwd=tmp_path)
     options = ("--archives", f"{archive}#env", "--conf", "spark.pyspark.python=./env/bin/python")
