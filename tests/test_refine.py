@@ -10,7 +10,7 @@ import pytest
 
 from graphs import ZOO, SmallGraph, communities, in_memory
 from graphseam.blocks.stages import LocalStages
-from graphseam.blocks.store import FileStore, MemoryStore
+from graphseam.blocks.store import COMMON, FileStore, MemoryStore
 from graphseam.embedding.prone import ProneEmbedder
 from graphseam.errors import ConfigError
 from graphseam.graph import Graph
@@ -133,11 +133,11 @@ def test_an_array_in_common_is_filled_by_all_and_dropped_with_its_name(kind, tmp
     for block in (2, 0, 1, 1):  # one of the tasks is repeated
         at = np.arange(block, 999, 3)  # no block has the last row
         store.fill("sent.x", 1000, at, rows[at])
-    np.testing.assert_array_equal(store.filled("sent.x")[:999], rows[:999])
-    assert not store.filled("sent.x")[999].any()
+    np.testing.assert_array_equal(store.get(COMMON, "sent.x")[:999], rows[:999])
+    assert not store.get(COMMON, "sent.x")[999].any()
     store.drop("sent.x")
     with pytest.raises((KeyError, FileNotFoundError)):
-        store.filled("sent.x")
+        store.get(COMMON, "sent.x")
 
 
 def test_an_array_in_common_that_finds_no_room_is_an_error_and_leaves_nothing(tmp_path, monkeypatch):

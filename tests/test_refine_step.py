@@ -124,7 +124,7 @@ def test_blocks_that_share_an_array_end_in_the_bytes_of_blocks_that_send_each_ot
     section = write_graph(SmallGraph("ring", [(at, (at * 5 + 1) % 300) for at in range(300)]), tmp_path)
     found = []
     for share in (0.25, 0.0):
-        monkeypatch.setattr("graphseam.refine.block_plan.SHARE_OF_MACHINE", share)
+        monkeypatch.setattr("graphseam.session.SHARE_OF_MACHINE", share)
         config = make_config(section, tmp_path / f"tables-{share}", embed={"dim": 16}, refine={"num_blocks": 5})
         run = run_steps(spark, config, "shared", last="refine")
         found.append(arrow_of(run.tables.read("embeddings")).sort_by("node_id"))
@@ -150,7 +150,7 @@ def test_as_many_blocks_as_the_budget_needs_and_a_refusal_before_anything_is_emb
     assert blocks.num_blocks > 2  # which two cores get anyway
     assert blocks.largest_bytes <= 64 << 20
     assert blocks.in_common == 6_000
-    monkeypatch.setattr("graphseam.refine.block_plan.SHARE_OF_MACHINE", 0)
+    monkeypatch.setattr("graphseam.session.SHARE_OF_MACHINE", 0)
     sending = plan_refinement(run).blocks
     assert (sending.in_common, sending.num_blocks > blocks.num_blocks) == (0, True)
     assert plan_refinement(replace(run, config=wide(num_blocks=1))).blocks is None

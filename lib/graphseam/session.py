@@ -65,6 +65,7 @@ LOCAL = {
 }
 LOCAL_MASTER = "local[*, 2]"  # all cores; a task whose worker died is tried once more, which local[*] would not do
 CLUSTER_TASK_MB = 4096
+SHARE_OF_MACHINE = 0.25  # of its memory that vectors in a file may take, which all tasks read from its cache of files
 MANY_TASKS = 1 << 20  # more than run at once
 ROWS_PER_SHUFFLE_PARTITION = 500_000
 COMPILE_FROM_ROWS = ADAPT_FROM_ROWS = 200_000
@@ -161,6 +162,12 @@ def local_task_mb(heap_mb: int, at_once: int) -> int:
     """MB of each of so many tasks of a local session whose JVM has that heap."""
     spare_mb = int(0.7 * (psutil.virtual_memory().total / 2**20 - heap_mb))
     return max(64, spare_mb // max(1, at_once))
+
+
+def can_map(num_rows: int, dim: int) -> bool:
+    """Whether this machine's cache of files can hold so many float32 vectors beside others' files, for its tasks to
+    map."""
+    return 4 * num_rows * dim <= SHARE_OF_MACHINE * psutil.virtual_memory().total
 
 
 @contextmanager

@@ -28,7 +28,7 @@ class Store(Protocol):
 
     `put` costs a write of the array, `get` a read of the rows from start to stop. `drop` also drops what lies beneath a
     name, as "walks/ends" does beneath "walks". `fill` stores some rows of an array of `num_rows` that all blocks have
-    in common, for `filled` to read once all of them have; other blocks may fill other rows meanwhile.
+    in common, to be read as that of the block COMMON once all of them have; other blocks may fill other rows meanwhile.
     """
 
     def put(self, block: int, name: str, values: np.ndarray) -> None: ...
@@ -36,8 +36,6 @@ class Store(Protocol):
     def get(self, block: int, name: str, start: int = 0, stop: int | None = None) -> np.ndarray: ...
 
     def fill(self, name: str, num_rows: int, at: np.ndarray, values: np.ndarray) -> None: ...
-
-    def filled(self, name: str) -> np.ndarray: ...
 
     def drop(self, *names: str) -> None: ...
 
@@ -58,9 +56,6 @@ class MemoryStore:
 
     def fill(self, name: str, num_rows: int, at: np.ndarray, values: np.ndarray) -> None:
         self.arrays.setdefault((COMMON, name), np.zeros((num_rows, *values.shape[1:]), values.dtype))[at] = values
-
-    def filled(self, name: str) -> np.ndarray:
-        return self.arrays[COMMON, name]
 
     def drop(self, *names: str) -> None:
         beneath = tuple(f"{name}/" for name in names)
@@ -153,9 +148,6 @@ class FileStore:
         if not path.exists():
             _reserve(path, (num_rows, *values.shape[1:]), values.dtype)
         np.load(path, mmap_mode="r+", allow_pickle=False)[at] = values
-
-    def filled(self, name: str) -> np.ndarray:
-        return np.asarray(np.load(Path(self.folder, name, f"{COMMON}.npy"), mmap_mode="r", allow_pickle=False))
 
     def drop(self, *names: str) -> None:
         for name in names:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from graphseam.arrays import is_among
 from graphseam.arrow import positions
@@ -49,7 +48,8 @@ class AnswerFiles:
         ids: of the graph's nodes, rising. Cost: one pass over the answers.
         """
         floor = np.full(len(ids), np.float32(np.inf))
-        settled = is_among(ids, np.sort(np.concatenate([np.zeros(0, np.int64), *map(_settled_in, self.drift)])))
+        drift = batches_of(self.drift, ("node_id", "change", "cosine"))
+        settled = is_among(ids, np.sort(np.concatenate([np.zeros(0, np.int64), *map(_settled_in, drift)])))
         asked = [
             _of_nodes(batch)["src"].to_numpy()
             for batch in batches_of(self.tables["candidate_lists"], ("src", "learning"))
@@ -112,8 +112,7 @@ def _of_nodes(batch: pa.RecordBatch) -> pa.RecordBatch:
     return batch.filter(pc.invert(batch["learning"])) if "learning" in batch.schema.names else batch
 
 
-def _settled_in(file: str) -> np.ndarray:
-    rows = pq.ParquetFile(file).read(columns=["node_id", "change", "cosine"])
+def _settled_in(rows: pa.RecordBatch) -> np.ndarray:
     chosen = pc.and_(pc.equal(rows["change"], SAME), pc.greater_equal(rows["cosine"], SETTLED))
     numbers: np.ndarray = rows.filter(chosen.fill_null(False))["node_id"].to_numpy()
     return numbers

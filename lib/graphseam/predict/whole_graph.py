@@ -11,7 +11,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -23,10 +22,10 @@ from graphseam.parquet import batches_of, table_of
 from graphseam.predict.carried import Carried
 from graphseam.predict.whole_answers import ANSWER_BYTES, AnswerFiles, Answers
 from graphseam.runs import Run
+from graphseam.session import can_map
 from graphseam.vectors import unit_rows
 
 SHARE_OF_TASK = 0.5  # of a task's memory that its own arrays may take
-SHARE_OF_MACHINE = 0.25  # of its memory that the vectors may take: all tasks read them from the system's cache of files
 NODE_BYTES, END_BYTES = 200, 50  # of a task that lays the graph out, or searches it for paths
 VECTORS_AT_ONCE, EDGES_AT_ONCE = 65_536, 1 << 20
 MOST_PARTS = 256  # in which the lists of neighbours are made: each looks through all edges
@@ -208,9 +207,8 @@ def parts_that_fit(num_nodes: int, num_edges: int, dim: int, task_mb: int, more_
     """Parts in which a task can lay the graph out; 0 if it cannot, or this machine cannot hold its vectors beside
     others' files."""
     room = int(SHARE_OF_TASK * (task_mb << 20)) - num_nodes * NODE_BYTES - more_bytes
-    vectors = num_nodes * 4 * dim
     parts = max(1, -(-2 * num_edges * END_BYTES // max(1, room)))
-    return parts if parts <= MOST_PARTS and vectors <= SHARE_OF_MACHINE * psutil.virtual_memory().total else 0
+    return parts if parts <= MOST_PARTS and can_map(num_nodes, dim) else 0
 
 
 def _pairs_from(ends: tuple[np.ndarray, np.ndarray], first: int, last: int, size: int) -> np.ndarray:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-import psutil
 from pyspark.sql import functions as F
 
 from graphseam.edges import end_nodes
@@ -16,12 +15,11 @@ from graphseam.errors import MemoryBudgetError
 from graphseam.refine import window
 from graphseam.refine.iteration import ROUNDS_PER_SPAN
 from graphseam.runs import Run
-from graphseam.session import in_one_process
+from graphseam.session import can_map, in_one_process
 
 EDGE_BYTES = 90  # per edge of a block: both entries as they come in, sorted, and as rows
 STATES = 9  # vectors held at once per row and per halo node, including those mapped from files
 HALO_BYTES = 60  # per halo node whose vector a block reads from the array of all: its scales, degrees, id and block
-SHARE_OF_MACHINE = 0.25  # of its memory that this array may take, which all tasks read from the system's cache of files
 MOST_GAPS = 1.5  # the highest node number, times the number of nodes, for an array by node number
 WHOLE_EDGE_BYTES = 220  # per edge if one task holds the whole graph
 WALK_BYTES = 130  # per walk: its pair as it comes in from both ends, sorted, and as rows
@@ -162,8 +160,8 @@ def _window(run: Run) -> tuple[float, float]:
 def _in_common(run: Run, parts: list[Part]) -> int:
     """Rows of an array of all nodes' vectors, by node number, if this machine can map one; else 0."""
     size = max((part.highest for part in parts), default=-1) + 1
-    fits = 4 * size * run.config.embed.dim <= SHARE_OF_MACHINE * psutil.virtual_memory().total
-    return size if in_one_process(run.spark) and fits and size <= MOST_GAPS * run.ingested.nodes else 0
+    fits = size <= MOST_GAPS * run.ingested.nodes and can_map(size, run.config.embed.dim)
+    return size if in_one_process(run.spark) and fits else 0
 
 
 def _blocks(run: Run, sizes: list[Size], in_common: int = 0) -> Blocks:

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from graphseam.arrays import distinct
 from graphseam.blocks.layout import rows_to_send
-from graphseam.blocks.store import Store
+from graphseam.blocks.store import COMMON, Store
 
 ADJACENCY = "rows"
 IN_ORDER = np.zeros(0, np.int64)
@@ -143,7 +143,7 @@ class Rows:
     def receive_vectors(self, block: int, store: Store, name: str, in_common: int) -> Halo:
         """The halo's rows of the vectors sent under that name."""
         if in_common:
-            return Halo(store.filled(f"sent.{name}"), self.halo_ids)
+            return Halo(store.get(COMMON, f"sent.{name}"), self.halo_ids)
         return Halo(self.receive(block, store, name))
 
 

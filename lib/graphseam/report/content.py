@@ -84,9 +84,7 @@ class Content:
     num_links: int = 0  # predicted, in all
     previous: tuple[str, list[dict[str, Any]]] | None = None  # the run published before, and its metrics
     base: str = ""  # the run whose frame the vectors are in
-    changes: dict[str, int] = field(
-        default_factory=dict
-    )  # what an incremental run has found, as partition.kept.Changes
+    changes: dict[str, int] = field(default_factory=dict)  # since the base: partition.kept.Changes, if incremental
 
 
 def gather(run: Run) -> Content:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from graphseam.base_run import EDGES, SAME
 from graphseam.evaluate.metrics import STRATA
 from graphseam.report.content import OTHER, Content
 from graphseam.report.drawing import by_stratum, reliability_curve
 from graphseam.report.measures import BETTER, LABEL_MEASURES, LINK_MEASURES, LINK_SCORERS, mean_error, remark_on_scorers
 
 LABELS_SHOWN = 20
-COUNTED = ("new_edges", "removed_edges", "reweighted_edges", "new_nodes", "vanished_nodes")  # of an incremental run
-CHANGED = {"none": "no edge of its own", "edges": "its edges"}  # of a node that the base has, as in the table drift
+CHANGED = {SAME: "no edge of its own", EDGES: "its edges"}  # of a node that the base has, as in the table drift
 
 
 def value_of(content: Content, metric: str, variant: str, scorer: str, stratum: str = "all") -> float | None:
@@ -178,10 +178,9 @@ def drift_of(content: Content) -> dict[str, Any] | None:
         for kind, name in CHANGED.items()
         if ((variant := f"changed: {kind}"), "all") in value
     ]
-    told = content.changes
     return {
         "name": content.base,
-        "counts": [(key.replace("_", " "), f"{told[key]:,}") for key in COUNTED if key in told],
+        "counts": [(key.replace("_", " "), f"{count:,}") for key, count in content.changes.items() if key != "nodes"],
         "strata": strata,
         "rows": rows,
     }
