@@ -8,11 +8,13 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from py4j.protocol import Py4JError
+from py4j.protocol import Py4JError, Py4JNetworkError
 from pyspark import SparkContext
 
 from conftest import last_line_of
 from full_heap import TOO_LARGE
+from graphseam import heap
+from graphseam.causes import true_cause
 from graphseam.errors import HeapError
 from graphseam.heap import UNDER_SUBMIT, configured, heap_errors_told, megabytes, what_was_full
 
@@ -85,7 +87,7 @@ def test_under_spark_submit_its_own_option_is_named(heaps, monkeypatch):
 def test_a_call_cut_short_asks_how_its_java_process_ended(heaps, monkeypatch, status):
     """On a busy machine the process may be gone before it has reported its error."""
     monkeypatch.delenv(UNDER_SUBMIT, raising=False)
-    process = SimpleNamespace(wait=lambda timeout: status)
+    process = SimpleNamespace(poll=lambda: status)
     monkeypatch.setattr(SparkContext, "_gateway", SimpleNamespace(proc=process))
     for told in (
         "An error occurred while calling o163.collectToPython",
@@ -95,6 +97,39 @@ def test_a_call_cut_short_asks_how_its_java_process_ended(heaps, monkeypatch, st
         assert (found is not None and "GRAPHSEAM_DRIVER_MEMORY" in found) == (status == 52)
     whole = "An error occurred while calling o1.x. Trace:\npy4j.Py4JException: Method x([]) does not exist"
     assert what_was_full(Py4JError(whole)) is None
+
+
+class UnansweredError(Py4JError):
+    """An error of Java whose text was still in a JVM that answers no more."""
+
+    def __str__(self) -> str:
+        raise Py4JNetworkError("Answer from Java side is empty")
+
+
+@pytest.mark.parametrize(
+    ("logged", "told"),
+    [
+        (
+            "ERROR Executor: Exception in task 0.0\njava.lang.OutOfMemoryError: Java heap space\n\tat x",
+            "(Java heap space)",
+        ),
+        (
+            "ERROR Executor: Exception in task 0.0\njava.lang.OutOfMemoryError: Metaspace\n\tat x",
+            "-XX:MaxMetaspaceSize",
+        ),
+        ("ERROR SparkContext: Error\n", None),
+    ],
+)
+def test_a_process_that_neither_answers_nor_ends_is_asked_by_its_log(heaps, monkeypatch, tmp_path, logged, told):
+    """With a full heap Java's end can take minutes on a busy machine."""
+    monkeypatch.delenv(UNDER_SUBMIT, raising=False)
+    (tmp_path / "java.log").write_text(logged)
+    monkeypatch.setattr(heap, "logs", [tmp_path / "gone.log", tmp_path / "java.log"])
+    monkeypatch.setattr(heap, "EXIT_WAIT_S", 0)
+    monkeypatch.setattr(SparkContext, "_gateway", SimpleNamespace(proc=SimpleNamespace(poll=lambda: None)))
+    found = what_was_full(UnansweredError())
+    assert found is None if told is None else (found is not None and told in found)
+    assert true_cause(UnansweredError()) == "its Java process answers no more (UnansweredError)"
 
 
 def test_other_errors_stay_what_they_are():

@@ -112,7 +112,7 @@ def test_only_a_log_that_says_something_is_named_and_kept(tmp_path, monkeypatch)
     empty.touch()
     full.write_text("ERROR")
     for path, named in ((empty, None), (full, full)):
-        monkeypatch.setattr(local_java, "_log", [path])
+        monkeypatch.setattr(local_java, "logs", [path])
         assert log_file() == named
         local_java._remove(path)
         assert path.exists() == (named is not None)

@@ -40,12 +40,16 @@ def true_cause(error: BaseException) -> str:
         )
     if refused := PERMISSION.search(text):
         return JAVA_CLASS.sub("", _short(refused[0]))
-    return JAVA_CLASS.sub("", _short(messages[-1])) if messages else type(error).__name__
+    if not messages:
+        return f"its Java process answers no more ({type(error).__name__})"
+    return JAVA_CLASS.sub("", _short(messages[-1]))
 
 
 def _messages(error: BaseException) -> list[str]:
     """The texts of the error and of its Java causes, outermost first."""
-    told = [str(error)] if str(error) else []
+    told = []
+    with suppress(Exception):  # the text of an error of Java is queried from it
+        told.append(str(error))
     cause = getattr(error, "java_exception", None) or getattr(error, "_origin", None)
     with suppress(Exception):
         while cause is not None and len(told) < MOST_CAUSES:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import re
-import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from py4j.protocol import Py4JError
 from pyspark import SparkContext
@@ -21,6 +22,7 @@ HEAP_FULL = "Java heap space"
 EXIT_CODE = 52  # SparkExitCode.OOM, of a JVM ended by an OutOfMemoryError
 EXIT_WAIT_S = 20
 # The message of a call whose Java process ended before it could report what went wrong: nothing follows.
+OUT_OF_MEMORY = re.compile(r"OutOfMemoryError:?[ \t]*([^\n]*)")
 CUT_SHORT = re.compile(r"An error occurred while calling [\w.$]+\s*:?\s*(?:None\s*)?(?:\w+Error:|\Z)")
 UNDER_SUBMIT = "PYSPARK_GATEWAY_PORT"  # set by spark-submit for the Python process it starts
 # Memory outside the heap, by its name in Java's message: its name in ours, and the setting that bounds it.
@@ -31,6 +33,7 @@ OUTSIDE = {
 }
 
 
+logs: list[Path] = []  # what Java printed in a local session of this process
 configured: dict[str, str] = {}  # what `remember_heaps` recorded, for when the JVM that knows it is gone
 
 
@@ -70,11 +73,11 @@ def heap_errors_told(way_on: str = "") -> Iterator[None]:
 def what_was_full(error: BaseException) -> str | None:
     """The message for an error of Spark that was caused by an OutOfMemoryError; None for any other error.
 
-    In a local session an OutOfMemoryError ends the JVM, and all that is seen here is a broken connection: then the
-    exit status of the JVM decides, waited for at most 20 seconds.
+    In a local session an OutOfMemoryError ends the JVM, and all that is seen here is a broken connection: then the log
+    or the exit status of the JVM decides, waited for at most 20 seconds.
     """
     text = _text_of(error)
-    found = re.search(r"OutOfMemoryError:?[ \t]*([^\n]*)", text)
+    found = OUT_OF_MEMORY.search(text)
     if found is not None:
         lost_tasks = re.findall(r"Lost task[^\n]*?executor (\w+)\)", text[: found.start()])
         return _sentence(found[1].strip() or HEAP_FULL, bool(lost_tasks) and lost_tasks[-1] != "driver")
@@ -137,10 +140,24 @@ def _sentence_for_the_dead() -> str | None:
             f"--driver-memory {_doubled(heap)}"
         )
     process = getattr(SparkContext._gateway, "proc", None)
-    with suppress(subprocess.TimeoutExpired):
-        if process is not None and process.wait(EXIT_WAIT_S) == EXIT_CODE:
-            return _sentence(HEAP_FULL, on_executor=False)
+    waited_enough = time.monotonic() + EXIT_WAIT_S
+    while process is not None:
+        ended, found = process.poll(), OUT_OF_MEMORY.search(_logged())
+        if found or ended == EXIT_CODE:
+            return _sentence(found[1].strip() or HEAP_FULL if found else HEAP_FULL, on_executor=False)
+        if ended is not None or time.monotonic() > waited_enough:
+            break
+        time.sleep(0.1)
     return None
+
+
+def _logged() -> str:
+    """What Java has printed so far. With a full heap it tells that at once, but may need minutes to end."""
+    told = ""
+    for log in logs:
+        with suppress(OSError):
+            told += log.read_text(errors="replace")
+    return told
 
 
 def _sentence(reason: str, on_executor: bool) -> str:

@@ -19,14 +19,13 @@ from pyspark.java_gateway import launch_gateway
 
 from graphseam.class_archive import MAKES_ARCHIVE, class_archive_options, complete, forget_making
 from graphseam.errors import RunError
-from graphseam.heap import UNDER_SUBMIT, local_heap
+from graphseam.heap import UNDER_SUBMIT, local_heap, logs
 from graphseam.jars import has_delta
 from graphseam.scratch import remove_left_behind, scratch_folder
 from graphseam.spark_line import delta_coordinate
 
 QUIET_LOG = Path(__file__).with_name("log4j2-quiet.properties")
 BRIEF = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
-_log: list[Path] = []  # of this process, once it has started a Java
 _named: set[Path] = set()
 _starting: list[threading.Thread] = []
 
@@ -69,7 +68,7 @@ def ensure_started() -> None:
 
 def log_file() -> Path | None:
     """What Java and Spark printed, which is then kept; None if they printed nothing or it went to the terminal."""
-    found = next((path for path in _log if path.exists() and path.stat().st_size), None)
+    found = next((path for path in logs if path.exists() and path.stat().st_size), None)
     if found is not None:
         _named.add(found)
     return found
@@ -88,7 +87,7 @@ def _start(brief: bool = False, make_archive: bool = False) -> None:
     if MAKES_ARCHIVE in conf.get("spark.driver.extraJavaOptions", ""):
         atexit.register(_end_without_archive)
     handle, name = tempfile.mkstemp(prefix="graphseam-spark-", suffix=".log")
-    _log.append(Path(name))
+    logs.append(Path(name))
     atexit.register(_remove, Path(name))
     with os.fdopen(handle, "wb") as log:
         SparkContext._ensure_initialized(gateway=launch_gateway(conf, popen_kwargs={"stderr": log}))
