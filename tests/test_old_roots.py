@@ -67,7 +67,7 @@ def test_an_old_run_is_read_and_exported_and_reading_changes_nothing(spark, root
     before = {name: columns_on_disk(root, name) for name in ("runs", "embeddings", "run_steps")}
     tables = Tables(spark, OutputConfig(root=str(root)), "old")
     assert tables.published_run(None)[0] in ("old", "new")
-    assert export_table(tables, "embeddings", str(tmp_path / "x.parquet"), "old") == 36
+    assert export_table(tables, "embeddings", str(tmp_path / "x.parquet"), "old")[0] == 36
     register_views(tables)
     assert spark.sql("SELECT count(*) FROM runs WHERE run_id = 'old' AND view_widths IS NULL").head()[0] == 1
     assert {name: columns_on_disk(root, name) for name in before} == before

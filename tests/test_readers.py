@@ -147,7 +147,7 @@ def test_views_show_the_newest_published_run_alone(spark, root):
 
 def test_an_exported_embedding_is_what_the_referee_reads(spark, root, tmp_path):
     tables = open_tables(spark, root)
-    count = export_table(tables, "embeddings", str(tmp_path / "x.parquet"), "first")
+    count, _ = export_table(tables, "embeddings", str(tmp_path / "x.parquet"), "first")
     table = pq.read_table(tmp_path / "x.parquet")
     assert table.column_names == ["node", "vector"]
     assert str(table.schema.field("node").type) == "int64"
@@ -177,7 +177,7 @@ def test_the_referee_scores_the_export_and_no_node_lacks_a_vector(spark, root, t
     ],
 )
 def test_public_tables_export_to_csv(spark, root, tmp_path, name):
-    count = export_table(open_tables(spark, root), name, str(tmp_path / "x.csv"))
+    count, _ = export_table(open_tables(spark, root), name, str(tmp_path / "x.csv"))
     table = pacsv.read_csv(tmp_path / "x.csv", parse_options=pacsv.ParseOptions(newlines_in_values=True))
     assert len(table) == count > 0
     if name == "embeddings":
@@ -289,8 +289,10 @@ def test_readers_write_nothing(spark, published, tmp_path):
     assert query(tables, "select * from top_links", 5) == ([*tables_columns(tables, "top_links")], [])
     assert query(tables, "select count(*) from label_quality", 5)[1] == [(0,)]
     query(tables, "show tables", 5)
-    assert export_table(tables, "placed_nodes", str(tmp_path / "placed.csv")) == 0
-    assert export_table(tables, "current_embeddings", str(tmp_path / "vectors.parquet")) > 0
+    assert export_table(tables, "placed_nodes", str(tmp_path / "placed.csv"))[0] == 0
+    count, columns = export_table(tables, "current_embeddings", str(tmp_path / "vectors.parquet"), keep_names=True)
+    assert count > 0
+    assert {"id", "node"} & set(columns) == {"id"}
     assert sorted(copy.rglob("*")) == before
 
 

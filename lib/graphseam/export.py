@@ -17,6 +17,8 @@ from graphseam.session import build_session
 from graphseam.tables import Tables
 from graphseam.views import register_views
 
+KEEP_NAMES = "name a node's id `id`, as the table does, not `node`, as evaluation tools expect"
+
 
 def check_output(output: str) -> None:
     """ConfigError if the file cannot be written; checked before Spark starts."""
@@ -35,29 +37,36 @@ def check_table(name: str) -> None:
         raise RunError(f"there is no public table {name!r}.{nearest(name, known)}")
 
 
-def export_table(tables: Tables, name: str, output: str, run_id: str | None = None) -> int:
-    """Write the rows, sorted by node; returns how many.
+def export_table(
+    tables: Tables, name: str, output: str, run_id: str | None = None, keep_names: bool = False
+) -> tuple[int, list[str]]:
+    """Write the rows, sorted by node; returns (how many, the columns of the file).
 
-    Integer ids are written as int64, others as text. Errors: RunError for an unknown table or run.
-    Cost: one task sorts and writes, spilling to disk what it cannot hold.
+    Integer ids are written as int64, others as text. A node's own id is named `node`, as evaluation tools expect, or
+    with keep_names `id`, as in the table. Errors: RunError for an unknown table or run. Cost: one task sorts and
+    writes, spilling to disk what it cannot hold.
     """
-    rows, id_type = _rows_of_run(tables, name, run_id)
-    rows = rows.repartition(1)
+    found, id_type = _rows_of_run(tables, name, run_id)
+    found = found.repartition(1)
     if sort_columns(name):
-        rows = rows.sortWithinPartitions(*sort_columns(name))
-    return _write(_public(rows, name, id_type), Path(output))
+        found = found.sortWithinPartitions(*sort_columns(name))
+    rows = _public(found, name, id_type, keep_names)
+    return _write(rows, Path(output)), rows.columns
 
 
-def export_directory(tables: Tables, name: str, output: str, run_id: str | None = None) -> int:
-    """Write the rows as Parquet files into a directory, at any address Spark can write; returns how many.
+def export_directory(
+    tables: Tables, name: str, output: str, run_id: str | None = None, keep_names: bool = False
+) -> tuple[int, list[str]]:
+    """Write the rows as Parquet files into a directory, at any address Spark can write; returns as export_table does.
 
-    The previous content of the directory is replaced. Columns are those of export_table; rows have no order. Cost:
-    every task writes what it reads, no shuffle. Errors: RunError for an unknown table or run.
+    The previous content of the directory is replaced; rows have no order. Cost: every task writes what it reads, no
+    shuffle. Errors: RunError for an unknown table or run.
     """
-    rows, id_type = _rows_of_run(tables, name, run_id)
+    found, id_type = _rows_of_run(tables, name, run_id)
+    rows = _public(found, name, id_type, keep_names)
     observed = Observation()
-    _public(rows, name, id_type).observe(observed, F.count("*").alias("rows")).write.mode("overwrite").parquet(output)
-    return int(observed.get["rows"])
+    rows.observe(observed, F.count("*").alias("rows")).write.mode("overwrite").parquet(output)
+    return int(observed.get["rows"]), rows.columns
 
 
 def submit_export() -> None:
@@ -66,6 +75,7 @@ def submit_export() -> None:
     parser.add_argument("--table", default="top_links", help="a public table or a view")
     parser.add_argument("--output", required=True, help="directory for the Parquet files; what it holds is replaced")
     parser.add_argument("--run-id", help="a published run; the newest where not given")
+    parser.add_argument("--keep-names", action="store_true", help=KEEP_NAMES)
     arguments = parser.parse_args()
     with one_clear_line():
         config = load_config(arguments.config, arguments.set)
@@ -73,8 +83,10 @@ def submit_export() -> None:
         if arguments.run_id is not None:
             check_run_id(arguments.run_id)
         tables = Tables(build_session("graphseam export"), config.output, read_only=True)
-        count = export_directory(tables, arguments.table, arguments.output, arguments.run_id)
-        print(f"{count:,} rows of {arguments.table} written to {arguments.output}")
+        count, columns = export_directory(
+            tables, arguments.table, arguments.output, arguments.run_id, arguments.keep_names
+        )
+        print(f"{count:,} rows of {arguments.table} written to {arguments.output}: {', '.join(columns)}")
 
 
 def _rows_of_run(tables: Tables, name: str, run_id: str | None) -> tuple[DataFrame, str]:
@@ -89,14 +101,14 @@ def _rows_of_run(tables: Tables, name: str, run_id: str | None) -> tuple[DataFra
     return rows.where(F.col("run_id") == run_id), id_type
 
 
-def _public(rows: DataFrame, name: str, id_type: str) -> DataFrame:
-    """The columns of an export, integer ids as numbers; a node's own id is named `node`, as evaluation tools expect."""
+def _public(rows: DataFrame, name: str, id_type: str, keep_names: bool) -> DataFrame:
+    """The columns of an export, under the names of the file, integer ids as numbers."""
     rows = rows.select(*(export_columns(name) or rows.columns))
     ids = id_columns(name)
     if id_type == "integer":
         for column in ids:
             rows = rows.withColumn(column, F.col(column).cast("bigint"))
-    return rows.withColumnRenamed("id", "node") if "id" in ids else rows
+    return rows if keep_names else rows.withColumnRenamed("id", "node")
 
 
 def _write(rows: DataFrame, output: Path) -> int:

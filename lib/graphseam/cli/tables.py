@@ -74,18 +74,19 @@ def export(
     output: Annotated[str, typer.Option(help="File to write: .parquet or .csv.")],
     table: Annotated[str, typer.Option(help="A public table or a view.")] = "embeddings",
     run_id: Annotated[str | None, typer.Option(help="A published run; the newest where not given.")] = None,
+    keep_names: Annotated[bool, typer.Option("--keep-names", help="Name a node's id `id`, as the table does.")] = False,
 ) -> None:
     """Write one run's rows of a table to one Parquet or CSV file.
 
-    `embeddings` gives the columns node (the original id) and vector (list<float>); in CSV a vector's numbers are
-    separated by spaces.
+    `embeddings` gives the columns node (the original id, named as evaluation tools expect) and vector (list<float>);
+    in CSV a vector's numbers are separated by spaces.
     """
     from graphseam.export import check_output, check_table, export_table
 
     check_output(output)
     check_table(table)
-    count = export_table(_open(root), table, output, run_id)
-    print(f"{count:,} rows written to {output}")
+    count, columns = export_table(_open(root), table, output, run_id, keep_names)
+    print(f"{count:,} rows written to {output}: {', '.join(columns)}")
 
 
 @app.command()
