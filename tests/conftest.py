@@ -171,12 +171,17 @@ def evalkit():
 
 def last_line_of(script: str, *arguments: str) -> str:
     """The last line printed by a script of the tests, run as a process with its own Spark session."""
+    return printed_by(script, *arguments).stdout.strip().splitlines()[-1]
+
+
+def printed_by(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """What a script of the tests prints, run as a process with its own Spark session."""
     path = Path(__file__).with_name(script)
     told = subprocess.run(
         [sys.executable, str(path), *arguments], capture_output=True, text=True, timeout=1500, check=False
     )
     assert told.returncode == 0, told.stderr[-3000:]
-    return told.stdout.strip().splitlines()[-1]
+    return told
 
 
 def arrow_of(rows) -> pa.Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from conftest import printed_by
 from graphseam import doctor
 from graphseam.doctor import BAD, GOOD, WARNING
 
@@ -70,3 +71,13 @@ def test_executors_are_asked(spark):
     assert checks[0].name.startswith("executor ")
     assert checks[0].status == GOOD
     assert "all packages as here" in checks[0].said
+
+
+@pytest.mark.slow
+def test_a_run_is_refused_where_executors_lack_a_package_or_there_are_none():
+    told = printed_by("unready_cluster.py")
+    lacking, none = told.stdout.strip().splitlines()[-2:]
+    assert "lacks no-such-package; give executors the driver's environment" in lacking
+    assert none.startswith("no executor accepted the request within 3 s: each asks for 480m of memory")
+    assert "4 cores (spark.executor.cores); let executors ask for what a machine of the cluster has" in none
+    assert "no executor for 1 s: each asks for 480m" in told.stderr

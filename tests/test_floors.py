@@ -21,7 +21,7 @@ FLOORS = {
     "shared by steps": "blocks pairs whole_pairs label_hits rotation graphframes_jvm",
     "steps": "ingest partition embedding fuse refine predict evaluate gate publish",
     "on a run's results": "place",
-    "pipeline": "progress report summary whole_steps planned pipeline",
+    "pipeline": "progress preflight report summary whole_steps planned pipeline",
     "entrances": "__init__ cli doctor frames generate calibrate graphframe export prune show worker_daemon",
 }
 FLOOR_OF = {module: floor for floor, modules in enumerate(FLOORS.values()) for module in modules.split()}

@@ -150,6 +150,13 @@ STAGE = "org.apache.spark.SparkException: Job aborted due to stage failure: Task
             "numpy.linalg.LinAlgError: Eigenvalues did not converge",
         ),
         (
+            JavaError(
+                CALL,
+                "Traceback (most recent call last):\n  File \"w.py\"\nModuleNotFoundError: No module named 'torch'\n",
+            ),
+            "ModuleNotFoundError: No module named 'torch' on an executor: give executors the driver's environment",
+        ),
+        (
             JavaError(CALL, STAGE, "org.apache.spark.SparkException: Python worker exited unexpectedly (crashed)"),
             "a Python worker ended without a word",
         ),

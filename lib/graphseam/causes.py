@@ -32,7 +32,8 @@ def true_cause(error: BaseException) -> str:
         return f"an executor was lost: {_short(lost[0])}"
     python = [found for found in PYTHON_ERROR.findall(text) if "Py4J" not in found and "SparkException" not in found]
     if "Traceback (most recent call last)" in text and python:
-        return _short(python[-1])
+        lacking = " on an executor: give executors the driver's environment, see docs/deploy.md"
+        return _short(python[-1]) + lacking * python[-1].startswith("ModuleNotFoundError")
     if WORKER_LOST.search(text):
         return (
             "a Python worker ended without a word, most often because the system stopped it as memory ran out; let "

@@ -7,14 +7,12 @@ import os
 import platform
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 from pyspark.sql import SparkSession
@@ -25,6 +23,7 @@ from graphseam.files import is_remote, local_path
 from graphseam.gpus import has_gpus
 from graphseam.heap import local_heap
 from graphseam.jars import PACKAGES
+from graphseam.preflight import ON_EXECUTORS, SAME_ENVIRONMENT, ask_executors
 from graphseam.runs import versions_of
 from graphseam.session import build_session
 from graphseam.version import __version__
@@ -32,7 +31,6 @@ from graphseam.version import __version__
 GOOD, WARNING, BAD = "ok", "note", "bad"
 OLDEST_JAVA = 17
 LEAST_MEMORY_GB, LEAST_DISK_GB = 4, 5
-ON_EXECUTORS = ("numpy", "pyarrow", "pandas", "scipy", "torch", "numba", "scikit-learn", "pymetis", "threadpoolctl")
 GB = 1e9
 
 
@@ -149,34 +147,18 @@ def check_session() -> Check:
 
 def check_executors(spark: SparkSession) -> list[Check]:
     """What each executor's Python has, by a task for each core; on a cluster, jobs/doctor.py."""
-    gpus = has_gpus(spark)
-    tasks = max(1, spark.sparkContext.defaultParallelism)
-    own, _ = versions_of(ON_EXECUTORS)
-
-    def look(_: Any) -> Iterator[tuple[str, str, str]]:
-        found, missing = versions_of(ON_EXECUTORS)
-        differ = [
-            f"{name} {number} ({own[name]} here)" for name, number in found.items() if own.get(name, number) != number
-        ]
-        yield (
-            socket.gethostname(),
-            platform.python_version(),
-            "; ".join(
-                [f"missing: {', '.join(missing)}"] * bool(missing)
-                + [f"other versions: {', '.join(differ)}"] * bool(differ)
-            ),
-        )
-
-    seen = sorted(
-        set(spark.sparkContext.parallelize(range(tasks), tasks).mapPartitions(look).collect())
-    )  # one per host
     checks = []
-    for host, python, wrong in seen:
-        if python.rpartition(".")[0] != platform.python_version().rpartition(".")[0]:
-            wrong = f"Python {python}, and the driver has {platform.python_version()}" + (f"; {wrong}" if wrong else "")
-        status = GOOD if not wrong else BAD if "missing" in wrong or "Python" in wrong else WARNING
-        way_on = "; give executors the driver's environment, see docs/deploy.md" if status == BAD else ""
-        checks.append(Check(f"executor {host}", status, (wrong or f"Python {python}, all packages as here") + way_on))
+    for executor in ask_executors(spark):
+        wrong = [f"Python {executor.python}, and the driver has {platform.python_version()}"] * (
+            not executor.same_python
+        )
+        wrong += [f"missing: {', '.join(executor.missing)}"] * bool(executor.missing)
+        status = BAD if wrong else WARNING if executor.differing else GOOD
+        wrong += [f"other versions: {', '.join(executor.differing)}"] * bool(executor.differing)
+        way_on = [SAME_ENVIRONMENT] * (status == BAD)
+        said = "; ".join(wrong + way_on) or f"Python {executor.python}, all packages as here"
+        checks.append(Check(f"executor {executor.host}", status, said))
+    gpus = has_gpus(spark)
     checks.append(Check("GPUs", GOOD, "the session has GPU resources" if gpus else "the session has none"))
     return checks
 

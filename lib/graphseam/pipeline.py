@@ -15,6 +15,7 @@ from graphseam.gpus import has_gpus
 from graphseam.graphframes_jvm import require_graphframes
 from graphseam.heap import heap_errors_told
 from graphseam.lease import held
+from graphseam.preflight import require_executors
 from graphseam.progress import StepProgress
 from graphseam.report import write_report
 from graphseam.room import require_room
@@ -62,6 +63,7 @@ def run_pipeline(
             "output.catalog needs a metastore, and this local session has none: its tables would be gone "
             "with it; set output.root, or submit jobs/pipeline.py to a cluster that has one"
         )
+    require_executors(spark, config, progress)
     with held(spark, config.output, run_id) as lease:
         run = open_run(spark, config, run_id, lease)
         run_each(run, steps, progress, resume=True)
@@ -127,6 +129,8 @@ def submit(job: str) -> None:
             return
         check_inputs(config.input)
         spark, run_id = build_session(f"graphseam {steps[0]}"), check_run_id(arguments.run_id)
+        progress = StepProgress(total=len(steps))
+        require_executors(spark, config, progress)
         with held(spark, config.output, run_id) as lease:
             run = open_run(spark, config, run_id, lease)
-            run_each(run, steps, StepProgress(total=len(steps)), arguments.resume)
+            run_each(run, steps, progress, arguments.resume)

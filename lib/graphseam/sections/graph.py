@@ -116,6 +116,7 @@ class RunConfig:
     incremental: bool = False  # keep the base's subgraphs and update its vectors where the graph has changed
     check_disk: bool = True  # refuse, on one machine, steps that are forecast to need more disk than is free
     in_one_task: bool = True  # on one machine, let one task ingest a graph that it can hold, find links, keep a base
+    executors_within_s: int = 1800  # on a cluster: give up if no executor has accepted the request by then
     task_memory_mb: int = 0  # of one task, checked against forecasts; 0: 4096 on a cluster, locally what can be spared
 
     def __post_init__(self) -> None:
@@ -125,6 +126,7 @@ class RunConfig:
             bool(self.base) or not self.incremental, "run.incremental", self.incremental, 'give run.base too, as "auto"'
         )
         require(-(1 << 63) <= self.seed < 1 << 63, "run.seed", self.seed, "give a whole number of 64 bits")
+        require(self.executors_within_s > 0, "run.executors_within_s", self.executors_within_s, "give seconds above 0")
         require(
             self.task_memory_mb == 0 or self.task_memory_mb >= 64,
             "run.task_memory_mb",
