@@ -16,6 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from conftest import LASTFM, REPOSITORY
+from graphseam.export import export_table
+from graphseam.sections import OutputConfig
+from graphseam.tables import Tables
 
 PACKAGES = REPOSITORY / "build" / "recipes"
 PAGE = (REPOSITORY / "docs" / "recipes.md").read_text(encoding="utf-8")
@@ -67,6 +70,22 @@ def test_an_index_finds_the_node_itself(spark, names):
     if find_spec("usearch") is None:
         pytest.skip("usearch is not installed; make test-recipes installs it")
     assert names["found"].distances[0] < 1e-5  # or one with the same vector
+
+
+def test_postgresql_reads_an_export(spark, names, tmp_path):
+    """The page's SQL in psql, by a real server, whose first answer is the node itself."""
+    if find_spec("pgserver") is None:
+        pytest.skip("pgserver is not installed; make test-recipes installs it")
+    import pgserver
+
+    export_table(Tables(spark, OutputConfig(root="demo_tables")), "embeddings", str(tmp_path / "vectors.csv"))
+    (code,) = re.findall(r"^```sql\n(.*?)^```$", PAGE.partition("## PostgreSQL")[2], re.MULTILINE | re.DOTALL)
+    code = code.replace("vector(128)", f"vector({names['vectors'].shape[1]})")
+    code = code.replace("FROM vectors.csv", f"FROM '{tmp_path}/vectors.csv'")
+    with pgserver.get_server(tmp_path / "server") as server:
+        told = server.psql(code)
+    assert f"COPY {len(names['ids'])}" in told
+    assert told.split("id", 1)[1].split()[1] == "42"
 
 
 @pytest.mark.thorough
