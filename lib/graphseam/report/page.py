@@ -19,6 +19,7 @@ from graphseam.sections import InputConfig, OutputConfig
 from graphseam.usage import MB
 from graphseam.version import __version__
 
+SCORERS = {"link_model": "the link model", "cosine": "the cosine"}
 CREDENTIALS = re.compile(r"(?<=://)[^/@\s\"]+@")  # user:password@ in an address
 
 
@@ -78,9 +79,10 @@ def _tiles(content: Content, seconds: float) -> list[dict[str, str]]:
     if content.levels:
         tiles.append((f"{content.levels[-1]['total_subgraphs']:,}", "subgraphs"))
     tiles.append((str(content.config["embed"]["dim"]), "dimensions"))
-    auc = value_of(content, "auc", "hard", "link_model") or value_of(content, "auc", "hard", "cosine")
-    if auc is not None:
-        tiles.append((f"{auc:.4f}", "AUC of held-out edges, hard negatives"))
+    aucs = [(value_of(content, "auc", "hard", scorer), scorer) for scorer in ("link_model", "cosine")]
+    if known := [(auc, scorer) for auc, scorer in aucs if auc is not None]:
+        auc, scorer = max(known)
+        tiles.append((f"{auc:.4f}", f"AUC of held-out edges by {SCORERS[scorer]}, hard negatives"))
     f1 = [row["value"] for row in content.metrics if row["metric"] == "micro_f1"]
     if f1:
         tiles.append((f"{max(f1):.4f}", "Micro-F1 of labels"))
