@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import json
 import re
 import shlex
 from dataclasses import dataclass
@@ -32,9 +33,9 @@ except ModuleNotFoundError:  # Python 3.10
 
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 OURS = re.compile(
-    r"(?:tests|jobs|conf|lib|airflow_dags)/[\w./]*\w\.(?:py|toml|conf|sh|lock)"
+    r"(?:tests|jobs|conf|lib|airflow_dags)/[\w./]*\w\.(?:py|toml|conf|sh|lock|yaml)"
 )  # files of the repository
-FIRST = {"graphseam", "make", "spark-submit", "python3", "airflow", ".", "curl", "pip"}
+FIRST = {"graphseam", "make", "spark-submit", "python3", "airflow", ".", "curl", "pip", "gcloud"}
 
 
 @dataclass(frozen=True)
@@ -154,3 +155,22 @@ def test_queries_run(spark, published):
     for page, text in queries:
         for one in filter(str.strip, text.split(";")):
             assert query(tables, one, 5)[0], (page, one)
+
+
+def test_what_platforms_are_handed_names_what_is_there():
+    """The Spark operator's manifest and the step of EMR: files of the image and of the repository, our settings."""
+    manifest = (REPOSITORY / "conf" / "spark-application.yaml").read_text(encoding="utf-8")
+    folder = re.search(r"^WORKDIR (\S+)$", (REPOSITORY / "conf" / "Dockerfile").read_text(), re.MULTILINE)[1]
+    (job,) = re.findall(rf"^  mainApplicationFile: local://{folder}/(\S+)$", manifest, re.MULTILINE)
+    given = json.loads(re.search(r"^  arguments: (\[.*\])$", manifest, re.MULTILINE)[1])
+    steps = [json.loads(one.text) for one in blocks() if one.kind == "json"]
+    ((step,),) = steps
+    for path, arguments in ((job, given), (step["Args"][10].removeprefix("s3://lake/"), step["Args"][11:])):
+        assert (REPOSITORY / path).is_file()
+        assert set(arguments[::2]) <= {"--config", "--run-id", "--set", "--resume"}
+    ours = dict(
+        line.split()
+        for line in (REPOSITORY / "conf" / "spark-cluster.conf").read_text().splitlines()
+        if line.startswith("spark.") and not line.startswith(("spark.jars", "spark.executor"))
+    )
+    assert dict(re.findall(r'^    "(spark\.[\w.]+)": "(.*)"$', manifest, re.MULTILINE)) == ours
