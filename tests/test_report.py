@@ -15,9 +15,10 @@ from graphseam.config import config_of
 from graphseam.evaluate.metrics import STRATA
 from graphseam.files import size_told
 from graphseam.ingested import Ingested
-from graphseam.report.content import Content, CutMap, Sample, StepCost
+from graphseam.report.content import Content, CutMap, StepCost
 from graphseam.report.page import page_of, without_credentials
 from graphseam.report.picture import in_the_plane, on_the_map
+from graphseam.report.sample import Sample
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
 VOID = {"meta", "br", "img", "link", "input", "hr", "circle", "line", "rect", "polyline"}

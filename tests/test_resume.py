@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -16,8 +17,8 @@ from graphseam.errors import MemoryBudgetError, RunError
 from graphseam.ingest import ingest
 from graphseam.pipeline import run_each
 from graphseam.progress import StepProgress
-from graphseam.runs import is_current, open_run, require_before
-from graphseam.steps import STEPS
+from graphseam.runs import ROWS, USAGE, is_current, open_run, require_before
+from graphseam.steps import ALL_STEPS, STEPS
 
 UP_TO_REFINE = ("ingest", "partition", "embed", "fuse", "refine")
 QUICK = {"embed": {"dim": 8}, "predict": {"links": {"top_k": 0}, "similar": {"top_k": 0}}}
@@ -27,7 +28,7 @@ def test_a_finished_run_is_not_done_again_and_changed_settings_redo_what_hangs_o
     same = published.copied("planted", tmp_path, "older")
     assert all(is_current(same, step) for step in STEPS)
     num_records = len(same.records)
-    run_each(same, STEPS, StepProgress(len(STEPS)), resume=True)
+    run_each(same, list(STEPS), StepProgress(len(STEPS)), resume=True)
     assert len(same.records) == num_records
     config = replace(same.config, embed=replace(same.config.embed, dim=6))
     with pytest.raises(RunError, match=r"'older' is published, .* give a new --run-id .*\(embed\.dim: \d+ -> 6\)"):
@@ -47,6 +48,52 @@ def test_a_repeated_step_replaces_its_rows(spark, published, tmp_path):
     before = {name: first.tables.read(name).count() for name in names}
     second = run_steps(spark, first.config, first.run_id, last="refine")
     assert {name: second.tables.read(name).count() for name in names} == before
+
+
+AFTER_REFINE = ("refine", "predict_links", "predict_nodes", "predict_similar", "evaluate", "publish")
+COMPARED = ("link_predictions", "node_predictions", "similar_nodes", "metrics", "reliability")
+
+
+def rows_of(run, name):
+    return sorted(map(repr, run.tables.read(name).collect()))
+
+
+def test_steps_that_do_not_come_after_each_other_run_together_with_the_same_results(spark, published, tmp_path):
+    """The fixture ran them one after the other. What each used is its own, and the report has its picture."""
+    run = published.copied("lastfm", tmp_path, unpublish=True)
+    before = {name: rows_of(run, name) for name in COMPARED}
+    assert all(before.values())
+    run_each(run, AFTER_REFINE, StepProgress(len(AFTER_REFINE)), resume=False)
+    assert {name: rows_of(run, name) for name in COMPARED} == before
+    links, nodes = (run.newest(step) for step in ("predict_links", "predict_nodes"))
+    assert max(links["started_at"], nodes["started_at"]) < min(
+        record["started_at"] + timedelta(seconds=record["seconds"]) for record in (links, nodes)
+    )
+    used = [run.details(step)[USAGE]["task_seconds"] for step in ("predict_links", "predict_nodes")]
+    assert min(used) > 0
+    assert sum(used) < 2 * (links["seconds"] + nodes["seconds"])
+    written = [set(run.details(step)[ROWS]) for step in ("predict_links", "predict_nodes")]
+    assert set(STEPS["predict_links"].writes) <= written[0]
+    assert not written[0] & set(STEPS["predict_nodes"].writes)
+    assert written[1] <= set(STEPS["predict_nodes"].writes)
+
+
+def fails(run):
+    raise RunError("on purpose")
+
+
+def test_of_steps_that_run_together_one_that_fails_stops_the_run_and_the_other_is_kept(
+    spark, published, tmp_path, monkeypatch
+):
+    run = published.copied("lastfm", tmp_path, unpublish=True)
+    broken = replace(ALL_STEPS["predict_links"], function="test_resume:fails")
+    monkeypatch.setitem(ALL_STEPS, "predict_links", broken)
+    with pytest.raises(RunError, match="on purpose"):
+        run_each(run, AFTER_REFINE[1:], StepProgress(5), resume=False)
+    assert run.newest("predict_links") is None
+    assert run.newest("predict_nodes")["started_at"] == run.records[-1]["started_at"]
+    again = open_run(spark, run.config, run.run_id)
+    assert not is_current(again, "evaluate")
 
 
 def test_a_run_id_is_refused_for_other_inputs(spark, tmp_path):

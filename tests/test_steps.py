@@ -29,6 +29,7 @@ from graphseam.steps import (
     ALL_STEPS,
     GATE,
     STEPS,
+    beside,
     description_of,
     step_fingerprint,
     steps_of_job,
@@ -50,6 +51,21 @@ def before(step: str) -> set[str]:
     """The steps that a step comes after, directly or indirectly."""
     found = set(ALL_STEPS[step].after)
     return found.union(*(before(earlier) for earlier in found))
+
+
+def test_steps_that_run_together_do_not_come_after_each_other():
+    steps, found = list(ALL_STEPS), []
+    while steps:
+        found.append(beside(steps))
+        assert found[-1] == steps[: len(found[-1])]
+        for step in found[-1]:
+            assert not before(step) & set(found[-1])
+        del steps[: len(found[-1])]
+    assert [some for some in found if len(some) > 1] == [
+        ["predict_links", "predict_nodes"],
+        ["predict_similar", "evaluate"],
+    ]
+    assert beside(["refine", "predict_links"]) == ["refine"]
 
 
 @pytest.mark.parametrize("step", ALL_STEPS)

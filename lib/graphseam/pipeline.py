@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
+from pyspark import inheritable_thread_target
 from pyspark.sql import SparkSession
 
 from graphseam.causes import true_cause
@@ -18,26 +21,33 @@ from graphseam.lease import held
 from graphseam.preflight import require_executors
 from graphseam.progress import StepProgress
 from graphseam.report import write_report
+from graphseam.report.sample import Pictured, begin_picture
 from graphseam.room import require_room
 from graphseam.runs import Run, is_done, new_run_id, open_run, recorded, require_before
-from graphseam.session import build_session, size_shuffles
+from graphseam.session import COMPILE_FROM_ROWS, build_session, size_shuffles
 from graphseam.sources import check_inputs
 from graphseam.spark_line import require_stage_resources
-from graphseam.steps import ALL_STEPS, LAST, description_of, steps_of, steps_of_job
+from graphseam.steps import ALL_STEPS, LAST, VECTORS, beside, description_of, steps_of, steps_of_job
 from graphseam.summary import print_summary
 from graphseam.whole_steps import TaskMemory, steps_in_one_task
 
 WHOLE = "pipeline: all steps in one session, from input files to the published run; without --run-id a new run is made."
 
 
-def run_step(run: Run, step: str, progress: StepProgress) -> None:
-    """Run one step and record it in run_steps. GraphseamError if a step it reads from is missing or out of date."""
+def run_step(run: Run, step: str, progress: StepProgress, label: str = "") -> None:
+    """Run one step and record it in run_steps. GraphseamError if a step it reads from is missing or out of date.
+
+    label: of a step that is run beside others, in a thread of its own.
+    """
+    group = f"{run.run_id} {step} {time.monotonic_ns()}" if label else ""
+    if group:
+        run.spark.sparkContext.setLocalProperty("spark.jobGroup.id", group)
     require_before(run, step)
     if run.lease is not None:
         run.lease.require()
     size_shuffles(run.spark, run.ingested.edges if run.details("ingest") else 0)
     way_on = f"the same run id, {run.run_id}, then takes the run up again"
-    with progress.step(step) as say, recorded(run, step) as details, heap_errors_told(way_on):
+    with progress.step(step, label) as say, recorded(run, step, group) as details, heap_errors_told(way_on):
         details.update(ALL_STEPS[step].load()(run))
         say(details)
 
@@ -79,29 +89,59 @@ def _check_session(spark: SparkSession, config: Config) -> None:
 
 
 def run_each(run: Run, steps: Sequence[str], progress: StepProgress, resume: bool) -> None:
-    """Run the steps in order; with `resume`, skip those that are done. After the last one, write the run's report."""
-    whole = partial(steps_in_one_task, run.config, memory=TaskMemory.of(run))
-    for place, step in enumerate(steps):
-        if resume and is_done(run, step):
-            progress.skip(step)
-            continue
-        require_room(run, steps[place:], whole)
-        try:
-            run_step(run, step, progress)
-        except GateError:
-            report_on(run, progress)  # a refused run is one that people want to look at
-            raise
-        if step == LAST:
-            report_on(run, progress)
+    """Run the steps in order; with `resume`, skip those that are done. After the last one, write the run's report.
+
+    The steps of a small graph mostly wait for Spark to plan. There, those that do not come after each other run
+    together, and the report's picture is begun as soon as there are vectors.
+    """
+    whole, place = partial(steps_in_one_task, run.config, memory=TaskMemory.of(run)), 0
+    pictured: Future[Pictured] | None = None
+    while place < len(steps):
+        small = bool(run.details("ingest")) and run.ingested.edges < COMPILE_FROM_ROWS
+        some = beside(steps[place:]) if small else [steps[place]]
+        wanted = [step for step in some if not (resume and is_done(run, step))]
+        for step in some:
+            if step not in wanted:
+                progress.skip(step)
+        if wanted:
+            require_room(run, steps[place:], whole)
+            if small and has_report(run) and (steps[place - 1], steps[-1]) == (VECTORS, LAST):
+                pictured = begin_picture(run)
+            try:
+                _run_beside(run, wanted, progress)
+            except GateError:
+                report_on(run, progress, pictured)  # a refused run is one that people want to look at
+                raise
+            if LAST in wanted:
+                report_on(run, progress, pictured)
+        place += len(some)
 
 
-def report_on(run: Run, progress: StepProgress) -> None:
+def _run_beside(run: Run, steps: Sequence[str], progress: StepProgress) -> None:
+    """Run steps that do not come after each other; of several that fail, the first one's error is raised."""
+    if len(steps) == 1:
+        run_step(run, steps[0], progress)
+        return
+    with progress.beside(steps) as labels, ThreadPoolExecutor(len(steps)) as pool:
+        ends = [
+            pool.submit(inheritable_thread_target(run_step), run, step, progress, label)
+            for step, label in zip(steps, labels, strict=True)
+        ]
+    for end in ends:
+        end.result()
+
+
+def has_report(run: Run) -> bool:
+    return bool(run.config.output.report and run.config.output.root)
+
+
+def report_on(run: Run, progress: StepProgress, pictured: Future[Pictured] | None) -> None:
     """Write the run's report, if it is to have one. The run is done by then: a report that fails does not fail it."""
-    if not (run.config.output.report and run.config.output.root):
+    if not has_report(run):
         return
     try:
         with progress.doing("report") as say:
-            say(write_report(run))
+            say(write_report(run, begun=pictured))
     except Exception as error:
         progress.warn(f"the report could not be written ({true_cause(error)}); `graphseam report` tries again")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -31,12 +31,26 @@ class StepProgress:
         self.place += 1
         console.print(f"[{self.place}/{self.total}] {step:<14}done before", markup=False)
 
-    @contextmanager
-    def step(self, step: str) -> Iterator[Callable[[dict[str, Any]], None]]:
-        """Report the step's progress while the block runs; the block passes its details to the yielded function."""
+    def label(self, step: str) -> str:
+        """What the line of the next step begins with."""
         self.place += 1
-        with _told(f"[{self.place}/{self.total}] {step:<14}") as say:
+        return f"[{self.place}/{self.total}] {step:<14}"
+
+    @contextmanager
+    def step(self, step: str, label: str = "") -> Iterator[Callable[[dict[str, Any]], None]]:
+        """Report the step's progress while the block runs; the block passes its details to the yielded function.
+
+        label: of a step that is run beside others, which are watched together.
+        """
+        with _told(label or self.label(step), watched=not label) as say:
             yield lambda details: say(ALL_STEPS[step].tells(details))
+
+    @contextmanager
+    def beside(self, steps: Sequence[str]) -> Iterator[list[str]]:
+        """Watch steps that run beside each other; the block passes each of them its label."""
+        labels = [self.label(step) for step in steps]
+        with _watched(f"{labels[0].rstrip()}, {', '.join(steps[1:])} ", time.monotonic()):
+            yield labels
 
     @contextmanager
     def doing(self, what: str) -> Iterator[Callable[[str], None]]:
@@ -50,10 +64,10 @@ class StepProgress:
 
 
 @contextmanager
-def _told(label: str) -> Iterator[Callable[[str], None]]:
+def _told(label: str, watched: bool = True) -> Iterator[Callable[[str], None]]:
     """Watch Spark while the block runs, then print one line with the time and the sentence the block gave."""
     told, started = [""], time.monotonic()
-    with _watched(label, started):
+    with _watched(label, started) if watched else nullcontext():
         yield told.append
     line = f"{label}{time.monotonic() - started:6.1f} s  {told[-1]}"
     console.print(line, markup=False, soft_wrap=True)  # a scheduler's log is searched line by line

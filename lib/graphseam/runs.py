@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -26,11 +27,12 @@ from graphseam.session import MANY_TASKS, in_one_process, memory_of_a_task
 from graphseam.sources import inputs
 from graphseam.steps import ALL_STEPS, GATE, step_fingerprint
 from graphseam.tables import Tables
-from graphseam.usage import DISK_MB, MB, TABLES_MB, bytes_of_run, room_used, totals
+from graphseam.usage import DISK_MB, MB, TABLES_MB, Totals, bytes_of_run, room_used, totals, totals_of_group
 from graphseam.version import __version__
 
 ROWS, USAGE = "rows_written", "usage"  # among a step's details: {table: rows}, {what it used: how much}
 MOST_TOLD = 5  # settings that differ, in a message
+_NOTING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -184,15 +186,16 @@ def require_before(run: Run, step: str) -> None:
 
 
 @contextmanager
-def recorded(run: Run, step: str) -> Iterator[dict[str, Any]]:
+def recorded(run: Run, step: str, group: str = "") -> Iterator[dict[str, Any]]:
     """Time the block, record its memory, and append a row to run_steps whether it succeeds or not.
 
-    Yields the dictionary for the details the step reports.
+    Yields the dictionary for the details the step reports. group: that of the step's Spark jobs, if another step runs
+    beside it; its memory and its disk are then those of both.
     """
     details: dict[str, Any] = {}
     started, clock = datetime.now(timezone.utc), time.monotonic()
     run.tables.forget_rows_written()
-    before, disk = totals(run.spark), _disk_watch(run)
+    before, disk = Totals() if group else totals(run.spark), _disk_watch(run)
     with peak_memory(beside=disk) as peak:
         try:
             yield details
@@ -202,7 +205,8 @@ def recorded(run: Run, step: str) -> Iterator[dict[str, Any]]:
                 _note(run, step, "failed", started, time.monotonic() - clock, peak[0], details)
             raise
         details[ROWS] = run.tables.rows_written()
-        details[USAGE] = totals(run.spark).since(before) | _room(run, step, peak[1] if disk else None)
+        used = totals_of_group(run.spark, group) if group else totals(run.spark)
+        details[USAGE] = used.since(before) | _room(run, step, peak[1] if disk else None)
         _note(run, step, "finished", started, time.monotonic() - clock, peak[0], details)
 
 
@@ -241,7 +245,8 @@ def _note(
         "input_fingerprint": input_fingerprint(run.config),
     }
     run.records.append(record)
-    run.tables.append_rows("run_steps", [record])
+    with _NOTING:  # one commit after the other, where steps run beside each other
+        run.tables.append_rows("run_steps", [record])
 
 
 def versions(spark: SparkSession) -> dict[str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -89,7 +89,8 @@ def _learnt(details: Details) -> str:
     return told
 
 
-GATE, LAST = "gate", "publish"
+VECTORS, GATE, LAST = "refine", "gate", "publish"  # the step that writes the vectors, the check, the last step
+MAY_BE_BESIDE = ("predict_links", "predict_nodes", "predict_similar", "evaluate")
 _RECORDS = (
     Step(
         name="ingest",
@@ -140,7 +141,7 @@ _RECORDS = (
         tells=_unless_kept("{nodes:,} nodes in one frame"),
     ),
     Step(
-        name="refine",
+        name=VECTORS,
         function="graphseam.refine:refine",
         job="refine",
         reads=(
@@ -242,6 +243,16 @@ STEPS: dict[str, Step] = {name: step for name, step in ALL_STEPS.items() if name
 def steps_of(config: Config) -> list[str]:
     """The steps of a full run in order; includes the gate, before publish, only if it can stop a run."""
     return list(ALL_STEPS if config.gate.max_drop < 1 else STEPS)
+
+
+def beside(steps: Sequence[str]) -> list[str]:
+    """The first of these steps, and those right after it that may run beside it: they come after neither of them."""
+    found = [steps[0]]
+    for step in steps[1:]:
+        if not {step, steps[0]} <= set(MAY_BE_BESIDE) or set(ALL_STEPS[step].after) & set(found):
+            break
+        found.append(step)
+    return found
 
 
 def steps_of_job(job: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ class Tables:
         self._created: set[str] = set()
         self._complete: set[str] = set()  # tables known to have every column of their SQL files
         self._written: set[str] = set()
-        self._rows_written: dict[str, dict[str, int]] = {}  # by table and predicate, since `forget_rows_written`
+        self._counted = threading.local()  # steps may run beside each other, each in a thread of its own
 
     def identifier(self, name: str) -> str:
         """The table's name in SQL."""
@@ -218,9 +219,15 @@ class Tables:
         of_table = self._rows_written.setdefault(name, {})
         of_table["appended"] = of_table.get("appended", 0) + num_rows
 
+    @property
+    def _rows_written(self) -> dict[str, dict[str, int]]:
+        """By table and predicate, what this thread has written since `forget_rows_written`."""
+        rows: dict[str, dict[str, int]] = self._counted.__dict__.setdefault("rows", {})
+        return rows
+
     def forget_rows_written(self) -> None:
         """Begin to count anew; said before each step."""
-        self._rows_written = {}
+        self._rows_written.clear()
 
     def rows_written(self) -> dict[str, int]:
         """{table: rows of this run that the step has written and not dropped again}; 0 if it only dropped some."""

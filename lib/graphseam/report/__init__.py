@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import Future
 from datetime import timezone
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from graphseam import folders
 from graphseam.config import config_of
 from graphseam.errors import InputError
 from graphseam.files import absolute, is_remote, local_path
+from graphseam.report.sample import Pictured
 from graphseam.runs import Run
 from graphseam.sections import OutputConfig
 from graphseam.tables import Tables
@@ -19,10 +21,11 @@ from graphseam.tables import Tables
 FOLDER = "reports"  # under output.root, beside the tables
 
 
-def write_report(run: Run, output: str | None = None) -> str:
+def write_report(run: Run, output: str | None = None, begun: Future[Pictured] | None = None) -> str:
     """Write the page of a run whose steps are done, and return where it is.
 
-    output: a file; None means <output.root>/reports/<run_id>.html. Cost: `content.gather`, and about 3 s on the driver,
+    output: a file; None means <output.root>/reports/<run_id>.html. begun: the picture of the vectors, if that was begun
+    by `sample.begin_picture`. Cost: `content.gather`, and about 3 s on the driver,
     which holds a row per subgraph and 1,500 vectors. Errors: InputError if the file cannot be written, or if the tables
     are in a catalog and no file is given.
     """
@@ -32,7 +35,7 @@ def write_report(run: Run, output: str | None = None) -> str:
     place = output or report_path(run.config.output, run.run_id)
     if not place:
         raise InputError("the tables are in a catalog, which has no folder for a report; give a file by --output")
-    _write(run.spark, place, page_of(gather(run)))
+    _write(run.spark, place, page_of(gather(run, begun)))
     return place
 
 

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from pyspark.sql import functions as F
 
 from graphseam.ingested import Ingested
 from graphseam.report.measures import best_links
-from graphseam.report.picture import in_the_plane
+from graphseam.report.sample import OTHER, Pictured, Sample, picture
 from graphseam.runs import USAGE, Run, versions
-from graphseam.seeds import derive_seed, uniform
 from graphseam.steps import ALL_STEPS
 from graphseam.usage import SHUFFLED_MB, bytes_of_run
 
 MOST_CIRCLES = 60  # subgraphs on the map
 MOST_LABELS = 11  # labels told apart; the others are one
-OTHER = "other labels"
-PICTURED = 1500  # nodes in the picture of the vectors
 MOST_LINKS = 10
 AT_ONCE = 4  # queries
 
@@ -52,17 +48,6 @@ class CutMap:
 
 
 @dataclass(frozen=True)
-class Sample:
-    """Some nodes. places: float64[n, 2] in [0, 1], by their vectors. groups: their label or subgraph. by: which of
-    these."""
-
-    ids: list[str]
-    places: np.ndarray
-    groups: list[str]
-    by: str
-
-
-@dataclass(frozen=True)
 class Content:
     """Everything the page shows. metrics, reliability, …: rows of the tables of these names, as dictionaries."""
 
@@ -87,18 +72,21 @@ class Content:
     changes: dict[str, int] = field(default_factory=dict)  # since the base: partition.kept.Changes, if incremental
 
 
-def gather(run: Run) -> Content:
-    """Cost: about ten small queries, one pass over the labels' predictions, and one over the vectors for the sample;
-    a few at once, as each is mostly waiting."""
+def gather(run: Run, begun: Future[Pictured] | None = None) -> Content:
+    """begun: of sample.begin_picture, if the picture was.
+
+    Cost: about ten small queries, one pass over the labels' predictions, and one over the vectors for the picture; a
+    few at once, as each is mostly waiting.
+    """
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        return _gathered(run, pool)
+        return _gathered(run, pool, begun)
 
 
-def _gathered(run: Run, pool: ThreadPoolExecutor) -> Content:
+def _gathered(run: Run, pool: ThreadPoolExecutor, begun: Future[Pictured] | None) -> Content:
     read = run.tables.read
     labels = _rows(read("label_quality").sort(F.desc("num_examples"), "label").limit(200))
     shown = [row["label"] for row in labels[:MOST_LABELS]]
-    sample = pool.submit(_sample, run, shown)  # takes longest
+    sample = pool.submit(_sample, run, shown, begun)  # takes longest
     levels = _rows(read("partition_levels").sort("level"))
     cut, links = pool.submit(_cut_map, run, levels), pool.submit(best_links, run, MOST_LINKS)
     confusion = pool.submit(_confusion, run, shown) if shown else None
@@ -170,35 +158,12 @@ def _cut_map(run: Run, levels: list[dict[str, Any]]) -> CutMap | None:
     )
 
 
-def _sample(run: Run, shown: list[str]) -> Sample:
-    """Nodes chosen by a hash of their ids: labelled ones where there are labels, else any that have an edge."""
-    seed = derive_seed(run.config.run.seed, "picture")
-    told = run.ingested
-    if shown:
-        label = F.min(F.when(F.col("label").isin(shown), F.col("label")))
-        groups = run.tables.read("labels").groupBy("node_id").agg(F.coalesce(label, F.lit(OTHER)).alias("group"))
-        num = told.labelled_nodes
-    else:
-        subgraphs = run.tables.read("assignments", level=1)
-        groups, num = subgraphs.select("node_id", F.col("subgraph_id").cast("string").alias("group")), told.nodes
-    order = uniform(seed, "node_id")
-    groups = groups.where(order < 1.2 * PICTURED / max(1, num))
-    rows = (
-        run.tables.read("embeddings")
-        .join(F.broadcast(groups), on="node_id")
-        .sort(order, "node_id")
-        .limit(PICTURED)
-        .select("id", "vector", "group")
-        .collect()
-    )
-    vectors = np.array([row["vector"] for row in rows], np.float32).reshape(len(rows), run.config.embed.dim)
-    live = np.flatnonzero(np.linalg.norm(vectors, axis=1) > 0)
-    return Sample(
-        [rows[at]["id"] for at in live],
-        in_the_plane(vectors[live]),
-        [rows[at]["group"] for at in live],
-        "label" if shown else "subgraph",
-    )
+def _sample(run: Run, shown: list[str], begun: Future[Pictured] | None) -> Sample:
+    """The picture, coloured by label if labels were learnt. begun: what was made of it before that was known."""
+    made = begun.result() if begun is not None else None
+    if made is None or made.labelled != bool(shown):
+        made = picture(run, labelled=bool(shown))
+    return made.grouped(shown)
 
 
 def _confusion(run: Run, shown: list[str]) -> dict[tuple[str, str], int]:
