@@ -8,6 +8,7 @@ import networkx as nx
 import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
+from threadpoolctl import threadpool_limits
 
 from graphseam.vectors import unit_rows
 
@@ -19,7 +20,8 @@ LEADING = 50  # principal components that t-SNE sees
 def in_the_plane(vectors: np.ndarray) -> np.ndarray:
     """float64[n, 2] in [0, 1]: t-SNE (van der Maaten, 2008) of the unit vectors, begun from their principal components.
 
-    vectors: float32[n, dim], none of them zero. Cost: 2 s for 1,500 vectors on two cores.
+    vectors: float32[n, dim], none of them zero. Cost: 2 s for 1,500 vectors. By one thread: the same picture on every
+    machine, and idle threads of OpenMP would wait busily while Spark has work for the cores.
     """
     if len(vectors) < 4:
         return np.column_stack([np.linspace(0.2, 0.8, len(vectors)), np.full(len(vectors), 0.5)])
@@ -27,7 +29,8 @@ def in_the_plane(vectors: np.ndarray) -> np.ndarray:
     size = min(LEADING, *unit.shape)
     reduced = PCA(size, random_state=0, svd_solver="full").fit_transform(unit)
     perplexity = min(PERPLEXITY, (len(unit) - 1) / 3)
-    places = TSNE(perplexity=perplexity, max_iter=STEPS, init="pca", random_state=0).fit_transform(reduced)
+    with threadpool_limits(1):
+        places = TSNE(perplexity=perplexity, max_iter=STEPS, init="pca", random_state=0).fit_transform(reduced)
     return _in_unit_square(places)
 
 
