@@ -20,6 +20,7 @@ WAITED = "waited"  # of a forecast: those of its core-seconds that more cores do
 LEARNING = "predict_nodes: learning"  # a part of the step, which takes at most predict.nodes.max_train_nodes
 MEASURES = (CORE_SECONDS, SHUFFLED_MB, DISK_MB, TABLES_MB)
 KEPT = Path(__file__).with_name("costs.json")  # measured by the authors; `graphseam plan --calibrate` measures others
+DETERMINED = 3  # graphs, at least, that tell what is fixed from what grows with nodes and with edges
 LEAST = {CORE_SECONDS: 2.0, SHUFFLED_MB: 2.0, DISK_MB: 10.0, TABLES_MB: 1.0}  # smaller figures are noise to a fit
 
 
@@ -135,7 +136,8 @@ def fit(rows: Iterable[dict[str, Any]], dim: int, measured: str) -> Costs:
 def _fitted(runs: list[dict[str, Any]]) -> dict[str, Cost]:
     from scipy.optimize import nnls
 
-    size = np.array([[1.0, float(run["edges"]), float(run["nodes"])] for run in runs])
+    fixed = float(len(runs) >= DETERMINED)
+    size = np.array([[fixed, float(run["edges"]), float(run["nodes"])] for run in runs])
     scale, found = np.maximum(size.max(axis=0), 1.0), {}
     for measure in MEASURES:
         values = np.array([_value(run, measure) for run in runs])

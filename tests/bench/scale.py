@@ -50,19 +50,32 @@ def measure(kind: str, edges: int, folder: Path, task_mb: int) -> list[dict[str,
     )
 
 
+def in_one_task(row: dict[str, str]) -> bool:
+    """Whether one task did the row's step alone, which costs something else."""
+    from graphseam.config import config_of
+    from graphseam.whole_steps import TaskMemory, steps_in_one_task
+
+    task_mb = int(row["task_memory_mb"])
+    config = config_of(
+        {**SETTINGS, "input": {"edges": "-"}, "output": {"root": "-"}, "run": {"task_memory_mb": task_mb}}
+    )
+    memory = TaskMemory(task_mb, task_mb, here=True)
+    return row["step"] in steps_in_one_task(config, int(row["nodes"]), int(row["edges"]), memory)
+
+
 def foretell(rows: list[dict[str, str]], asked: int) -> None:
     """Print seconds and disk of each step, planned from the smaller graphs and measured."""
     from graphseam.costs import CORE_SECONDS, fit
     from graphseam.usage import DISK_MB
 
-    smaller = [row for row in rows if int(row["asked"]) < asked]
-    costs = fit(smaller, 128, "").of
+    costs = fit([{**row, "whole": in_one_task(row)} for row in rows if int(row["asked"]) < asked], 128, "")
     for kind in sorted({row["kind"] for row in rows if row["asked"] == str(asked)}):
         told = [row for row in rows if (row["kind"], row["asked"]) == (kind, str(asked))]
         print(f"\n{kind}, {int(told[0]['edges']):,} edges | planned, s | measured, s | planned, GB | measured, GB")
         sums = [0.0, 0.0, 0.0, 0.0]
         for row in told:
-            planned = {name: cost.of(int(row["nodes"]), int(row["edges"])) for name, cost in costs[row["step"]].items()}
+            step = costs.step(row["step"], [row["step"]] if in_one_task(row) else [])
+            planned = {name: cost.of(int(row["nodes"]), int(row["edges"])) for name, cost in step.items()}
             seconds = planned[CORE_SECONDS] / int(row["cores"])
             figures = [seconds, float(row["seconds"]), planned[DISK_MB] / 1024, float(row["disk_mb"]) / 1024]
             print(f"{row['step']} | " + " | ".join(f"{value:.1f}" for value in figures))
