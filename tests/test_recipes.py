@@ -72,8 +72,9 @@ def test_an_index_finds_the_node_itself(spark, names):
     assert names["found"].distances[0] < 1e-5  # or one with the same vector
 
 
-def test_postgresql_reads_an_export(spark, names, tmp_path):
+def test_postgresql_reads_an_export(spark, names, tmp_path, monkeypatch):
     """The page's SQL in psql, by a real server, whose first answer is the node itself."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))  # else it warns, by a class that xdist does not find
     if find_spec("pgserver") is None:
         pytest.skip("pgserver is not installed; make test-recipes installs it")
     import pgserver

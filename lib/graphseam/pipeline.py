@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
-from pyspark import inheritable_thread_target
 from pyspark.sql import SparkSession
 
 from graphseam.causes import true_cause
@@ -26,7 +25,7 @@ from graphseam.room import require_room
 from graphseam.runs import Run, is_done, new_run_id, open_run, recorded, require_before
 from graphseam.session import COMPILE_FROM_ROWS, build_session, size_shuffles
 from graphseam.sources import check_inputs
-from graphseam.spark_line import require_stage_resources
+from graphseam.spark_line import for_a_thread, require_stage_resources
 from graphseam.steps import ALL_STEPS, LAST, VECTORS, beside, description_of, steps_of, steps_of_job
 from graphseam.summary import print_summary
 from graphseam.whole_steps import TaskMemory, steps_in_one_task
@@ -124,7 +123,7 @@ def _run_beside(run: Run, steps: Sequence[str], progress: StepProgress) -> None:
         return
     with progress.beside(steps) as labels, ThreadPoolExecutor(len(steps)) as pool:
         ends = [
-            pool.submit(inheritable_thread_target(run_step), run, step, progress, label)
+            pool.submit(for_a_thread(run.spark, run_step), run, step, progress, label)
             for step, label in zip(steps, labels, strict=True)
         ]
     for end in ends:

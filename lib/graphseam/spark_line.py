@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyspark
+from pyspark import inheritable_thread_target
 from pyspark.resource import ResourceProfile
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -155,6 +156,14 @@ def map_in_arrow(
         return rows.mapInArrow(function, schema)
     require_stage_resources()
     return rows.mapInArrow(function, schema, profile=profile)
+
+
+def for_a_thread(spark: SparkSession, work: Callable[..., Any]) -> Callable[..., Any]:
+    """`work` as a function that another thread can call, with a copy of this thread's local properties."""
+    if IS_SPARK_3:
+        return inheritable_thread_target(work)
+    wrapped: Callable[..., Any] = inheritable_thread_target(spark)(work)
+    return wrapped
 
 
 def require_stage_resources() -> None:
