@@ -15,6 +15,7 @@ from graphseam.report.picture import on_the_map
 COLOURS = 11  # .c0 to .c10 of the page; .cx is grey
 WIDTH, HEIGHT = 440, 330
 LEFT, BOTTOM, TOP, RIGHT = 40, 34, 12, 12  # margins of a plot with axes
+INTERVALS = 5  # between the marks of an axis
 
 
 def scatter(sample: Sample) -> tuple[Markup, list[tuple[str, str, int]]]:
@@ -70,9 +71,10 @@ def reliability_curve(bins: Sequence[dict[str, Any]]) -> Markup:
     low, high = 0.0, 1.0
     most = max(bins[at]["mean_probability"] for at in range(len(bins)))
     if most < 0.5:  # probabilities of links are mostly small
-        high = 1.25 * max(most, max(row["observed_rate"] for row in bins))
+        high = INTERVALS * _round_step(1.15 * max(most, max(row["observed_rate"] for row in bins)) / INTERVALS)
     x, y = _scale(low, high, LEFT, WIDTH - RIGHT), _scale(low, high, HEIGHT - BOTTOM, TOP)
-    marks = _axes(x, y, np.linspace(low, high, 6), np.linspace(low, high, 6), "predicted probability", "came true")
+    ticks = np.linspace(low, high, INTERVALS + 1)
+    marks = _axes(x, y, ticks, ticks, "predicted probability", "came true")
     marks.append(f'<line class="ideal" x1="{x(low):.1f}" y1="{y(low):.1f}" x2="{x(high):.1f}" y2="{y(high):.1f}"/>')
     points = [(x(row["mean_probability"]), y(row["observed_rate"])) for row in bins]
     marks.append(f'<polyline class="line" points="{" ".join(f"{u:.1f},{v:.1f}" for u, v in points)}"/>')
@@ -107,6 +109,12 @@ def by_stratum(strata: Sequence[str], series: dict[str, list[float | None]], lea
             )
     marks.append(_x_name("smaller degree of the two ends"))
     return _svg(WIDTH, HEIGHT, marks, "By degree")
+
+
+def _round_step(least: float) -> float:
+    """The smallest of 1, 2, 5, 10, … times a power of ten that is not below `least`."""
+    power = 10.0 ** np.floor(np.log10(max(least, 1e-12)))
+    return next(float(part * power) for part in (1, 2, 5, 10) if part * power >= 0.999 * least)
 
 
 def _scale(low: float, high: float, start: float, end: float) -> Any:
