@@ -131,6 +131,7 @@ def _run_beside(run: Run, steps: Sequence[str], progress: StepProgress) -> None:
 
 
 def has_report(run: Run) -> bool:
+    """Whether the run's last step is followed by a page: if wished, and where a root has a folder for it."""
     return bool(run.config.output.report and run.config.output.root)
 
 
