@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,9 +84,14 @@ def _given_up_after(spark: SparkSession, limit_s: float, warn: Callable[[str], N
     context, done, given_up = spark.sparkContext, threading.Event(), threading.Event()
     started = time.monotonic()
 
+    def has_none() -> bool:
+        with suppress(Py4JError, OSError):  # Java has ended; what the block raises says why
+            return bool(context._jsc.sc().getExecutorMemoryStatus().size() < 2)  # the driver is one
+        return False
+
     def watch() -> None:
         next_word = FIRST_WORD_S
-        while context._jsc.sc().getExecutorMemoryStatus().size() < 2 and not done.wait(0.5):  # the driver is one
+        while has_none() and not done.wait(0.5):
             waited = time.monotonic() - started
             if waited > limit_s:
                 given_up.set()
