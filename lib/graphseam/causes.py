@@ -19,6 +19,7 @@ PERMISSION = re.compile(r"[^\n]*(?:Permission denied|Read-only file system)[^\n]
 PYTHON_ERROR = re.compile(r"^(?:[\w.]+\.)?\w*(?:Error|Exception|Interrupt)\b(?::.*)?$", re.MULTILINE)
 JAVA_CLASS = re.compile(r"^(?:[a-z][\w$]*\.)+[A-Z][\w$]*: ")
 MOST_CAUSES, MOST_LETTERS = 20, 500
+SAME_ENVIRONMENT = "give executors the driver's environment, see docs/deploy.md"
 written_to: set[str] = set()  # folders of tables, so that a full disk can be named where an error only says that one is
 
 
@@ -32,8 +33,8 @@ def true_cause(error: BaseException) -> str:
         return f"an executor was lost: {_short(lost[0])}"
     python = [found for found in PYTHON_ERROR.findall(text) if "Py4J" not in found and "SparkException" not in found]
     if "Traceback (most recent call last)" in text and python:
-        lacking = " on an executor: give executors the driver's environment, see docs/deploy.md"
-        return _short(python[-1]) + lacking * python[-1].startswith("ModuleNotFoundError")
+        lacking = python[-1].startswith("ModuleNotFoundError")
+        return _short(python[-1]) + f" on an executor: {SAME_ENVIRONMENT}" * lacking
     if WORKER_LOST.search(text):
         return (
             "a Python worker ended without a word, most often because the system stopped it as memory ran out; let "

@@ -17,13 +17,13 @@ from pathlib import Path
 import psutil
 from pyspark.sql import SparkSession
 
-from graphseam.causes import shuffle_folders, true_cause
+from graphseam.causes import SAME_ENVIRONMENT, shuffle_folders, true_cause
 from graphseam.entry import one_clear_line
 from graphseam.files import is_remote, local_path
 from graphseam.gpus import has_gpus
 from graphseam.heap import local_heap
 from graphseam.jars import PACKAGES
-from graphseam.preflight import ON_EXECUTORS, SAME_ENVIRONMENT, ask_executors
+from graphseam.preflight import ON_EXECUTORS, ask_executors
 from graphseam.runs import versions_of
 from graphseam.session import build_session
 from graphseam.version import __version__

@@ -17,8 +17,6 @@ from graphseam.session import build_session
 from graphseam.tables import Tables
 from graphseam.views import register_views
 
-KEEP_NAMES = "name a node's id `id`, as the table does, not `node`, as evaluation tools expect"
-
 
 def check_output(output: str) -> None:
     """ConfigError if the file cannot be written; checked before Spark starts."""
@@ -75,7 +73,7 @@ def submit_export() -> None:
     parser.add_argument("--table", default="top_links", help="a public table or a view")
     parser.add_argument("--output", required=True, help="directory for the Parquet files; what it holds is replaced")
     parser.add_argument("--run-id", help="a published run; the newest where not given")
-    parser.add_argument("--keep-names", action="store_true", help=KEEP_NAMES)
+    parser.add_argument("--keep-names", action="store_true", help="name a node's id `id`, as the table does")
     arguments = parser.parse_args()
     with one_clear_line():
         config = load_config(arguments.config, arguments.set)

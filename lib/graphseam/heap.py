@@ -21,8 +21,8 @@ DRIVER, EXECUTOR = "spark.driver.memory", "spark.executor.memory"
 HEAP_FULL = "Java heap space"
 EXIT_CODE = 52  # SparkExitCode.OOM, of a JVM ended by an OutOfMemoryError
 EXIT_WAIT_S = 20
-# The message of a call whose Java process ended before it could report what went wrong: nothing follows.
 OUT_OF_MEMORY = re.compile(r"OutOfMemoryError:?[ \t]*([^\n]*)")
+# The message of a call whose Java process ended before it could report what went wrong: nothing follows.
 CUT_SHORT = re.compile(r"An error occurred while calling [\w.$]+\s*:?\s*(?:None\s*)?(?:\w+Error:|\Z)")
 UNDER_SUBMIT = "PYSPARK_GATEWAY_PORT"  # set by spark-submit for the Python process it starts
 # Memory outside the heap, by its name in Java's message: its name in ours, and the setting that bounds it.
@@ -144,7 +144,7 @@ def _sentence_for_the_dead() -> str | None:
     while process is not None:
         ended, found = process.poll(), OUT_OF_MEMORY.search(_logged())
         if found or ended == EXIT_CODE:
-            return _sentence(found[1].strip() or HEAP_FULL if found else HEAP_FULL, on_executor=False)
+            return _sentence((found[1].strip() if found else "") or HEAP_FULL, on_executor=False)
         if ended is not None or time.monotonic() > waited_enough:
             break
         time.sleep(0.1)

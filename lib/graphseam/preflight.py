@@ -15,6 +15,7 @@ from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
+from graphseam.causes import SAME_ENVIRONMENT
 from graphseam.config import Config
 from graphseam.errors import RunError
 from graphseam.progress import StepProgress
@@ -22,12 +23,11 @@ from graphseam.runs import versions_of
 from graphseam.session import in_one_process
 
 ON_EXECUTORS = ("numpy", "pyarrow", "pandas", "scipy", "torch", "numba", "scikit-learn", "pymetis", "threadpoolctl")
-SAME_ENVIRONMENT = "give executors the driver's environment, see docs/deploy.md"
 FIRST_WORD_S, MORE_WORDS_EVERY_S = 30.0, 300.0
 GROUP, MOST_NAMED = "graphseam-preflight", 4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Executor:
     """What one host's Python has. missing: packages; differing: those of other versions than the driver's."""
 
@@ -51,8 +51,7 @@ def ask_executors(spark: SparkSession) -> list[Executor]:
         differing = [f"{name} {number} ({own[name]} here)" for name, number in found.items() if own.get(name) != number]
         yield Executor(socket.gethostname(), platform.python_version(), tuple(missing), tuple(differing))
 
-    found = spark.sparkContext.parallelize(range(tasks), tasks).mapPartitions(look).distinct().collect()
-    return sorted(found, key=lambda executor: (executor.host, executor.python, executor.missing))
+    return sorted(set(spark.sparkContext.parallelize(range(tasks), tasks).mapPartitions(look).collect()))
 
 
 def require_executors(spark: SparkSession, config: Config, progress: StepProgress) -> None:

@@ -28,8 +28,7 @@ class StepProgress:
         console.print(f"run [bold]{run_id}[/bold]: starting Spark")
 
     def skip(self, step: str) -> None:
-        self.place += 1
-        console.print(f"[{self.place}/{self.total}] {step:<14}done before", markup=False)
+        console.print(f"{self.label(step)}done before", markup=False)
 
     def label(self, step: str) -> str:
         """What the line of the next step begins with."""

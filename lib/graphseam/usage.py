@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,14 +39,8 @@ def totals(spark: SparkSession) -> Totals:
     Zeros where it cannot be read: a figure in a report is not worth a failed run. Cost: milliseconds.
     """
     with suppress(Exception):
-        context: Any = spark.sparkContext
-        kind = context._jvm.java.lang.Class.forName("org.apache.spark.status.ExecutorSummaryWrapper")
-        stored = (
-            context._jsc.sc().statusStore().store().view(kind).iterator()
-        )  # executorList's driver has its age instead
         task_ms = shuffled = 0
-        while stored.hasNext():
-            executor = stored.next().info()
+        for executor in _kept(spark, "ExecutorSummaryWrapper"):  # executorList's driver has its age instead
             task_ms += executor.totalDuration()
             shuffled += executor.totalShuffleWrite()
         return Totals(task_ms / 1000, shuffled)
@@ -59,22 +53,31 @@ def totals_of_group(spark: SparkSession, group: str) -> Totals:
     Cost: a millisecond per job and stage.
     """
     with suppress(Exception):
-        context: Any = spark.sparkContext
-        status = context._jsc.sc().statusStore()
-        jobs = status.store().view(context._jvm.java.lang.Class.forName("org.apache.spark.status.JobDataWrapper"))
-        stages, stored = set(), jobs.iterator()
-        while stored.hasNext():
-            job = stored.next().info()
+        stages: set[int] = set()
+        for job in _kept(spark, "JobDataWrapper"):
             if job.jobGroup().isDefined() and job.jobGroup().get() == group:
                 stages |= {job.stageIds().apply(at) for at in range(job.stageIds().size())}
         task_ms = shuffled = 0
         for stage in stages:
             with suppress(Exception):  # one that was skipped, as its result was there
-                data = status.lastStageAttempt(stage)
+                data = _status(spark).lastStageAttempt(stage)
                 task_ms += data.executorRunTime()
                 shuffled += data.shuffleWriteBytes()
         return Totals(task_ms / 1000, shuffled)
     return Totals()
+
+
+def _status(spark: SparkSession) -> Any:
+    return spark.sparkContext._jsc.sc().statusStore()
+
+
+def _kept(spark: SparkSession, kind: str) -> Iterator[Any]:
+    """What Spark's status store holds of a kind."""
+    context: Any = spark.sparkContext
+    kept = _status(spark).store().view(context._jvm.java.lang.Class.forName(f"org.apache.spark.status.{kind}"))
+    stored = kept.iterator()
+    while stored.hasNext():
+        yield stored.next().info()
 
 
 def room_used(folders: Iterable[str]) -> Callable[[], float]:

@@ -25,9 +25,9 @@ def write_report(run: Run, output: str | None = None, begun: Future[Pictured] | 
     """Write the page of a run whose steps are done, and return where it is.
 
     output: a file; None means <output.root>/reports/<run_id>.html. begun: the picture of the vectors, if that was begun
-    by `sample.begin_picture`. Cost: `content.gather`, and about 3 s on the driver,
-    which holds a row per subgraph and 1,500 vectors. Errors: InputError if the file cannot be written, or if the tables
-    are in a catalog and no file is given.
+    by `sample.begin_picture`. Cost: `content.gather`, and about 3 s on the driver, which holds a row per subgraph and
+    1,500 vectors. Errors: InputError if the file cannot be written, or if the tables are in a catalog and no file is
+    given.
     """
     from graphseam.report.content import gather  # scikit-learn and networkx: not before they are needed
     from graphseam.report.page import page_of

@@ -91,7 +91,7 @@ def by_stratum(strata: Sequence[str], series: dict[str, list[float | None]], lea
     """Groups of bars, one group per stratum, one bar per name; the axis begins at `least`."""
     x = _scale(0, len(strata), LEFT, WIDTH - RIGHT)
     y = _scale(least, 1.0, HEIGHT - BOTTOM, TOP)
-    marks = _axes(x, y, [], np.linspace(least, 1.0, 6), "", "")
+    marks = _axes(x, y, [], np.linspace(least, 1.0, INTERVALS + 1), "", "")
     width = (x(1) - x(0)) * 0.8 / max(1, len(series))
     for group, stratum in enumerate(strata):
         start = x(group) + (x(1) - x(0)) * 0.1

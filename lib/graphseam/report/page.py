@@ -19,7 +19,6 @@ from graphseam.sections import InputConfig, OutputConfig
 from graphseam.usage import MB
 from graphseam.version import __version__
 
-SCORERS = {"link_model": "the link model", "cosine": "the cosine"}
 CREDENTIALS = re.compile(r"(?<=://)[^/@\s\"]+@")  # user:password@ in an address
 
 
@@ -82,7 +81,7 @@ def _tiles(content: Content, seconds: float) -> list[dict[str, str]]:
     aucs = [(value_of(content, "auc", "hard", scorer), scorer) for scorer in ("link_model", "cosine")]
     if known := [(auc, scorer) for auc, scorer in aucs if auc is not None]:
         auc, scorer = max(known)
-        tiles.append((f"{auc:.4f}", f"AUC of held-out edges by {SCORERS[scorer]}, hard negatives"))
+        tiles.append((f"{auc:.4f}", f"AUC of held-out edges by the {scorer.replace('_', ' ')}, hard negatives"))
     f1 = [row["value"] for row in content.metrics if row["metric"] == "micro_f1"]
     if f1:
         tiles.append((f"{max(f1):.4f}", "Micro-F1 of labels"))
