@@ -22,3 +22,14 @@ def table_of(files: Sequence[str], columns: Sequence[str]) -> pa.Table | None:
     """The columns of all rows in memory; None if there is no file, and so nothing that tells their types."""
     parts = [pq.ParquetFile(file).read(columns=list(columns)) for file in files]
     return pa.concat_tables(parts) if parts else None
+
+
+def stored_bytes(files: Sequence[str], columns: Sequence[str]) -> int:
+    """Bytes of the columns before they were compressed, as the files tell."""
+    groups = [
+        metadata.row_group(place)
+        for metadata in map(pq.read_metadata, files)
+        for place in range(metadata.num_row_groups)
+    ]
+    chunks = [group.column(at) for group in groups for at in range(group.num_columns)]
+    return sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema in columns)

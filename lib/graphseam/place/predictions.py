@@ -9,10 +9,10 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from graphseam.edges import with_original_ids
+from graphseam.predict.borrowed import kept_model
 from graphseam.predict.candidates import unseen_node_lists
 from graphseam.predict.label_model import ALL_LABELS, predict_labels
 from graphseam.predict.link_search import link_search
-from graphseam.predict.links import kept_model
 from graphseam.predict.nodes import read_models
 from graphseam.predict.ranking import best_links
 from graphseam.runs import Run

@@ -77,6 +77,7 @@ def carried_from_base(run: Run, methods: str, of_all: int) -> Carried | None:
     base = base_named(run, name)
     told = base.details("predict_links")
     same = told.get("candidates") == methods and bool(told.get("similar_too")) == bool(of_all)
+    same &= bool(told.get("bipartite")) == run.ingested.bipartite
     if not same or _asked(base.config) != _asked(run.config):
         return None
     return Carried(run, base, bool(of_all))

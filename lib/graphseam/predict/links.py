@@ -5,15 +5,14 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import numpy as np
-from pyspark.sql import Column, DataFrame, Row, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from graphseam.edges import low_and_high, with_id_of
-from graphseam.errors import RunError
 from graphseam.methods import SEARCHES
 from graphseam.pairs import draw_negatives, facing, pairs_of, pools_of, sample_edges
-from graphseam.predict.calibration import ALL, Curves, fit_curves
+from graphseam.predict.borrowed import borrowed_models, pick
+from graphseam.predict.calibration import Curves, fit_curves
 from graphseam.predict.candidates import known_features, write_candidates
 from graphseam.predict.features import CANDIDATES, ONE_KIND, PAIRS, TWO_KINDS, Design, as_pairs
 from graphseam.predict.link_model import LinkModel, fit_link_models, with_score
@@ -54,7 +53,7 @@ def predict_links(run: Run) -> dict[str, Any]:
         run, run.config.predict.similar.top_k if shares_search(run) else 0, whole=True, carry=True
     ) as what:
         designs = TWO_KINDS if what.three else ONE_KIND
-        borrowed = _borrowed(run, designs) if links.model_run else None
+        borrowed = borrowed_models(what, designs)
         write_candidates(what, with_training_nodes=borrowed is None)
         models = _models(what, designs, borrowed[0] if borrowed else None)
         details = {"candidates": "+".join(what.methods), "bipartite": what.three, **_recall(what)}
@@ -62,63 +61,11 @@ def predict_links(run: Run) -> dict[str, Any]:
             details["similar_too"] = True
         if not models:  # too few edges to learn from, so all candidates look alike
             return {"links": 0, **details, "models": "too few edges to learn from"}
-        ranker = _pick(models, CANDIDATES)
-        curves, basis = (borrowed[1], f"run {links.model_run}") if borrowed else _calibrate(what, ranker)
+        ranker = pick(models, CANDIDATES)
+        curves, basis = borrowed[1:] if borrowed else _calibrate(what, ranker)
         _keep(run, models, curves)
         count = _write_predictions(what, ranker, curves)
     return {"links": count, **details, "calibrated_on": basis, "models": sorted(models)}
-
-
-def _borrowed(run: Run, designs: dict[str, Design]) -> tuple[dict[str, LinkModel], Curves]:
-    """({name: model}, curves) of predict.links.model_run; RunError if it has none that fit."""
-    wanted = run.config.predict.links.model_run
-    terms = run.tables.all_runs("link_models").where(F.col("run_id") == wanted).collect()  # at most 74 rows
-    points = (
-        run.tables.all_runs("link_calibration")
-        .where((F.col("run_id") == wanted) & (F.col("fold") == ALL))
-        .sort("score")
-        .collect()
-    )  # at most 200 rows
-    if not terms or not points:
-        raise RunError(
-            f"predict.links.model_run is {wanted!r}, and that run has no link model under "
-            f"{run.tables.location('link_models')}; name a run that predicted links, or leave the key out"
-        )
-    try:
-        models = _models_of(terms, designs)
-    except KeyError as error:
-        raise RunError(
-            f"the link model of run {wanted!r} lacks the term {error}: one of the two graphs is bipartite, "
-            "the other is not; name another run"
-        ) from None
-    return models, dict.fromkeys((0, 1, ALL), _curve_of(points))
-
-
-def kept_model(run: Run) -> tuple[LinkModel, Curves] | None:
-    """(the model that ranks, the curve fitted on all nodes) as stored by the run; None if it has no link model."""
-    rows = run.tables.read("link_models").collect()  # at most 74
-    points = run.tables.read("link_calibration").where(F.col("fold") == ALL).sort("score").collect()  # at most 200
-    if not rows or not points:
-        return None
-    models = _models_of(rows, TWO_KINDS if run.ingested.bipartite else ONE_KIND)
-    return _pick(models, CANDIDATES), {ALL: _curve_of(points)}
-
-
-def _models_of(rows: list[Row], designs: dict[str, Design]) -> dict[str, LinkModel]:
-    """{name: model} from rows of link_models. KeyError if a model was fitted on other features."""
-    return {
-        name: LinkModel.of([row.asDict() for row in rows if row["model"] == name], designs[name])
-        for name in sorted({row["model"] for row in rows})
-    }
-
-
-def _pick(models: dict[str, LinkModel], name: str) -> LinkModel:
-    """The model of that name; the other one if there was too little data to fit it."""
-    return models.get(name) or next(iter(models.values()))
-
-
-def _curve_of(points: list[Row]) -> tuple[np.ndarray, np.ndarray]:
-    return np.array([row["score"] for row in points]), np.array([row["probability"] for row in points])
 
 
 def _models(what: LinkSearch, designs: dict[str, Design], given: dict[str, LinkModel] | None) -> dict[str, LinkModel]:
@@ -133,7 +80,7 @@ def _models(what: LinkSearch, designs: dict[str, Design], given: dict[str, LinkM
     known = run.tables.read("evaluation_pairs").select("src", "dst")
     if given is not None:
         if measured:
-            run.tables.write("pair_scores", with_score(known_features(what, known), _pick(given, PAIRS), "link_model"))
+            run.tables.write("pair_scores", with_score(known_features(what, known), pick(given, PAIRS), "link_model"))
         return given
     with (
         persisted(_learnt_edges(what)) as positives,
@@ -151,7 +98,7 @@ def _models(what: LinkSearch, designs: dict[str, Design], given: dict[str, LinkM
         fitted = fit_link_models(examples, designs)
         models = {name: LinkModel.of(rows, designs[name]) for name, rows in sorted(fitted.items())}
         if models and measured:
-            run.tables.write("pair_scores", with_score(features, _pick(models, PAIRS), "link_model"))
+            run.tables.write("pair_scores", with_score(features, pick(models, PAIRS), "link_model"))
     return models
 
 
@@ -182,7 +129,7 @@ def _models_in_whole(
         if run.config.holds_out:
             describe_whole(spark, lesson)
     if models and run.config.holds_out:
-        run.tables.write_in_tasks(["pair_scores"], num_tasks, partial(lesson.scores, _pick(models, PAIRS)))
+        run.tables.write_in_tasks(["pair_scores"], num_tasks, partial(lesson.scores, pick(models, PAIRS)))
     return models
 
 

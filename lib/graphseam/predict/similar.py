@@ -11,6 +11,7 @@ from graphseam.edges import with_id_of
 from graphseam.predict.group_search import BOTH
 from graphseam.predict.search import choose_method, excluding_none, nearest, search_of, write_recall
 from graphseam.predict.search_plan import plan_search
+from graphseam.predict.whole_similar import Named
 from graphseam.runs import Run
 
 
@@ -20,7 +21,12 @@ def predict_similar(run: Run) -> dict[str, Any]:
     if run.config.predict.similar.top_k == 0:
         return {"similar": 0}
     if run.details("predict_links").get("similar_too"):
-        found, details = run.tables.read("nearest_nodes"), {"method": "with the candidates of predict_links"}
+        details = {"method": "with the candidates of predict_links"}
+        named = Named.of(run)
+        if named is not None:
+            counts = run.tables.write_in_tasks(["similar_nodes"], named.num_tasks, named.rows)
+            return {"similar": counts["similar_nodes"], **details}
+        found = run.tables.read("nearest_nodes")
     else:
         run.tables.drop_run("search_recall", part="step = 'predict_similar'")
         found, details = nearest_nodes(run)

@@ -22,6 +22,7 @@ STATES = 9  # vectors held at once per row and per halo node, including those ma
 HALO_BYTES = 60  # per halo node whose vector a block reads from the array of all: its scales, degrees, id and block
 MOST_GAPS = 1.5  # the highest node number, times the number of nodes, for an array by node number
 WHOLE_EDGE_BYTES = 220  # per edge if one task holds the whole graph
+UPDATE_STATES = 10  # vectors held at once per row if one task updates them
 WALK_BYTES = 130  # per walk: its pair as it comes in from both ends, sorted, and as rows
 STEPS_OF_A_WALK = (window.STEPS + 1) / 2  # on average
 MOST_EXCHANGE = 4.0  # vectors of halo nodes per node in a product with the window matrix: beyond, there is no such view
@@ -81,6 +82,9 @@ class Blocks:
         )
 
 
+ONE_BLOCK = Blocks(1, np.zeros(1, int), np.zeros(1, int), np.ones(1, int), np.arange(2), np.zeros(1, np.int32), 0)
+
+
 @dataclass(frozen=True)
 class Size:
     """A subgraph of the first level: its lowest and highest node id, the memory its block needs, and the halo nodes of
@@ -104,6 +108,11 @@ def block_bytes(num_nodes: int, num_edges: int, num_halo: float, dim: int, num_w
     row = dim * 4 * STATES
     halo = num_halo * (HALO_BYTES if in_common else row)
     return EDGE_BYTES * num_edges + int(WALK_BYTES * num_walks + num_nodes * row + halo)
+
+
+def update_bytes(num_nodes: int, num_edges: int, dim: int) -> int:
+    """Peak of the one task that updates the vectors of all nodes."""
+    return 2 * WHOLE_EDGE_BYTES * num_edges + num_nodes * dim * 4 * UPDATE_STATES
 
 
 def plan_refinement(run: Run) -> Plan:

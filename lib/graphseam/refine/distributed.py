@@ -168,7 +168,7 @@ def start_type(dim: int) -> np.dtype[Any]:
     return np.dtype([("node_id", "<i8"), ("vector", "<f4", (dim,))])
 
 
-def keep_nodes(block: int, inbox: Inbox, store: FileStore) -> np.ndarray:
+def keep_nodes(block: int, inbox: Inbox, store: Store) -> np.ndarray:
     """Put the block's (node_id, id), in order of the number, in the store; returns the numbers."""
     parts = [_arrow_table(values) for _, values in inbox.all("nodes", np.uint8)]
     if not parts:  # all of its nodes have gone
@@ -176,7 +176,7 @@ def keep_nodes(block: int, inbox: Inbox, store: FileStore) -> np.ndarray:
     return keep_names(block, pa.concat_tables(parts).sort_by("node_id").combine_chunks(), store)
 
 
-def keep_names(block: int, nodes: pa.Table, store: FileStore) -> np.ndarray:
+def keep_names(block: int, nodes: pa.Table, store: Store) -> np.ndarray:
     """As `keep_nodes`, of (node_id, id) in that order."""
     store.put(block, "nodes", _arrow_bytes(nodes))
     numbers: np.ndarray = nodes["node_id"].to_numpy()

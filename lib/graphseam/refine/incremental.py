@@ -19,9 +19,10 @@ from graphseam.base_run import EDGES, NEW, SAME, Base, base_named
 from graphseam.blocks.engine import SparkEngine
 from graphseam.blocks.layout import pack_by_block
 from graphseam.blocks.packets import Inbox, Packet
-from graphseam.blocks.stages import SparkStages
-from graphseam.blocks.store import FileStore
-from graphseam.refine.block_plan import Blocks, plan_update
+from graphseam.blocks.stages import LocalStages, SparkStages
+from graphseam.blocks.store import MemoryStore, Store
+from graphseam.gathered import gathered
+from graphseam.refine.block_plan import ONE_BLOCK, Blocks, plan_update, update_bytes
 from graphseam.refine.distributed import (
     ENTRY,
     block_inputs,
@@ -67,20 +68,52 @@ def update_vectors(run: Run, base_run_id: str) -> dict[str, Any] | None:
     Errors: MemoryBudgetError if no number of blocks fits; RunError if the base is gone.
     """
     base = base_named(run, base_run_id)
+    files = UpdateFiles.of(run, base, ONE_BLOCK) if fits_one_task(run) else None
+    details = _in_one_task(run, files) if files is not None else _in_blocks(run, base)
+    if details["fit"] < LEAST_FIT:
+        return None
+    told = {"base": base.run_id, "window_weight": base.window_weight, "view_widths": base.view_widths}
+    return {**details, "fit": round(details["fit"], 4), **told}
+
+
+def _in_blocks(run: Run, base: Base) -> dict[str, Any]:
     with updated_by_blocks(run, base) as found:
+        details = {"fit": found.fit, "blocks": found.blocks, "threads": found.threads}
         if found.fit < LEAST_FIT:
-            return None
+            return details
         vectors = run.tables.write("embeddings", found.rows("embeddings", run.tables.schema("embeddings")))
         run.tables.write("drift", found.rows("drift", run.tables.schema("drift")))
-    return {
-        "vectors": vectors,
-        "base": base.run_id,
-        "fit": round(found.fit, 4),
-        "blocks": found.blocks,
-        "threads": found.threads,
-        "window_weight": base.window_weight,
-        "view_widths": base.view_widths,
-    }
+    return {"vectors": vectors, **details}
+
+
+def fits_one_task(run: Run) -> bool:
+    """Whether one task may hold both graphs and all vectors: no block is written to a file then."""
+    settings, ingested = run.config.refine, run.ingested
+    if settings.num_blocks > 1 or not run.tasks_read_files:
+        return False
+    needed = update_bytes(ingested.nodes, ingested.edges, run.config.embed.dim)
+    return needed <= run.task_memory_mb(num_tasks=1) << 20
+
+
+def _in_one_task(run: Run, files: UpdateFiles) -> dict[str, Any]:
+    """Update the vectors in one task, which writes the tables."""
+    names, dim, seed = ("embeddings", "drift"), run.config.embed.dim, derive_seed(run.config.run.seed, "update")
+    threads, records = cores_of_a_task(run.spark, num_tasks=1), gathered(run.spark)
+    schemas = {name: run.tables.schema(name) for name in names}
+    base_run_id = files.base_run_id
+
+    def work(_: int) -> Iterator[tuple[str, pa.RecordBatch]]:
+        task = Task(MemoryStore(), (), threads)
+        build_from_files(0, files, task.store, dim)
+        fit = update(LocalStages(1), task, dim, SpectralRefiner.length, seed)
+        records.add({0: {"fit": fit}})
+        if fit >= LEAST_FIT:
+            for name, streamed in _streams(task, base_run_id).items():
+                for batch in streamed(schemas[name], [0]):
+                    yield name, batch
+
+    counts = run.tables.write_in_tasks(list(names), 1, work)
+    return {"vectors": counts["embeddings"], **records.value[0], "blocks": 1, "threads": threads}
 
 
 @contextmanager
@@ -109,10 +142,17 @@ def updated_by_blocks(run: Run, base: Base) -> Iterator[Updated]:
             engine.release(engine.keep(engine.step(partial(build, store=store, dim=dim), *packed)))
         fit = update(stages, task, dim, SpectralRefiner.length, derive_seed(run.config.run.seed, "update"))
         in_tasks = run.spark.range(0, blocks.num_blocks, 1, stages.num_tasks)
-        streams = {"embeddings": _vectors_of(task), "drift": _drift_of(task, base.run_id)}
-        yield Updated(
-            blocks.num_blocks, task.threads, fit, lambda name, schema: Mapped(in_tasks, streams[name](schema), schema)
-        )
+
+        def rows(name: str, schema: StructType) -> Mapped:
+            streamed = _streams(task, base.run_id)[name]
+
+            def stream(batches: Batches) -> Batches:
+                for batch in batches:
+                    yield from streamed(schema, batch["id"].to_pylist())
+
+            return Mapped(in_tasks, stream, schema)
+
+        yield Updated(blocks.num_blocks, task.threads, fit, rows)
     finally:
         engine.release()
         store.remove()
@@ -127,7 +167,7 @@ def pack_changes(batches: Batches, blocks: Blocks) -> Iterator[Packet]:
         yield from pack_by_block(*changes_of(batch, blocks), "changes")
 
 
-def build(block: int, inbox: Inbox, store: FileStore, dim: int) -> Iterator[Packet]:
+def build(block: int, inbox: Inbox, store: Store, dim: int) -> Iterator[Packet]:
     """Put what a block got in the store."""
     nodes = keep_nodes(block, inbox, store)
     parts = [(part["node_id"], part["vector"]) for _, part in inbox.all("start", start_type(dim))]
@@ -135,7 +175,7 @@ def build(block: int, inbox: Inbox, store: FileStore, dim: int) -> Iterator[Pack
     yield Packet(block, "built", np.zeros(0, np.int8))
 
 
-def build_from_files(block: int, files: UpdateFiles, store: FileStore, dim: int) -> np.ndarray:
+def build_from_files(block: int, files: UpdateFiles, store: Store, dim: int) -> np.ndarray:
     """Put what a block finds in the tables' files in the store."""
     nodes = keep_names(block, files.nodes(block), store)
     keep(block, store, nodes, files.entries(block), files.changes(block), list(files.start(block)), dim)
@@ -144,7 +184,7 @@ def build_from_files(block: int, files: UpdateFiles, store: FileStore, dim: int)
 
 def keep(
     block: int,
-    store: FileStore,
+    store: Store,
     nodes: np.ndarray,
     entries: np.ndarray,
     changes: np.ndarray,
@@ -174,8 +214,12 @@ def keep(
 
 
 def before_changes(entries: np.ndarray, changes: np.ndarray) -> np.ndarray:
-    """The base's entries, one per pair: those of now, without what the changes added, with what they took away."""
-    parts = [entries]
+    """The base's entries: those of now, without what the changes added, with what they took away; one per changed
+    pair."""
+    size = 1 + max(rows["dst"].max(initial=0) for rows in (entries, changes))
+    changed = distinct(changes["src"] * size + changes["dst"])
+    at_changed = np.flatnonzero(is_among(entries["src"] * size + entries["dst"], changed))
+    parts = [entries[at_changed]]
     for name, sign in (("now", -1.0), ("before", 1.0)):
         part = np.empty(len(changes), ENTRY)
         for column in ("src", "dst", "dst_block"):
@@ -185,22 +229,24 @@ def before_changes(entries: np.ndarray, changes: np.ndarray) -> np.ndarray:
     both = np.concatenate(parts)
     both = both[np.lexsort((both["weight"], both["dst"], both["src"]))]
     if not len(both):
-        return both
+        return entries
     first = np.flatnonzero((np.diff(both["src"], prepend=-1) != 0) | (np.diff(both["dst"], prepend=-1) != 0))
     found = both[first]
     found["weight"] = np.add.reduceat(both["weight"], first)
-    return found[found["weight"] > NOTHING * np.add.reduceat(np.abs(both["weight"]), first)]
+    found = found[found["weight"] > NOTHING * np.add.reduceat(np.abs(both["weight"]), first)]
+    return np.concatenate([np.delete(entries, at_changed), found])
 
 
-def _vectors_of(task: Task) -> Callable[[StructType], Callable[[Batches], Batches]]:
-    """Rows of embeddings."""
-    return lambda schema: _streamed(task, schema, lambda block, some: {})
+Streamed = Callable[[StructType, list[int]], Batches]
 
 
-def _drift_of(task: Task, base_run_id: str) -> Callable[[StructType], Callable[[Batches], Batches]]:
-    """Rows of drift."""
+def _streams(task: Task, base_run_id: str) -> dict[str, Streamed]:
+    """{table: a function that makes the rows of these blocks, from its schema and their numbers}."""
 
-    def columns(block: int, some: np.ndarray) -> dict[str, pa.Array]:
+    def of_vectors(block: int, some: np.ndarray) -> dict[str, pa.Array]:
+        return {}
+
+    def of_drift(block: int, some: np.ndarray) -> dict[str, pa.Array]:
         store = task.store
         known, touched = store.get(block, "known")[some], store.get(block, TOUCHED)[some]
         cosine = row_cosines(store.get(block, BASE)[some], store.get(block, UPDATED)[some])
@@ -212,26 +258,21 @@ def _drift_of(task: Task, base_run_id: str) -> Callable[[StructType], Callable[[
             "cosine": pa.array(cosine, mask=np.isnan(cosine)),
         }
 
-    return lambda schema: _streamed(task, schema, columns)
+    return {name: partial(_rows_of, task, of) for name, of in (("embeddings", of_vectors), ("drift", of_drift))}
 
 
-def _streamed(
-    task: Task, schema: StructType, columns: Callable[[int, np.ndarray], dict[str, pa.Array]]
-) -> Callable[[Batches], Batches]:
-    """What a block's nodes of now are given as rows of a table, with their ids and, if it has them, vectors."""
+def _rows_of(
+    task: Task, columns: Callable[[int, np.ndarray], dict[str, pa.Array]], schema: StructType, blocks: list[int]
+) -> Batches:
+    """What the blocks' nodes of now are given as rows of a table, with their ids and, if it has them, vectors."""
     wanted = to_arrow_schema(schema)
-
-    def stream(batches: Batches) -> Batches:
-        for batch in batches:
-            for block in batch["id"].to_pylist():
-                nodes, vectors = kept_nodes(block, task.store), task.store.get(block, UPDATED)
-                rows = find_rows(Rows.kept(block, task.store).node_ids, nodes["node_id"].to_numpy())
-                for part in slices(len(rows), 4 * vectors.shape[1]):
-                    some, held = rows[part], nodes.slice(part.start, part.stop - part.start)
-                    found = {name: held[name].combine_chunks() for name in ("node_id", "id")}
-                    found |= columns(block, some)
-                    if "vector" in wanted.names:
-                        found["vector"] = vector_column(vectors[some], wanted.field("vector").type)
-                    yield pa.RecordBatch.from_arrays([found[name] for name in wanted.names], schema=wanted)
-
-    return stream
+    for block in blocks:
+        nodes, vectors = kept_nodes(block, task.store), task.store.get(block, UPDATED)
+        rows = find_rows(Rows.kept(block, task.store).node_ids, nodes["node_id"].to_numpy())
+        for part in slices(len(rows), 4 * vectors.shape[1]):
+            some, held = rows[part], nodes.slice(part.start, part.stop - part.start)
+            found = {name: held[name].combine_chunks() for name in ("node_id", "id")}
+            found |= columns(block, some)
+            if "vector" in wanted.names:
+                found["vector"] = vector_column(vectors[some], wanted.field("vector").type)
+            yield pa.RecordBatch.from_arrays([found[name] for name in wanted.names], schema=wanted)

@@ -64,12 +64,7 @@ class Rows:
         columns = np.empty(len(src), np.int64)
         columns[own] = find_rows(node_ids, dst[own])
         columns[~own] = num_rows + places
-        rows = find_rows(node_ids, src)
-        order = np.lexsort((weight, columns, rows))  # a sum's last bit must not depend on the order of the input
-        matrix = sp.coo_matrix(
-            (weight[order], (rows[order], columns[order])), shape=(num_rows, num_rows + len(halo_ids))
-        ).tocsr()
-        matrix.sort_indices()
+        matrix = _summed(find_rows(node_ids, src), columns, weight, (num_rows, num_rows + len(halo_ids)))
         data = matrix.data.astype(np.float32)
         weights = np.zeros(0, np.float32) if (data == 1).all() else data
         degrees = np.asarray(matrix.sum(axis=1), np.float64).reshape(-1)
@@ -145,6 +140,19 @@ class Rows:
         if in_common:
             return Halo(store.get(COMMON, f"sent.{name}"), self.halo_ids)
         return Halo(self.receive(block, store, name))
+
+
+def _summed(rows: np.ndarray, columns: np.ndarray, weight: np.ndarray, shape: tuple[int, int]) -> sp.csr_matrix:
+    """The matrix of these entries with sorted indices, entries of the same pair summed."""
+    keys = rows * np.int64(shape[1]) + columns
+    order = np.argsort(keys)
+    if (np.diff(keys[order]) == 0).any():
+        order = np.lexsort((weight, columns, rows))  # a sum's last bit must not depend on the order of the input
+        matrix = sp.coo_matrix((weight[order], (rows[order], columns[order])), shape=shape).tocsr()
+        matrix.sort_indices()
+        return matrix
+    indptr = np.r_[0, np.cumsum(np.bincount(rows, minlength=shape[0]))]
+    return sp.csr_matrix((weight[order], columns[order], indptr), shape=shape)
 
 
 ARRAYS = tuple(field.name for field in fields(Rows) if field.name != "matrix")

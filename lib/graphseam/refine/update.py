@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from graphseam.refine.directions import put_directions
 from graphseam.refine.driver import to_grid
-from graphseam.refine.product import product
 from graphseam.refine.rounds import NO_SUMS, Task
 from graphseam.refine.rows import Halo, Rows
 from graphseam.refine.tall_matrices import chunks, grams
@@ -63,11 +63,11 @@ def update(stages: Any, task: Task, dim: int, length: float, seed: int) -> float
     size = float(sums[-1])
     missed = size - 2 * float((weights * crossed).sum()) + float((weights * (features @ weights)).sum())
     correction = Correction(weights, length)
-    stages.run(partial(correct, task=task, correction=correction, turn=0))
-    for turn in range(1, TURNS):
-        for step in range(HOPS):
+    for turn in range(TURNS):
+        for step in range(HOPS if turn else 0):
             stages.run(partial(hop, task=task, step=step, turn=turn))
         stages.run(partial(correct, task=task, correction=correction, turn=turn))
+        task.store.drop(*(f"now.{turn}.{step + 1}" for step in range(HOPS)))  # before the disk is given them
     return 1 - missed / size if size else 0.0
 
 
@@ -81,14 +81,13 @@ def begin(block: int, task: Task) -> np.ndarray:
     task.place()
     store, base = task.store, task.store.get(block, BASE)
     Rows.kept(block, store, BEFORE).send(block, store, f"{BEFORE}.0", base)
-    _send_start(block, task, 0, base)
+    _send_start(block, task, 0, base, np.zeros(len(base), bool))
     return np.array([float(store.get(block, UNCHANGED).sum())])
 
 
-def _send_start(block: int, task: Task, turn: int, start: np.ndarray) -> None:
-    """Send what a turn propagates over today's graph, and which rows of it are not the base's."""
+def _send_start(block: int, task: Task, turn: int, start: np.ndarray, moved: np.ndarray) -> None:
+    """Send what a turn propagates over today's graph. moved: bool[m], which rows of it may not be the base's."""
     store, rows = task.store, Rows.kept(block, task.store)
-    moved = (start != store.get(block, BASE)).any(axis=1)
     store.put(block, f"moved.{turn}.0", moved)
     rows.send(block, store, f"moved.{turn}.0", moved)
     rows.send(block, store, f"now.{turn}.0", start)
@@ -105,7 +104,9 @@ def hop(block: int, task: Task, step: int, turn: int) -> np.ndarray:
     if turn == 0:
         then = Rows.kept(block, store, BEFORE)
         own = store.get(block, f"{BEFORE}.{step}" if step else BASE)
-        before = _directions(task, then, own, Halo(then.receive(block, store, f"{BEFORE}.{step}")))
+        before = np.zeros_like(own)
+        received = Halo(then.receive(block, store, f"{BEFORE}.{step}"))
+        put_directions(task, then, own, received, np.ones(len(own), bool), before)
         store.put(block, f"{BEFORE}.{step + 1}", before)
         if not last:
             then.send(block, store, f"{BEFORE}.{step + 1}", before)
@@ -117,24 +118,13 @@ def hop(block: int, task: Task, step: int, turn: int) -> np.ndarray:
     own = store.get(block, f"now.{turn}.{step}" if step else vectors_after(turn - 1))
     now = np.array(store.get(block, f"{BEFORE}.{step + 1}"))
     halo = Halo(rows.receive(block, store, f"now.{turn}.{step}"))
-    now[moved] = _directions(task, rows.only(moved), own, halo)[moved]
+    put_directions(task, rows, own, halo, moved, now)
     store.put(block, f"moved.{turn}.{step + 1}", moved)
     store.put(block, f"now.{turn}.{step + 1}", now)
     if not last:
         rows.send(block, store, f"moved.{turn}.{step + 1}", moved)
         rows.send(block, store, f"now.{turn}.{step + 1}", now)
     return NO_SUMS
-
-
-def _directions(task: Task, rows: Rows, own: np.ndarray, halo: Halo) -> np.ndarray:
-    """float32[m, dim]: the sums of vectors over each row's neighbours, at length 1; 0 for a row without any."""
-    ones = np.ones((rows.num_rows + rows.num_halo, 1), np.float32)
-    sums = product(rows, own, halo, ones, [own.shape[1]], 0.0, task.place(), task.threads)
-    filled = np.diff(rows.indptr) > 0
-    for part in chunks(*sums.shape):
-        some = part.start + np.flatnonzero(filled[part])
-        sums[some] = unit_rows(sums[some].astype(np.float64))
-    return sums
 
 
 def fit(block: int, task: Task, drawn: tuple[int, float]) -> np.ndarray:
@@ -157,7 +147,7 @@ def correct(block: int, task: Task, correction: Correction, turn: int) -> np.nda
     rows, store = Rows.kept(block, task.store), task.store
     base = store.get(block, BASE)
     before, now = ([store.get(block, f"{name}.{step + 1}") for step in range(HOPS)] for name in (BEFORE, f"now.{turn}"))
-    vectors = np.zeros_like(base)
+    vectors, all_moved = np.zeros_like(base), rows.degrees == 0
     for part in chunks(rows.num_rows, len(correction.weights)):
         vectors[part] = base[part]
         known = base[part].any(axis=1, keepdims=True)
@@ -167,8 +157,9 @@ def correct(block: int, task: Task, correction: Correction, turn: int) -> np.nda
         moved = np.flatnonzero(change.any(axis=1))
         some = base[part][moved] + change[moved].astype(np.float64) @ correction.weights
         vectors[part][moved] = correction.length * unit_rows(some)
+        all_moved[part][moved] = True
         vectors[part][rows.degrees[part] == 0] = 0
     store.put(block, vectors_after(turn), vectors)
     if turn + 1 < TURNS:
-        _send_start(block, task, turn + 1, vectors)
+        _send_start(block, task, turn + 1, vectors, all_moved)
     return NO_SUMS

@@ -30,12 +30,14 @@ HOMES = tuple(f"{end}_subgraph" for end in ENDS)
 
 @dataclass(frozen=True)
 class UpdateFiles:
-    """Files by table; of the run, and of its base. shift: of its ids, if they follow from the numbers."""
+    """Files by table; of the run, and of its base. shift: of its ids, if they follow from the numbers. base_run_id: of
+    the base."""
 
     mine: dict[str, list[str]]
     base: dict[str, list[str]]
     blocks: Blocks
     shift: int | None
+    base_run_id: str
 
     @staticmethod
     def of(run: Run, base: Base, blocks: Blocks) -> UpdateFiles | None:
@@ -46,7 +48,7 @@ class UpdateFiles:
         its = base.tables.files_of_all(("assignments", "embeddings"), level=1)
         if mine is None or its is None:
             return None
-        return UpdateFiles(mine, its, blocks, run.ingested.id_shift)
+        return UpdateFiles(mine, its, blocks, run.ingested.id_shift, base.run_id)
 
     def entries(self, block: int) -> np.ndarray:
         """The block's entries, from both ends of each edge."""
