@@ -171,6 +171,7 @@ _RECORDS = (
             "link_calibration",
             "pair_scores",
             "search_recall",
+            "search_cells",
             "nearest_nodes",
         ),
         depends_on=("predict.links", "predict.similar", "predict.recall"),  # it finds the similar nodes on the way

@@ -76,7 +76,7 @@ def _nearest_targets(what: LinkSearch, rows: DataFrame, plan: Plan) -> DataFrame
     """
     found = nearest_vectors(rows, what.search, plan)
     if what.carried is not None:
-        beside = nearest_vectors(what.asked_beside, what.search, plan)
+        beside = nearest_vectors(what.asked_beside, what.search, plan.mirrored())
         found = merged([found, beside, what.carried.found(what.settled)], what.search)
     if what.of_all:
         found = what.keep(found)

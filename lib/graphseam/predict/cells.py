@@ -29,6 +29,7 @@ REACH = 8  # cells that a node may have copies in
 SHARES = (0.0, 0.5, 1.0)  # of the gap, that the cells may be farther in which a node is found
 NEARLY = 0.01  # a recall so much below the wished one is good enough
 MOST_COPIES = 5.0  # copies of a node, on average: what bounds the bytes shuffled
+LEAST_SCORED = 4  # cells that are scored in double precision to find the nearest
 BRANCHES = 64
 PER_CENTROID = 256  # vectors that a centroid is found with, as in FAISS
 ROUNDS = 10
@@ -68,18 +69,18 @@ class Cells:
         members[home[order], np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)] = order
         return Cells(centroids, groups[used], members)
 
-    def reach(self, unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(cells int64[n, m], gaps float32[n, m]): the m = min(8, cells) nearest cells of each row, nearest first.
+    def reach(self, unit: np.ndarray, most: int = REACH) -> tuple[np.ndarray, np.ndarray]:
+        """(cells int64[n, m], gaps float32[n, m]): the m = min(most, cells) nearest cells of each row, nearest first.
 
-        unit: float32[n, dim] of length 1. A row is compared with the cells of the 24 groups nearest to it; a cell that
-        is missed so costs recall, which is measured. Cost: O(n · sqrt(cells) · dim).
+        unit: float32[n, dim] of length 1; most: at most 8. A row is compared with the cells of the 24 groups nearest to
+        it; a cell that is missed so costs recall, which is measured. Cost: O(n · sqrt(cells) · dim).
         """
-        count = min(REACH, len(self.centroids))
+        count = min(most, len(self.centroids))
         cells, gaps = np.empty((len(unit), count), np.int64), np.empty((len(unit), count), np.float32)
         for start in range(0, len(unit), ROWS_AT_ONCE):
             rows = slice(start, start + ROWS_AT_ONCE)
             # a single-precision product's last bits depend on the rows beside it: they decide what is scored again only
-            places = self._leading(unit[rows], 2 * count)
+            places = self._leading(unit[rows], max(2 * count, LEAST_SCORED))
             cells[rows], cosines = nearest_exactly(unit[rows], self.centroids, places, count)
             angles = np.arccos(np.clip(cosines, -1, 1))
             gaps[rows] = angles - angles[:, :1]

@@ -15,9 +15,10 @@ from graphseam.errors import InputError, nearest
 from graphseam.methods import SEARCHES
 from graphseam.predict.carried import Carried, carried_from_base
 from graphseam.predict.group_search import BASE, BOTH, QUERY
+from graphseam.predict.kept_cells import kept_cells
 from graphseam.predict.paths import PathSearch, neighbour_lists, plan_paths
 from graphseam.predict.search import EXACT_LIMIT, choose_method, search_of, search_rows
-from graphseam.predict.search_plan import Plan, Search, plan_search
+from graphseam.predict.search_plan import KeptCells, Plan, Search, plan_search
 from graphseam.predict.whole_graph import End, WholeGraph, whole_graph
 from graphseam.predict.whole_lists import WholeSearch
 from graphseam.predict.whole_plan import for_each, plan_whole
@@ -27,6 +28,7 @@ from graphseam.session import empty_list, persisted
 
 TRAINING_NODES = 2000  # number of nodes whose candidates the model trains on
 QUERY_BYTES = 20_000  # of a query in a task: what it finds in up to 5 cells, merged, and its candidates' features
+FEW_QUERIES = 250  # that the recall of kept cells is measured on
 TASKS_PER_CORE = 4  # of a search in a graph that one task can hold: so that none is waited for long
 
 
@@ -89,7 +91,13 @@ class LinkSearch:
 
     @cached_property
     def search(self) -> Search:
-        return replace(search_of(self.run, self.method, self.num_candidates, "links"), of_all=self.of_all)
+        search = replace(search_of(self.run, self.method, self.num_candidates, "links"), of_all=self.of_all)
+        return search if self._kept_cells is None else replace(search, queries=FEW_QUERIES)
+
+    @cached_property
+    def _kept_cells(self) -> KeptCells | None:
+        """Those of the base, where answers are taken over from it: its vectors are in the same frame."""
+        return kept_cells(self.carried.base.tables) if self.carried is not None and self.method == "cells" else None
 
     @cached_property
     def rows(self) -> DataFrame:
@@ -136,8 +144,8 @@ class LinkSearch:
     def plan(self) -> Plan:
         """Where the search sends nodes; made once, and used for every search."""
         if self.whole is not None:
-            return plan_whole(self.run.spark, self.whole, self.search)
-        return plan_search(self.rows, self.search, self.base)
+            return plan_whole(self.run.spark, self.whole, self.search, self._kept_cells)
+        return plan_search(self.rows, self.search, self.base, self._kept_cells)
 
     @property
     def top_by_paths(self) -> int:

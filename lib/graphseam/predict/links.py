@@ -15,6 +15,7 @@ from graphseam.predict.borrowed import borrowed_models, pick
 from graphseam.predict.calibration import Curves, fit_curves
 from graphseam.predict.candidates import known_features, write_candidates
 from graphseam.predict.features import CANDIDATES, ONE_KIND, PAIRS, TWO_KINDS, Design, as_pairs
+from graphseam.predict.kept_cells import write_cells
 from graphseam.predict.link_model import LinkModel, fit_link_models, with_score
 from graphseam.predict.link_search import LinkSearch, link_search, shares_search
 from graphseam.predict.ranking import best_links
@@ -165,6 +166,7 @@ def _recall(what: LinkSearch) -> dict[str, Any]:
     """What the search for nearest vectors reports; nothing if only paths were searched."""
     if not set(what.methods) & set(SEARCHES):
         return {}
+    write_cells(what.run, what.plan)
     return write_recall(what.run, "predict_links", what.search, what.plan)
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from graphseam.arrays import distinct, is_among
+from graphseam.arrays import distinct, is_among, places_of
 from graphseam.arrow import positions
 from graphseam.compiled import read_only
 from graphseam.edges import both_ways
@@ -146,7 +146,7 @@ class Adjacency:
     def __init__(
         self, ids: np.ndarray, indptr: np.ndarray, indices: np.ndarray, degrees: np.ndarray, search: PathSearch
     ) -> None:
-        self.search, self.seen, self.ids = search, 0, ids
+        self.search, self.seen, self.ids, self._place = search, 0, ids, places_of(ids)
         self.indptr, self.indices = np.append(indptr, indptr[-1]), read_only(indices)  # of all absent nodes, too
         self.degrees = np.append(degrees, 1.0)
         self.space = workspace(len(ids) + 1, search.three)
@@ -168,11 +168,9 @@ class Adjacency:
     def _places(self, lists: pa.ListArray) -> tuple[np.ndarray, np.ndarray]:
         """(positions, offsets) of lists of ids; an absent id gets the last position, which no path reaches."""
         ids = lists.flatten().to_numpy()
-        places = np.searchsorted(self.ids, ids)
-        here = places < len(self.ids)
-        here[here] = self.ids[places[here]] == ids[here]
+        places = self._place(ids)
         offsets = np.concatenate([[0], np.cumsum(lists.value_lengths().to_numpy())])
-        return np.where(here, places, len(self.ids)).astype(np.int64), offsets.astype(np.int64)
+        return np.where(places >= 0, places, len(self.ids)), offsets.astype(np.int64)
 
     def answer(self, queries: pa.RecordBatch) -> pa.RecordBatch:
         """Rows of PATHS_SCHEMA, one per query."""

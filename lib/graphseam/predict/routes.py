@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from graphseam.compiled import mix
-from graphseam.predict.cells import Cells
+from graphseam.predict.cells import REACH, Cells
 from graphseam.predict.group_search import BASE, QUERY
 
 
@@ -63,13 +63,16 @@ class ToCells:
     """To the cells within the gap; of a cell in several parts, to the one that a hash of the id names.
 
     parts: int64[cells]. rows: float64[cells], how many are expected in each. asked: bool[cells], those that any query
-    goes to, if queries are so few that it matters.
+    goes to, if queries are so few that it matters. mirrored: nodes to be found go to all cells within the gap, and
+    queries look in those where they would be found: a pair meets just as well, and less is sent where few are to be
+    found.
     """
 
     cells: Cells
     parts: np.ndarray
     rows: np.ndarray
     asked: np.ndarray | None = None
+    mirrored: bool = False
 
     @property
     def num_groups(self) -> int:
@@ -81,14 +84,25 @@ class ToCells:
         return np.minimum((middle * (count / max(1.0, rows.sum()))).astype(np.int64), count - 1)
 
     def __call__(self, ids: np.ndarray, unit: np.ndarray, role: np.ndarray) -> tuple[np.ndarray, ...]:
-        cells, gaps = self.cells.reach(unit)
-        looks = (gaps <= self.cells.gap) & (role & QUERY > 0)[:, None]
-        is_found = ((gaps <= self.cells.found_gap) | (np.arange(gaps.shape[1]) == 0)) & (role & BASE > 0)[:, None]
-        rows, places = np.nonzero(looks | is_found)
-        chosen = cells[rows, places]
-        roles = (looks * QUERY + is_found * BASE)[rows, places].astype(role.dtype)
+        far, near = (BASE, QUERY) if self.mirrored else (QUERY, BASE)
+        goes_far = role & far > 0
+        parts = [
+            self._copies(some, unit[some], role[some], far, near) for some in map(np.flatnonzero, (goes_far, ~goes_far))
+        ]
+        rows, chosen, roles = (np.concatenate(column) for column in zip(*parts, strict=True))
         if self.asked is not None:
             kept = self.asked[chosen]
             rows, chosen, roles = rows[kept], chosen[kept], roles[kept]
         part = mix(ids[rows].astype(np.uint64)) % self.parts[chosen].astype(np.uint64)
         return rows, (np.cumsum(self.parts) - self.parts)[chosen] + part.astype(np.int64), roles
+
+    def _copies(
+        self, rows: np.ndarray, unit: np.ndarray, role: np.ndarray, far: int, near: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(row, cell, role) of each copy of these rows, of which all or none go to all cells within the gap."""
+        any_far = bool((role & far).any())
+        cells, gaps = self.cells.reach(unit, REACH if any_far or self.cells.found_gap else 1)
+        is_near = ((gaps <= self.cells.found_gap) | (np.arange(gaps.shape[1]) == 0)) & (role & near > 0)[:, None]
+        is_far = (gaps <= self.cells.gap) & (role & far > 0)[:, None]
+        at, places = np.nonzero(is_near | is_far)
+        return rows[at], cells[at, places], (is_far * far + is_near * near)[at, places].astype(role.dtype)

@@ -24,6 +24,7 @@ from graphseam.predict.cells import (
     SHARES,
     Cells,
     best_reach,
+    recall_at,
     train_cells,
 )
 from graphseam.predict.group_search import ALL, BASE, QUERY, UNKNOWN, Members, wanted_of
@@ -52,7 +53,7 @@ class Search:
 
     method: exact or cells. top_k, of_all: nodes wanted per query, without those it knows and of all. num_nodes, dim: of
     the base. task_mb: memory of a task. cores: tasks that run at once. threads: of each task; alone: of one that runs
-    alone. recall: the share of the exact nearest that cells shall find.
+    alone. recall: the share of the exact nearest that cells shall find. queries: that it is measured on.
     """
 
     method: str
@@ -66,6 +67,7 @@ class Search:
     alone: int = 1
     recall: float = 0.97
     of_all: int = 0
+    queries: int = PROBE_QUERIES
 
     @property
     def wanted(self) -> tuple[int, int, int]:
@@ -93,6 +95,10 @@ class Plan:
     recall: float = 1.0
     queries: int = 0
     recall_of_all: float = 1.0
+
+    def mirrored(self) -> Plan:
+        """For few nodes to be found, see ToCells."""
+        return replace(self, route=replace(self.route, mirrored=True)) if isinstance(self.route, ToCells) else self
 
     def places(self, vectors: DataFrame, dim: int) -> DataFrame:
         """(node_id, place DOUBLE in [0, 1)): near nodes have near places, those of a near cell each, in order.
@@ -136,10 +142,12 @@ def for_few(plan: Plan, queries: DataFrame, dim: int) -> Plan:
     return replace(plan, route=replace(plan.route, asked=asked))
 
 
-def plan_search(rows: DataFrame, search: Search, base: DataFrame | None = None) -> Plan:
+def plan_search(rows: DataFrame, search: Search, base: DataFrame | None = None, kept: KeptCells | None = None) -> Plan:
     """Where nodes are sent, by search.method. rows: as in `nearest`. base: (node_id, vector) of the base, if that is
-    cheaper to compute than rows."""
+    cheaper to compute than rows. kept: cells of an earlier run, see `plan_of`."""
     base = rows.where(F.col("role").bitwiseAND(BASE) > 0) if base is None else base
+    if kept is not None and search.method != "exact":
+        return plan_of(Rows(base.select("node_id", "vector"), search, _probe_queries(rows, search)), search, kept)
     plan: Plan = SEARCHES[search.method](rows, search, base.select("node_id", "vector"))
     return plan
 
@@ -189,13 +197,17 @@ class Rows:
         return in_one_task(found, answer_of(probe, self.search), ANSWER_SCHEMA).collect()  # two
 
 
-def plan_of(vectors: Vectors, search: Search) -> Plan:
-    """Cells trained on a sample, and the gap that the wished recall needs.
+def plan_of(vectors: Vectors, search: Search, kept: KeptCells | None = None) -> Plan:
+    """Cells trained on a sample, and the gap that the wished recall needs; or those that are kept, with their gap, if
+    their recall still is the wished one or nearly so.
 
     The recall is measured on about 1,000 nodes, of which the exact nearest are known: the share of them that is in one
     of the cells which the node looks in. If 4 copies of a node are too few for it, cells are made twice as large, twice
     at most: more work, but no more bytes.
     """
+    plan = kept.plan(vectors, search) if kept is not None else None
+    if plan is not None and min(plan.recall, plan.recall_of_all) >= search.recall - 2 * NEARLY:
+        return plan
     per_cell = NODES_PER_CELL
     while True:
         plan = _plan_of_size(vectors, search, per_cell)
@@ -212,25 +224,70 @@ def _plan_of_size(vectors: Vectors, search: Search, per_cell: int) -> Plan:
     trained = vectors.trained(wanted, size)
     centroids = np.stack([np.frombuffer(row["centroid"], np.float32) for row in trained])
     cells, copies, recall, queries = Cells.of(centroids, search.seed), 1.0, {UNKNOWN: 1.0, ALL: 1.0}, 0
-    rows = vectors.probed(cells) if len(centroids) > 1 else []
-    if rows:
-        parts_of = {row["kind"]: np.frombuffer(row["needed"], np.float32).reshape(-1, len(SHARES)) for row in rows}
-        needed = {share: {kind: part[:, at] for kind, part in parts_of.items()} for at, share in enumerate(SHARES)}
-        gaps = np.frombuffer(rows[0]["gaps"], np.float32).reshape(-1, min(REACH, len(centroids)))
+    found = _probed(vectors, cells)
+    if found is not None:
+        needed, gaps = found
         reached = best_reach(search.recall, needed, gaps)
         cells = replace(cells, gap=reached.gap, found_gap=reached.share * reached.gap)
         copies, recall, queries = reached.copies, recall | reached.recall, len(gaps)
-    rows_of = np.array([row["share"] for row in trained]) * search.num_nodes * copies
+    return _plan(cells, np.array([row["share"] for row in trained]), search, copies, recall, queries)
+
+
+def _probed(vectors: Vectors, cells: Cells) -> tuple[dict[float, dict[int, np.ndarray]], np.ndarray] | None:
+    """({share: {kind: the gap that each pair needs}}, gaps of the queries' own cells); None without queries."""
+    rows = vectors.probed(cells) if len(cells.centroids) > 1 else []
+    if not rows:
+        return None
+    parts_of = {row["kind"]: np.frombuffer(row["needed"], np.float32).reshape(-1, len(SHARES)) for row in rows}
+    needed = {share: {kind: part[:, at] for kind, part in parts_of.items()} for at, share in enumerate(SHARES)}
+    return needed, np.frombuffer(rows[0]["gaps"], np.float32).reshape(-1, min(REACH, len(cells.centroids)))
+
+
+def _plan(
+    cells: Cells, shares: np.ndarray, search: Search, copies: float, recall: dict[int, float], queries: int
+) -> Plan:
+    """shares: of the nodes, that are in each cell."""
+    rows_of = shares * search.num_nodes * copies
     parts = np.maximum(1, np.ceil(rows_of / min(MOST_ROWS, search.most_rows))).astype(np.int64)
     return Plan(ToCells(cells, parts, rows_of), copies, recall[UNKNOWN], queries, recall[ALL])
+
+
+@dataclass(frozen=True)
+class KeptCells:
+    """Cells of an earlier run: centroids float32[cells, dim], shares float64[cells] of its nodes; gaps as in Cells."""
+
+    centroids: np.ndarray
+    shares: np.ndarray
+    gap: float
+    found_gap: float
+
+    @staticmethod
+    def of(plan: Plan, num_nodes: int) -> KeptCells | None:
+        """Those of a plan; None if it has none."""
+        if not isinstance(plan.route, ToCells):
+            return None
+        cells = plan.route.cells
+        return KeptCells(cells.centroids, plan.route.rows / (num_nodes * plan.copies), cells.gap, cells.found_gap)
+
+    def plan(self, vectors: Vectors, search: Search) -> Plan:
+        """The plan by these cells, with the recall that they have now."""
+        cells = replace(Cells.of(self.centroids, search.seed), gap=self.gap, found_gap=self.found_gap)
+        copies, recall, queries = 1.0, {UNKNOWN: 1.0, ALL: 1.0}, 0
+        found = _probed(vectors, cells)
+        if found is not None:
+            needed, gaps = found
+            share = min(SHARES, key=lambda share: abs(share * self.gap - self.found_gap))
+            copies, queries = float((gaps <= self.gap).sum(axis=1).mean()), len(gaps)
+            recall |= {kind: recall_at(self.gap, pairs) for kind, pairs in needed[share].items()}
+        return _plan(cells, self.shares, search, copies, recall, queries)
 
 
 def _probe_queries(rows: DataFrame, search: Search) -> Members:
     """About 1,000 of the queries, on the driver."""
     asking = (F.col("role").bitwiseAND(QUERY) > 0) & ~F.col("learning") & (F.size("known") <= PROBE_KNOWN)
-    chance = PROBE_QUERIES / max(1, search.num_nodes)
+    chance = search.queries / max(1, search.num_nodes)
     chosen = rows.where(asking & (uniform(search.seed, F.lit("recall"), "node_id") < chance))
-    found = chosen.select("node_id", "vector", "known").sort("node_id").limit(2 * PROBE_QUERIES).collect()
+    found = chosen.select("node_id", "vector", "known").sort("node_id").limit(2 * search.queries).collect()
     unit = np.array([row["vector"] for row in found], np.float32).reshape(len(found), search.dim)
     live = np.flatnonzero(np.linalg.norm(unit, axis=1) > 0)
     found, unit = [found[at] for at in live], unit_rows(unit[live])

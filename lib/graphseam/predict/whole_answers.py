@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from graphseam.arrays import is_among
+from graphseam.arrays import is_among, places_of
 from graphseam.arrow import positions
 from graphseam.base_run import SAME
 from graphseam.blocks.store import FileStore
@@ -20,6 +21,7 @@ from graphseam.runs import Run
 
 ANSWER_BYTES = 24  # of an answer in the task that lays them out
 FLOOR = "floor"
+NO_LISTS = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
 KINDS = {"candidate_lists": (UNKNOWN, "src", "dst"), "nearest_nodes": (ALL, "node_id", "near")}  # by table
 
 
@@ -56,20 +58,21 @@ class AnswerFiles:
         ]
         settled &= is_among(ids, np.sort(np.concatenate([np.zeros(0, np.int64), *asked])))
         store.put(0, "settled", settled)
+        place = places_of(ids)
         for name, (kind, src, others) in KINDS.items():
-            parts = [
-                _answers_in(batch, (src, others), ids, settled)
-                for batch in batches_of(
-                    self.tables.get(name, []),
-                    (src, others, "cosine", *(["learning"] if name == "candidate_lists" else [])),
-                )
+            columns = (src, others, "cosine", *(["learning"] if name == "candidate_lists" else []))
+            parts = [NO_LISTS] + [
+                _answers_in(batch, (src, others), place, settled)
+                for batch in batches_of(self.tables.get(name, []), columns)
             ]
-            parts.append((np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)))
-            rows, dst, score = (np.concatenate(column) for column in zip(*parts, strict=True))
-            order = np.argsort(rows, kind="stable")
-            ends, score = np.r_[0, np.cumsum(np.bincount(rows, minlength=len(ids)))], score[order]
+            rows, sizes, dst, score = (np.concatenate(column) for column in zip(*parts, strict=True))
+            order = np.argsort(rows)  # each node has one list
+            at = positions((np.cumsum(sizes) - sizes)[order], sizes[order])
+            lengths = np.zeros(len(ids), np.int64)
+            lengths[rows] = sizes
+            ends, score = np.r_[0, np.cumsum(lengths)], score[at]
             store.put(0, f"{name}.ends", ends)
-            store.put(0, f"{name}.dst", dst[order])
+            store.put(0, f"{name}.dst", dst[at])
             store.put(0, f"{name}.score", score)
             if self.wanted[kind]:
                 floor = np.minimum(floor, value_of_rank(ends, score, self.wanted[kind]))
@@ -79,7 +82,7 @@ class AnswerFiles:
 @dataclass(frozen=True)
 class Answers:
     """settled: bool[n], whose answers these are. floor: float32[n], a cosine that others must have to be among those
-    wanted. lists: (kind, ends int64[n + 1], dst, score) of each table."""
+    wanted. lists: (kind, ends int64[n + 1], dst int32, positions, score) of each table."""
 
     settled: np.ndarray
     floor: np.ndarray
@@ -103,7 +106,7 @@ class Answers:
             at = positions(ends[chosen][some], lengths[some])
             offsets = np.r_[0, np.cumsum(lengths[some])]
             kinds = np.full(len(some), kind)
-            batches.append(found_batch(self.ids[chosen[some]], kinds, offsets, dst[at], score[at]))
+            batches.append(found_batch(self.ids[chosen[some]], kinds, offsets, self.ids[dst[at]], score[at]))
         return pa.Table.from_batches(batches, ARROW_FOUND)
 
 
@@ -119,13 +122,15 @@ def _settled_in(rows: pa.RecordBatch) -> np.ndarray:
 
 
 def _answers_in(
-    batch: pa.RecordBatch, names: tuple[str, str], ids: np.ndarray, settled: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(position of src, dst, score) of each answer between two settled nodes."""
+    batch: pa.RecordBatch, names: tuple[str, str], place: Callable[[np.ndarray], np.ndarray], settled: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(position of src, how many answers, positions of dst, scores) of each settled node with a list, answers that are
+    settled nodes."""
     batch = _of_nodes(batch)
-    src, others = (batch[name] for name in names)
-    dst, score = others.flatten().to_numpy(), batch["cosine"].flatten().to_numpy()
-    own = np.repeat(src.to_numpy(), others.value_lengths().to_numpy())
-    rows, far = (np.minimum(np.searchsorted(ids, ends), len(ids) - 1) for ends in (own, dst))
-    kept = (ids[rows] == own) & (ids[far] == dst) & settled[rows] & settled[far]
-    return rows[kept], dst[kept], score[kept]
+    src = place(batch[names[0]].to_numpy())
+    chosen = np.flatnonzero((src >= 0) & settled[src])
+    batch = batch.take(pa.array(chosen))
+    dst = place(batch[names[1]].flatten().to_numpy())
+    kept = (dst >= 0) & settled[dst]
+    sizes = np.diff(np.r_[0, np.cumsum(kept)][np.r_[0, np.cumsum(batch[names[1]].value_lengths().to_numpy())]])
+    return src[chosen].astype(np.int64), sizes, dst[kept].astype(np.int32), batch["cosine"].flatten().to_numpy()[kept]

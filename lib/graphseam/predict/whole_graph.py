@@ -6,7 +6,9 @@ it. Here one task reads the run's tables, and what follows finds a node's vector
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from graphseam.arrays import distinct
+from graphseam.arrays import distinct, places_of
 from graphseam.arrow import positions, vector_matrix
 from graphseam.blocks.store import FileStore
 from graphseam.columns import ENDS
@@ -59,8 +61,11 @@ class Graph:
 
     def at(self, ids: np.ndarray) -> np.ndarray:
         """int64[k]: the positions of the ids, -1 of those that are no nodes of the graph."""
-        found = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
-        return np.where(self.ids[found] == ids, found, -1) if len(self.ids) else np.full(len(ids), -1)
+        return self._places(ids)
+
+    @cached_property
+    def _places(self) -> Callable[[np.ndarray], np.ndarray]:
+        return places_of(self.ids)
 
     def keys_of(self, src: np.ndarray, dst: np.ndarray) -> np.ndarray:
         """int64[k]: a number per pair of ids, the same for both of its directions."""

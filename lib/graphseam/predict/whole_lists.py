@@ -48,11 +48,12 @@ class WholeSearch:
         graph = self.whole.opened()
         in_groups = self.search is not None and self.search.method != "exact"
         routed = Routed.of(self.whole) if in_groups else None
-        sources, (seed, share) = graph.sources(), self.learning
-        learning = sources[uniform_of(seed, graph.ids[sources]) < share]
+        sources, (seed, chance) = graph.sources(), self.learning
+        learning = sources[uniform_of(seed, graph.ids[sources]) < chance]
         if routed is not None:  # else in order of the id
             sources = routed.order[is_among(routed.order, sources)]
-        asked = Asked(*(np.sort(np.array_split(rows, self.num_tasks)[task]) for rows in (sources, learning)))
+        share = [np.sort(np.array_split(rows, self.num_tasks)[task]) for rows in (sources, learning)]
+        asked = Asked(share[0], share[1])
         found = pa.table({"src": NONE, "kind": NONE, "dst": pa.array([], pa.list_(pa.int64()))})
         if self.search is not None and self.plan is not None:
             found = _found(graph, asked, self.search, self.plan.route, routed, self.whole.answers())
@@ -76,7 +77,7 @@ def _found(
     if answers is None:
         return nearest_of(graph, asked, search, route, routed)
     settled = answers.settled[asked.sources]
-    beside = Asked(asked.sources[settled], asked.learning[:0], ~answers.settled, answers.floor)
+    beside = Asked(asked.sources[settled], asked.learning[:0], ~answers.settled, answers.floor, mirrored=True)
     parts = [
         nearest_of(graph, Asked(asked.sources[~settled], asked.learning), search, route, routed),
         nearest_of(graph, beside, search, route, routed),
@@ -109,7 +110,8 @@ def _wanted(found: pa.Table, kind: int) -> Wanted:
     lists = rows["dst"].combine_chunks()
     lengths = lists.value_lengths().to_numpy() if len(lists) else np.zeros(0, np.int64)
     owners, dst = np.repeat(np.arange(len(lengths)), lengths), lists.flatten().to_numpy()
-    return Wanted(rows["src"].to_numpy(), np.r_[0, np.cumsum(lengths)], dst[np.lexsort((dst, owners))])
+    size = 1 + dst.max(initial=0)
+    return Wanted(rows["src"].to_numpy(), np.r_[0, np.cumsum(lengths)], np.sort(owners * size + dst) % size)
 
 
 def _given(src: np.ndarray, dst: np.ndarray) -> pa.Table:

@@ -17,8 +17,8 @@ from graphseam.predict.routes import Blocks
 from graphseam.predict.search_plan import (
     ANSWER_SCHEMA,
     PROBE_KNOWN,
-    PROBE_QUERIES,
     TRAINED_SCHEMA,
+    KeptCells,
     Plan,
     Search,
     answer_of,
@@ -34,14 +34,15 @@ from graphseam.task import limit_threads
 PROBED_AT_ONCE = 65_536  # nodes
 
 
-def plan_whole(spark: SparkSession, whole: WholeGraph, search: Search) -> Plan:
+def plan_whole(spark: SparkSession, whole: WholeGraph, search: Search, kept: KeptCells | None = None) -> Plan:
     """The plan; unless the search is exact, the groups that nodes go to are stored as whole_search.Routed.
 
-    Cost: one pass over the vectors to train cells, one to measure what they find, and one to send nodes to them.
+    kept: cells of an earlier run, see `plan_of`. Cost: one pass over the vectors to train cells, one to measure what
+    they find, and one to send nodes to them.
     """
     if search.method == "exact":
         return Plan(Blocks(1, 1), 1.0)
-    plan = plan_of(MappedVectors(spark, whole, search), search)
+    plan = plan_of(MappedVectors(spark, whole, search), search, kept)
 
     def send(part: int) -> None:
         route_nodes(whole, plan.route, part, search.cores)
@@ -98,8 +99,8 @@ def probe_queries(graph: Graph, search: Search) -> Members:
     """About 1,000 of the queries."""
     asks = graph.sources()
     asks = asks[graph.degrees(asks) <= PROBE_KNOWN]
-    chance = PROBE_QUERIES / max(1, search.num_nodes)
-    rows = asks[uniform_of(search.seed, "recall", graph.ids[asks]) < chance][: 2 * PROBE_QUERIES]
+    chance = search.queries / max(1, search.num_nodes)
+    rows = asks[uniform_of(search.seed, "recall", graph.ids[asks]) < chance][: 2 * search.queries]
     rows = rows[graph.live[rows]]
     return Members(
         graph.ids[rows],

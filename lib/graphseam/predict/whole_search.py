@@ -25,28 +25,33 @@ ROLES = 4  # numbers of a role
 class Asked:
     """The nodes that a task answers, by position: sources, and those for learning, which exclude nothing.
     base: bool[n], the nodes to find; None for all targets. floor: float32[n], a cosine below which a source asks for
-    nothing; None if for all."""
+    nothing; None if for all. mirrored: as in ToCells, of nodes routed so."""
 
     sources: np.ndarray
     learning: np.ndarray
     base: np.ndarray | None = None
     floor: np.ndarray | None = None
+    mirrored: bool = False
 
 
 def route_nodes(whole: WholeGraph, route: Route, part: int, num_parts: int) -> None:
     """Store which groups a share of the nodes goes to: the copies of a search's route, as numbers of (group, node,
-    role)."""
+    role). Where answers are taken over, settled nodes go where they are found, and the others to all within the gap as
+    well: for these look for all, and settled ones for these, mirrored."""
     limit_threads(1)
-    graph = whole.opened()
+    graph, answers = whole.opened(), whole.answers()
     live = np.array_split(np.flatnonzero(graph.live), num_parts)[part]
-    found = [np.zeros(0, np.int64)]
+    copies = [np.zeros(0, np.int64)]
     for start in range(0, len(live), ROUTED_AT_ONCE):
         some = live[start : start + ROUTED_AT_ONCE]
         asks = graph.source[some] & (graph.degrees(some) > 0)
-        roles = (graph.target[some] * BASE + asks * QUERY).astype(np.int32)
+        found_in, looks_in = graph.target[some], asks
+        if answers is not None:
+            found_in, looks_in = found_in | asks, (found_in | asks) & ~answers.settled[some]
+        roles = (found_in * BASE + looks_in * QUERY).astype(np.int32)
         rows, groups, roles = route(graph.ids[some], graph.unit[some], roles)
-        found.append((groups * len(graph.ids) + some[rows]) * ROLES + roles)
-    whole.store.put(part, COPIES, np.concatenate(found))
+        copies.append((groups * len(graph.ids) + some[rows]) * ROLES + roles)
+    whole.store.put(part, COPIES, np.concatenate(copies))
 
 
 def sort_copies(whole: WholeGraph, num_groups: int, num_parts: int) -> None:
@@ -89,7 +94,7 @@ def nearest_of(graph: Graph, asked: Asked, search: Search, route: Route, routed:
     sources, learning = (rows[graph.live[rows]] for rows in (asked.sources, asked.learning))
     groups = _all_in_one(base, sources, learning)
     if routed is not None:
-        groups = _in_groups(graph, base, route, routed, sources, learning)
+        groups = _in_groups(graph, base, route, routed, Asked(sources, learning, mirrored=asked.mirrored))
     device = task_device()
     space = Scores(device)
     found = [
@@ -110,13 +115,12 @@ def _all_in_one(base: np.ndarray, sources: np.ndarray, learning: np.ndarray) -> 
     yield np.flatnonzero(base), sources, learning
 
 
-def _in_groups(
-    graph: Graph, base: np.ndarray, route: Route, routed: Routed, sources: np.ndarray, learning: np.ndarray
-) -> Iterator[Group]:
+def _in_groups(graph: Graph, base: np.ndarray, route: Route, routed: Routed, asked: Asked) -> Iterator[Group]:
     """(base, queries, queries for learning) of each group that one of the queries goes to, as positions of nodes."""
+    learning, (looks, is_found) = asked.learning, (BASE, QUERY) if asked.mirrored else (QUERY, BASE)
     asks = np.zeros(len(graph.ids), bool)
-    asks[sources] = True
-    own = np.flatnonzero(asks[routed.rows] & (routed.roles & QUERY > 0))
+    asks[asked.sources] = True
+    own = np.flatnonzero(asks[routed.rows] & (routed.roles & looks > 0))
     roles = np.full(len(learning), QUERY, np.int32)
     learners, their_groups, _ = route(graph.ids[learning], graph.unit[learning], roles)
     own_groups = np.searchsorted(routed.starts, own, side="right") - 1
@@ -124,7 +128,7 @@ def _in_groups(
         first, last = routed.starts[group], routed.starts[group + 1]
         rows = routed.rows[first:last].astype(np.int64)
         a, b = np.searchsorted(own, [first, last])
-        based = rows[(routed.roles[first:last] & BASE > 0) & base[rows]]
+        based = rows[(routed.roles[first:last] & is_found > 0) & base[rows]]
         yield based, rows[own[a:b] - first], learning[learners[their_groups == group]]
 
 
