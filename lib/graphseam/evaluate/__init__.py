@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
 from typing import Any
 
@@ -14,6 +15,7 @@ from graphseam.evaluate.reliability import calibration_errors, judged_labels, ju
 from graphseam.evaluate.scores import num_score_blocks, score_pairs
 from graphseam.evaluate.whole import whole_link_metrics
 from graphseam.runs import Run
+from graphseam.spark_line import for_a_thread
 
 NAMES = ("metric", "variant", "scorer")  # of a number, in the details of the step
 ORDER = ("task", *NAMES, "stratum")
@@ -25,22 +27,32 @@ def evaluate(run: Run) -> dict[str, Any]:
 
     Writes metrics and reliability. Returns the metrics over all strata, {metric/variant/scorer: value}.
     """
+    with ThreadPoolExecutor(1) as pool:  # one task computes the metrics, and leaves cores free
+        judged = pool.submit(for_a_thread(run.spark, reliability_of), run)
+        rows = _metrics_of(run)
+        bins = judged.result()
+    run.tables.write_rows("reliability", bins)
+    rows += calibration_errors(bins)
+    rows.sort(key=lambda row: [row[name] for name in ORDER])
+    run.tables.write_rows("metrics", rows)
+    return {"metrics": {"/".join(row[name] for name in NAMES): row["value"] for row in rows if row["stratum"] == WHOLE}}
+
+
+def _metrics_of(run: Run) -> list[dict[str, Any]]:
+    """Rows of METRIC_SCHEMA, about a hundred: of links, labels, and what the vectors share with the base's."""
     links = link_metrics_of(run) if run.config.holds_out else None
     labels = None
     if run.config.input.labels:
         predictions = run.tables.read("node_predictions").where("fold IS NOT NULL")
         labels = label_metrics(predictions, run.tables.read("labels"))
-    rows = calibration_errors(write_reliability(run))
     parts = [part for part in (links, labels, stability(run)) if part is not None]
-    if parts:
-        metrics = reduce(
-            DataFrame.unionByName,
-            [part if "stratum" in part.columns else part.withColumn("stratum", F.lit(WHOLE)) for part in parts],
-        )
-        rows += [row.asDict() for row in metrics.collect()]  # about a hundred
-    rows.sort(key=lambda row: [row[name] for name in ORDER])
-    run.tables.write_rows("metrics", rows)
-    return {"metrics": {"/".join(row[name] for name in NAMES): row["value"] for row in rows if row["stratum"] == WHOLE}}
+    if not parts:
+        return []
+    metrics = reduce(
+        DataFrame.unionByName,
+        [part if "stratum" in part.columns else part.withColumn("stratum", F.lit(WHOLE)) for part in parts],
+    )
+    return [row.asDict() for row in metrics.collect()]
 
 
 def stability(run: Run) -> DataFrame | None:
@@ -85,14 +97,12 @@ def link_metrics_of(run: Run) -> DataFrame:
     return link_metrics(scored, scorers, run.config.evaluate.max_ranked)
 
 
-def write_reliability(run: Run) -> list[dict[str, Any]]:
-    """Write reliability; returns its rows, none if nothing can be checked. At most ten of links and ten of labels."""
+def reliability_of(run: Run) -> list[dict[str, Any]]:
+    """Rows of reliability, none if nothing can be checked. At most ten of links and ten of labels."""
     judged = []
     if run.config.holds_out and run.config.predict.links.top_k:
         judged.append(judged_links(run.tables.read("link_predictions")))
     if run.config.input.labels:
         judged.append(judged_labels(run.tables.read("node_predictions"), run.tables.read("labels")))
     bins = reliability(reduce(DataFrame.union, judged)).sort("task", "bin_low").collect() if judged else []
-    rows = [row.asDict() for row in bins]
-    run.tables.write_rows("reliability", rows)
-    return rows
+    return [row.asDict() for row in bins]

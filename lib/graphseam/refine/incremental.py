@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -104,6 +104,7 @@ def _in_one_task(run: Run, files: UpdateFiles) -> dict[str, Any]:
 
     def work(_: int) -> Iterator[tuple[str, pa.RecordBatch]]:
         task = Task(MemoryStore(), (), threads)
+        task.place()
         build_from_files(0, files, task.store, dim)
         fit = update(LocalStages(1), task, dim, SpectralRefiner.length, seed)
         records.add({0: {"fit": fit}})
@@ -171,40 +172,41 @@ def build(block: int, inbox: Inbox, store: Store, dim: int) -> Iterator[Packet]:
     """Put what a block got in the store."""
     nodes = keep_nodes(block, inbox, store)
     parts = [(part["node_id"], part["vector"]) for _, part in inbox.all("start", start_type(dim))]
-    keep(block, store, nodes, inbox.joined("entries", ENTRY), inbox.joined("changes", CHANGE), parts, dim)
+    known = distinct(np.concatenate([np.zeros(0, np.int64), *[numbers for numbers, _ in parts]]))
+    keep(block, store, (nodes, known), inbox.joined("entries", ENTRY), inbox.joined("changes", CHANGE), parts, dim)
     yield Packet(block, "built", np.zeros(0, np.int8))
 
 
 def build_from_files(block: int, files: UpdateFiles, store: Store, dim: int) -> np.ndarray:
     """Put what a block finds in the tables' files in the store."""
     nodes = keep_names(block, files.nodes(block), store)
-    keep(block, store, nodes, files.entries(block), files.changes(block), list(files.start(block)), dim)
+    known = files.known(block)
+    keep(block, store, (nodes, known), files.entries(block), files.changes(block), files.start(known), dim)
     return NO_SUMS
 
 
 def keep(
     block: int,
     store: Store,
-    nodes: np.ndarray,
+    numbers: tuple[np.ndarray, np.ndarray],
     entries: np.ndarray,
     changes: np.ndarray,
-    start: list[tuple[np.ndarray, np.ndarray]],
+    start: Iterable[tuple[np.ndarray, np.ndarray]],
     dim: int,
 ) -> None:
     """Put both graphs' rows and the base's vectors in the store. The rows are those of both runs' nodes.
 
-    nodes: of now. start: (numbers, vectors) of the base's nodes.
+    numbers: rising, of the nodes of now and of the base's. start: (numbers, vectors) of the base's nodes.
     """
-    known = distinct(np.concatenate([np.zeros(0, np.int64), *[numbers for numbers, _ in start]]))
-    ids = distinct(np.concatenate([nodes, known]))
+    known, ids = numbers[1], distinct(np.concatenate(numbers))
     now = Rows.build(block, ids, *(entries[name] for name in ("src", "dst", "dst_block", "weight")))
     now.keep(block, store)
     before = before_changes(entries, changes)
     earlier = Rows.build(block, ids, *(before[name] for name in ("src", "dst", "dst_block", "weight")))
     replace(earlier, matrix=BEFORE).keep(block, store)
     base = np.zeros((len(ids), dim), np.float32)
-    for numbers, vectors in start:
-        base[find_rows(ids, numbers)] = vectors
+    for some, vectors in start:
+        base[find_rows(ids, some)] = vectors
     store.put(block, BASE, base)
     touched = is_among(ids, distinct(changes["src"]))
     store.put(block, "known", is_among(ids, known))

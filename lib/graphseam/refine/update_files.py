@@ -23,6 +23,7 @@ from graphseam.runs import Run
 
 MOST_BLOCKS = 8  # each reads all of the files
 ROWS_AT_ONCE = 1 << 18
+VECTORS_AT_ONCE = 1 << 14
 TABLES = ("subgraph_edges", "border_edges", "assignments", "edge_changes", "nodes")
 CHANGE = np.dtype([*ENTRY.descr[:-1], ("before", "<f8"), ("now", "<f8")])
 HOMES = tuple(f"{end}_subgraph" for end in ENDS)
@@ -82,13 +83,22 @@ class UpdateFiles:
         rows = pa.Table.from_batches(parts) if parts else schema.empty_table()
         return rows.sort_by("node_id").combine_chunks()
 
-    def start(self, block: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """(numbers, vectors) of the block's nodes in the base."""
+    def known(self, block: int) -> np.ndarray:
+        """int64, rising: the block's nodes in the base that have a vector there."""
         own = self._members(self.base["assignments"], block)
-        for batch in batches_of(self.base["embeddings"], ("node_id", "vector"), ROWS_AT_ONCE):
+        parts = [
+            batch["node_id"].to_numpy() for batch in batches_of(self.base["embeddings"], ("node_id",), ROWS_AT_ONCE)
+        ]
+        return own[is_among(own, np.sort(np.concatenate([np.zeros(0, np.int64), *parts])))]
+
+    def start(self, known: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """(numbers, vectors) of these nodes of the base, rising."""
+        for batch in batches_of(self.base["embeddings"], ("node_id", "vector"), VECTORS_AT_ONCE):
             numbers = batch["node_id"].to_numpy()
-            chosen = np.flatnonzero(is_among(numbers, own))
-            if len(chosen):
+            chosen = np.flatnonzero(is_among(numbers, known))
+            if len(chosen) == len(numbers):
+                yield numbers, vector_matrix(batch["vector"])
+            elif len(chosen):
                 yield numbers[chosen], vector_matrix(batch["vector"].take(pa.array(chosen)))
 
     def _members(self, files: Sequence[str], block: int) -> np.ndarray:
