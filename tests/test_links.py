@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise, product
 
 import numpy as np
@@ -25,7 +26,7 @@ from graphseam.predict.features import (
     pair_features,
     without_the_edge,
 )
-from graphseam.predict.group_search import ALL, BASE, BOTH, LEARNING, UNKNOWN, Members, search_group
+from graphseam.predict.group_search import ALL, BASE, BOTH, LEARNING, QUERY, UNKNOWN, Members, search_group
 from graphseam.predict.kernels import find_paths, workspace
 from graphseam.predict.leaders import EXCLUDED, cosine_of, leading, leading_of_each, value_of_rank
 from graphseam.predict.link_model import LinkModel, fit_link_models, with_score
@@ -33,7 +34,7 @@ from graphseam.predict.paths import PathSearch, neighbour_lists, paths, plan_pat
 from graphseam.predict.ranking import best_links
 from graphseam.predict.routes import Blocks
 from graphseam.predict.search import excluding_none, nearest, search_rows
-from graphseam.predict.search_plan import Plan, Search, for_few, plan_search
+from graphseam.predict.search_plan import KeptCells, Plan, Rows, Search, _probe_queries, for_few, plan_search
 from graphseam.seeds import derive_seed, uniform, uniform_of
 from graphseam.vectors import unit_rows
 
@@ -257,6 +258,52 @@ def test_cells_find_the_share_they_measure_whatever_the_layout(some_vectors, mon
         gaps.append(plan.route.cells.gap)
     assert gaps[0] < gaps[1]
     assert shares[0] <= shares[1]
+
+
+def test_kept_cells_serve_as_long_as_they_find_what_is_wished(some_vectors, monkeypatch):
+    """The plan of cells that were kept finds what it found; where they have become useless, others are trained."""
+    monkeypatch.setattr("graphseam.predict.search_plan.NODES_PER_CELL", 20)
+    frame, _, _ = some_vectors
+    search = a_search("cells", 10)
+    plan = plan_search(in_cells(frame, 3), search)
+    kept = KeptCells.of(plan, search.num_nodes)
+    again = plan_search(in_cells(frame, 3), search, kept=kept)
+    assert again.recall == plan.recall
+    assert again.copies == pytest.approx(plan.copies)
+    assert np.array_equal(again.route.parts, plan.route.parts)
+    assert found_by(in_cells(frame, 3), search, again) == found_by(in_cells(frame, 3), search, plan)
+    useless = replace(kept, centroids=kept.centroids[::-1][:3], gap=0.0, found_gap=0.0, shares=kept.shares[:3])
+    assert useless.plan(Rows(frame, search, _probe_queries(in_cells(frame, 3), search)), search).recall < 0.9
+    anew = plan_search(in_cells(frame, 3), search, kept=useless)
+    assert np.array_equal(anew.route.cells.centroids, plan.route.cells.centroids)
+
+
+def test_few_nodes_to_be_found_go_to_the_queries(some_vectors, monkeypatch):
+    """Mirrored: as many pairs meet, and queries are not copied."""
+    monkeypatch.setattr("graphseam.predict.search_plan.NODES_PER_CELL", 20)
+    frame, ids, unit = some_vectors
+    search = a_search("cells", 10)
+    plan = plan_search(in_cells(frame, 3), search)
+    few = [int(node) for node in ids[::10]]
+    is_few = F.col("node_id").isin(*few)
+    rows = in_cells(frame, 3).withColumn("role", F.when(is_few, BASE).otherwise(QUERY))
+    found = found_by(rows, search, plan.mirrored())
+    assert found == found_by(rows.repartition(5), search, plan.mirrored())
+    sought = np.isin(ids, few)
+    wanted = hits = 0
+    for at, node in enumerate(ids.tolist()):
+        if sought[at] or not unit[at].any():
+            continue
+        scores = np.where(sought & unit.any(axis=1), unit @ unit[at], -2)
+        nearest_few = [int(ids[other]) for other in np.argsort(-scores)[:10] if scores[other] > 0.9]
+        wanted += len(nearest_few)
+        hits += len(set(nearest_few) & set(found.get((node, False), [])))
+    assert hits >= 0.9 * wanted > 0
+    copies = [
+        len(route(ids, unit.astype(np.float32), np.where(sought, BASE, QUERY).astype(np.int32))[0])
+        for route in (plan.mirrored().route, plan.route)
+    ]
+    assert copies[0] < copies[1]
 
 
 def test_few_queries_need_only_their_own_cells(some_vectors, monkeypatch):

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graphseam import local_delta
-from graphseam.arrays import distinct, is_among
+from graphseam.arrays import distinct, is_among, places_of
 from graphseam.schemas import comment_of, partition_columns, properties_of
 from graphseam.task_files import RowFile
 
@@ -123,3 +123,6 @@ def test_sets_of_numbers_are_numpys(values, others):
     np.testing.assert_array_equal(ours, np.unique(np.array(values, np.int64)))
     other = np.array(others, np.int64)
     np.testing.assert_array_equal(is_among(other, ours), np.isin(other, ours))
+    for rising in (ours, np.abs(ours[ours < 0])[::-1], ours * 1000):  # some below zero, none, and far apart
+        places = {number: place for place, number in enumerate(rising.tolist())}
+        assert places_of(rising)(other).tolist() == [places.get(number, -1) for number in other.tolist()]

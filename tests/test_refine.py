@@ -15,6 +15,7 @@ from graphseam.embedding.prone import ProneEmbedder
 from graphseam.errors import ConfigError
 from graphseam.graph import Graph
 from graphseam.refine.block_plan import Blocks, Size
+from graphseam.refine.directions import by_product, put_directions
 from graphseam.refine.filters import chebyshev, plain_hops
 from graphseam.refine.product import product
 from graphseam.refine.rounds import Task, View
@@ -71,6 +72,29 @@ def test_a_product_is_the_dense_one(small):
         size = np.abs(expected).max(initial=1)
         np.testing.assert_allclose(found[0], expected[mine], rtol=1e-5, atol=1e-6 * size)
         np.testing.assert_array_equal(found[0], found[1])
+
+
+@pytest.mark.parametrize("small", ZOO, ids=lambda small: small.name)
+def test_directions_are_those_of_dense_sums(small):
+    """Of chosen rows only, in blocks, by the loop and by products, as a GPU makes them."""
+    graph, store = in_memory(small), MemoryStore()
+    vectors = random_start(graph)
+    sums = graph.adjacency @ vectors.astype(np.float64)
+    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+    wanted = np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 0)
+    chosen = np.arange(graph.num_nodes) % 3 > 0
+    block_of = keep_in_blocks(graph, 3, store)
+    for block in range(3):
+        Rows.kept(block, store).send(block, store, "x", vectors[block_of == block])
+    for block in range(3):
+        rows, mine = Rows.kept(block, store), block_of == block
+        halo = Halo(rows.receive(block, store, "x"))
+        found = [np.full((rows.num_rows, vectors.shape[1]), 7, np.float32) for _ in range(2)]
+        put_directions(Task(store, (), 1, "cpu"), rows, vectors[mine], halo, chosen[mine], found[0])
+        by_product(Task(store, (), 1, "cpu"), rows, vectors[mine], halo, chosen[mine], found[1])
+        for out in found:
+            np.testing.assert_allclose(out[chosen[mine]], wanted[mine][chosen[mine]], atol=1e-5)
+            assert (out[~chosen[mine]] == 7).all()
 
 
 def test_threads_do_not_show_in_a_large_product():

@@ -27,12 +27,12 @@ def is_among(values: np.ndarray, rising: np.ndarray) -> np.ndarray:
 
 
 def places_of(ids: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """A function that gives the positions of numbers, none below 0, among the rising ids; -1 of those not among them.
+    """A function that gives the positions of numbers among the rising ids, -1 of those that are not among them.
 
-    Cost: O(ids), once; ids have few gaps, as a run's numbers of nodes do, or positions are searched.
+    Cost: O(ids), once; where ids have many gaps, which a run's numbers of nodes do not, they are searched.
     """
     highest = int(ids[-1]) if len(ids) else -1
-    if highest > MOST_GAPS * len(ids) or (len(ids) and ids[0] < 0):
+    if highest > MOST_GAPS * len(ids) or (ids < 0).any():
 
         def searched(numbers: np.ndarray) -> np.ndarray:
             found = np.minimum(np.searchsorted(ids, numbers), len(ids) - 1)
@@ -41,4 +41,5 @@ def places_of(ids: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
         return searched
     table = np.full(highest + 2, -1)  # the last is of all numbers beyond
     table[ids] = np.arange(len(ids))
-    return lambda numbers: table[np.minimum(numbers, highest + 1)]
+    beyond = np.uint64(highest + 1)  # as are numbers below 0, taken for unsigned ones
+    return lambda numbers: table[np.minimum(numbers.astype(np.uint64), beyond)]

@@ -22,7 +22,7 @@ def put_directions(task: Task, rows: Rows, own: np.ndarray, halo: Halo, chosen: 
     number of threads. Cost: neighbours · dim, memory-bound.
     """
     if task.place() != "cpu":
-        _put_by_product(task, rows, own, halo, chosen, out)
+        by_product(task, rows, own, halo, chosen, out)
         return
     given = [read_only(array) for array in (rows.indptr, rows.neighbours, rows.weights, own, *halo, chosen)]
     work = partial(_put_rows, *given, out)
@@ -73,7 +73,8 @@ def _put_rows(
             out[row, column] = total[column] / length
 
 
-def _put_by_product(task: Task, rows: Rows, own: np.ndarray, halo: Halo, chosen: np.ndarray, out: np.ndarray) -> None:
+def by_product(task: Task, rows: Rows, own: np.ndarray, halo: Halo, chosen: np.ndarray, out: np.ndarray) -> None:
+    """As `put_directions`, by a product: on a GPU."""
     rows = rows.only(chosen)
     ones = np.ones((rows.num_rows + rows.num_halo, 1), np.float32)
     sums = product(rows, own, halo, ones, [own.shape[1]], 0.0, task.place(), task.threads)
