@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import random
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from conftest import make_config, publish_row, run_steps, write_graph
 from graphs import AWKWARD, PLANTED, ZOO, SmallGraph, communities
+from graphseam.ingest.earlier import EarlierFiles, _highest
 from graphseam.ingest.whole import TABLES, Numbered
 
 HELD = {"evaluate": {"holdout": 0.2, "max_ranked": 40, "max_pairs": 60}}
@@ -62,7 +68,36 @@ def test_one_task_writes_what_joins_write(spark, tmp_path, monkeypatch, graph):
         assert details == others
 
 
-def test_the_order_of_rows_does_not_show():
+def nodes_file(path: Path, rows: list[tuple[str, int]]) -> str:
+    table = pa.table({"id": pa.array([a for a, _ in rows], pa.string()), "node_id": pa.array([b for _, b in rows])})
+    pq.write_table(table.cast(pa.schema([("id", pa.string()), ("node_id", pa.int64())])), path)
+    return str(path)
+
+
+@given(st.lists(st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 6), max_size=6), max_size=4))
+def test_numbers_of_earlier_runs_are_the_newest(runs):
+    """As the aggregations of newest_numbers, where concurrent runs disagree: the newest number of each id, and of the
+    ids that would share it the one of the newest run."""
+    newest: dict[str, tuple[int, int]] = {}
+    for age, run in enumerate(runs):
+        for node, number in run.items():
+            newest.setdefault(node, (age, number))
+    of_number: dict[int, tuple[int, str]] = {}
+    for node, (age, number) in newest.items():
+        of_number[number] = min(of_number.get(number, (age, node)), (age, node))
+    twice = {
+        (age, number) for age, run in enumerate(runs) for number in run.values() if list(run.values()).count(number) > 1
+    }
+    assume(not twice)  # a run gives a number once
+    with tempfile.TemporaryDirectory() as folder:
+        files = [[nodes_file(Path(folder, f"{age}.parquet"), [*run.items()])] for age, run in enumerate(runs)]
+        ids, numbers = EarlierFiles(files, 7).known(pa.large_string())
+        highest = max((_highest(one) for some in files for one in some), default=-1)
+    assert dict(zip(numbers.tolist(), ids.to_pylist(), strict=True)) == {n: node for n, (_, node) in of_number.items()}
+    assert highest == max((number for run in runs for number in run.values()), default=-1)
+
+
+def test_the_order_of_rows_does_not_show(tmp_path):
     rng = random.Random(3)
     edges = [(rng.choice("abcdefgh"), rng.choice("abcdefgh")) for _ in range(60)]
     types = [(rng.choice("abcxyz"), rng.choice(["u", "v", None])) for _ in range(20)]
@@ -71,8 +106,7 @@ def test_the_order_of_rows_does_not_show():
     def numbered() -> tuple[list, list]:
         arcs = pa.table({"one": [a for a, _ in edges], "other": [b for _, b in edges]})
         others = pa.table({"one": [a for a, _ in types], "type": pa.array([t for _, t in types], pa.string())})
-        old = pa.table({"one": [a for a, _ in known], "number": [b for _, b in known]})
-        found = Numbered.of(arcs, others, old, 10)
+        found = Numbered.of(arcs, others, EarlierFiles([[nodes_file(tmp_path / "known.parquet", known)]], 10))
         ids = found.ids.to_pylist()
         ends = [(ids[a], ids[b]) for a, b in zip(found.src.tolist(), found.dst.tolist(), strict=True)]
         assert ends == edges

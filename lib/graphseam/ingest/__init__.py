@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 from graphseam.columns import EDGE, ENDS
 from graphseam.errors import InputError
 from graphseam.files import is_remote, local_files
+from graphseam.ingest.earlier import EarlierFiles
 from graphseam.ingest.graph import connect, hold_out, mark_free, merge, newest_numbers, number_ids, with_sides
 from graphseam.ingest.reading import count_rows, id_type_of, read_rows, text_of, with_reason
 from graphseam.ingest.split import check_split, mark_held, settle, stranded
@@ -62,8 +63,11 @@ def ingest(run: Run) -> dict[str, Any]:
             details |= {"rows": in_time.read, "rows_outside": in_time.read - counts.rows, "until": in_time.until}
         details["null_like_rows"] = counts.null_like
         size_shuffles(run.spark, counts.rows)
-        whole = fits_one_task(run, counts.rows, id_type)
-        details |= (_write_whole if whole else _write_by_joins)(run, checked, id_type)
+        earlier = EarlierFiles.of(run, id_type) if run.tasks_read_files else None
+        if earlier is not None and fits_one_task(run, counts.rows, id_type, earlier):
+            details |= write_graph(run, *_usable(checked), earlier)
+        else:
+            details |= _write_by_joins(run, checked, id_type)
         nodes = _numbers(run, id_type)
         if details["nodes"] == 0:
             worst = max(details["rejected"], key=details["rejected"].get, default="no row at all")
@@ -110,12 +114,6 @@ def _reject(run: Run, checked: dict[str, DataFrame]) -> dict[str, Any]:
     return {"rejected": {f"{row['source']}: {row['reason']}": row["count"] for row in sorted(counts)}}
 
 
-def _write_whole(run: Run, checked: dict[str, DataFrame], id_type: str) -> dict[str, Any]:
-    """Write the graph and its evaluation pairs, in one task; returns what ingest reports of them."""
-    known, first_free = _earlier_numbers(run, id_type)
-    return write_graph(run, *_usable(checked), known, first_free)
-
-
 def _usable(checked: dict[str, DataFrame]) -> tuple[DataFrame, DataFrame | None]:
     """The usable rows of the edges and, if they are given, of the nodes."""
     nodes = checked.get("nodes")
@@ -128,7 +126,7 @@ def _numbers(run: Run, id_type: str) -> DataFrame:
 
 
 def _write_by_joins(run: Run, checked: dict[str, DataFrame], id_type: str) -> dict[str, Any]:
-    """As `_write_whole`, in as many tasks as the graph needs."""
+    """As `write_graph`, in as many tasks as the graph needs."""
     details: dict[str, Any] = {}
     details["nodes"], dense = _write_nodes(run, checked, id_type)
     nodes = _numbers(run, id_type)

@@ -19,6 +19,7 @@ from pyspark.sql import functions as F
 from graphseam.arrays import distinct
 from graphseam.config import Config
 from graphseam.gathered import gathered
+from graphseam.ingest.earlier import KNOWN_BYTES, EarlierFiles
 from graphseam.ingest.whole_pairs import PAIR_COLUMNS, draw_whole_pairs
 from graphseam.runs import Run
 from graphseam.seeds import derive_seed, uniform_of
@@ -26,17 +27,18 @@ from graphseam.whole_pairs import WholeEdges
 
 ROW_BYTES = {"integer": 250, "string": 500}  # of the task: a row as it comes in, its ends sorted, and as an edge
 SHARE_OF_TASK = 0.5  # of its memory that may be taken
-EDGE_ROW, NODE_ROW, KNOWN_ROW = 0, 1, 2
+EDGE_ROW, NODE_ROW = 0, 1
 TABLES = ("nodes", "edges", "holdout_edges", "evaluation_pairs")
 SIDES = np.array([None, "src", "dst", "both"], object)  # by bits
 LARGEST_SHIFT = 2.0**62  # numbers and ids that differ by more may have overflown
 ROWS_AT_ONCE = 1 << 17
 
 
-def fits_one_task(run: Run, num_rows: int, id_type: str) -> bool:
-    """Whether one task may take all rows of the edges, and write the tables' files."""
+def fits_one_task(run: Run, num_rows: int, id_type: str, earlier: EarlierFiles) -> bool:
+    """Whether one task may take all rows of the edges and the ids of earlier runs, and write the tables' files."""
     allowed = run.tasks_read_files and not run.config.input.split
-    return allowed and taken_by_rows(num_rows, id_type) <= run.task_memory_mb(num_tasks=1) << 20
+    needed = taken_by_rows(num_rows, id_type) + earlier.first_free * KNOWN_BYTES[id_type] / SHARE_OF_TASK
+    return allowed and needed <= run.task_memory_mb(num_tasks=1) << 20
 
 
 def taken_by_rows(num_rows: int, id_type: str) -> float:
@@ -44,23 +46,18 @@ def taken_by_rows(num_rows: int, id_type: str) -> float:
     return num_rows * ROW_BYTES[id_type] / SHARE_OF_TASK
 
 
-def write_graph(
-    run: Run, edges: DataFrame, nodes: DataFrame | None, known: DataFrame, first_free: int
-) -> dict[str, Any]:
+def write_graph(run: Run, edges: DataFrame, nodes: DataFrame | None, earlier: EarlierFiles) -> dict[str, Any]:
     """Write the TABLES from usable rows, in one task; returns what ingest reports of them.
 
-    edges: (src, dst, weight). nodes: (node) or (node, node_type). known: (id, node_id), numbers of earlier runs.
-    first_free: the number of the first new node. Cost: every row is sent to the task, once.
+    edges: (src, dst, weight). nodes: (node) or (node, node_type). earlier: the numbers of earlier runs. Cost: every row
+    is sent to the task, once.
     """
     no_id, no_type = F.lit(None).cast(edges.schema["src"].dataType), F.lit(None).cast("string")
-    no_weight, no_number = F.lit(0.0), F.lit(0).cast("bigint")
-    names = ("kind", "one", "other", "weight", "number", "type")
-    parts = [(edges, (F.lit(EDGE_ROW), F.col("src"), F.col("dst"), F.col("weight"), no_number, no_type))]
-    if first_free:
-        parts.append((known, (F.lit(KNOWN_ROW), F.col("id"), no_id, no_weight, F.col("node_id"), no_type)))
+    names = ("kind", "one", "other", "weight", "type")
+    parts = [(edges, (F.lit(EDGE_ROW), F.col("src"), F.col("dst"), F.col("weight"), no_type))]
     if nodes is not None:
         kind = F.col("node_type").cast("string") if "node_type" in nodes.columns else no_type
-        parts.append((nodes, (F.lit(NODE_ROW), F.col("node"), no_id, no_weight, no_number, kind)))
+        parts.append((nodes, (F.lit(NODE_ROW), F.col("node"), no_id, F.lit(0.0), kind)))
     rows, *others = [
         part.select(*[column.alias(name) for name, column in zip(names, columns, strict=True)])
         for part, columns in parts
@@ -71,7 +68,7 @@ def write_graph(
 
     def work(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[str, pa.RecordBatch]]:
         details: dict[str, Any] = {}
-        yield from graph_rows(_gathered(batches), config, first_free, details)
+        yield from graph_rows(_gathered(batches), config, earlier, details)
         records.add({0: details})
 
     written = run.tables.write_from(list(TABLES), rows.coalesce(1), work)
@@ -87,14 +84,14 @@ def _gathered(batches: Iterator[pa.RecordBatch]) -> pa.Table | None:
 
 
 def graph_rows(
-    rows: pa.Table | None, config: Config, first_free: int, details: dict[str, Any]
+    rows: pa.Table | None, config: Config, earlier: EarlierFiles, details: dict[str, Any]
 ) -> Iterator[tuple[str, pa.RecordBatch]]:
     """(table, its rows). details: filled with bipartite, id_shift and the numbers of evaluation pairs."""
     if rows is None:
         return
     kind = rows["kind"].to_numpy()
-    edges, others, known = (rows.filter(pa.array(kind == wanted)) for wanted in (EDGE_ROW, NODE_ROW, KNOWN_ROW))
-    numbered = Numbered.of(edges, others, known, first_free)
+    edges, others = (rows.filter(pa.array(kind == wanted)) for wanted in (EDGE_ROW, NODE_ROW))
+    numbered = Numbered.of(edges, others, earlier)
     del rows
     details |= {"bipartite": numbered.bipartite, "id_shift": numbered.shift()}
     yield from _batches("nodes", numbered.rows(others))
@@ -125,17 +122,18 @@ class Numbered:
     nodes: np.ndarray
 
     @staticmethod
-    def of(edges: pa.Table, others: pa.Table, known: pa.Table, first_free: int) -> Numbered:
+    def of(edges: pa.Table, others: pa.Table, earlier: EarlierFiles) -> Numbered:
         """Ids that are known keep their number; the others get the next free ones in order of the id."""
         parts = [_flat(part) for part in (edges["one"], edges["other"], others["one"])]
         ids, at = _ranked(pa.concat_arrays(parts))
         src, dst, nodes = np.split(at, np.cumsum([len(part) for part in parts])[:-1])
-        numbers = np.arange(first_free, first_free + len(ids))
-        if first_free:
-            found = pc.index_in(ids, value_set=_flat(known["one"]))
+        numbers = earlier.first_free + np.arange(len(ids))
+        if earlier.first_free:
+            known, theirs = earlier.known(ids.type)
+            found = pc.index_in(ids, value_set=known)
             old = found.is_valid().to_numpy(zero_copy_only=False)
-            numbers = first_free + np.cumsum(~old) - 1
-            numbers[old] = known["number"].to_numpy()[found.drop_null().to_numpy()]
+            numbers = earlier.first_free + np.cumsum(~old) - 1
+            numbers[old] = theirs[found.drop_null().to_numpy()]
         bits = np.zeros(len(ids), np.int64)
         for bit, ends in ((1, src), (2, dst)):
             bits[ends] |= bit
