@@ -10,12 +10,53 @@ from typing import Any
 
 import numpy as np
 
-from graphseam.compiled import compiled
+from graphseam.compiled import compiled, compiled_fast
 
 EXCLUDED = -2.0  # below any cosine
 TELLABLE = 1 << 20  # cosines closer than 1e-6 are ties: rounding of products differs between groups
 TELLING = 2.0 / TELLABLE
 AT_ONCE = 16  # scores compared before any of them is looked at: few rows of many have one that enters
+SETS, FEW = 2, 8  # sets of columns per score wanted; for fewer scores their maxima tell less than they cost
+
+
+@compiled_fast
+def largest_of(values: Any) -> Any:
+    """The largest of AT_ONCE numbers."""
+    found = values[0]
+    for at in range(1, AT_ONCE):
+        found = max(found, values[at])
+    return found
+
+
+@compiled_fast
+def raise_to(maxima: Any, values: Any) -> None:
+    """Each of `maxima` to the number at its place in `values`, if that is larger."""
+    for at in range(len(maxima)):
+        maxima[at] = max(maxima[at], values[at])
+
+
+@compiled
+def of_rank(values: Any, rank: int) -> Any:
+    """The rank-th largest number, by Hoare's quickselect; `values` is left in another order."""
+    low, high, wanted = 0, len(values) - 1, rank - 1
+    while low < high:
+        pivot, i, j = values[(low + high) >> 1], low, high
+        while i <= j:
+            while values[i] > pivot:
+                i += 1
+            while values[j] < pivot:
+                j -= 1
+            if i <= j:
+                values[i], values[j] = values[j], values[i]
+                i += 1
+                j -= 1
+        if wanted <= j:
+            high = j
+        elif wanted >= i:
+            low = i
+        else:
+            break
+    return values[wanted]
 
 
 @compiled
@@ -23,22 +64,28 @@ def leading(scores: Any, floor: Any, count: int) -> tuple[Any, Any]:
     """(values float32[n, count], columns int64[n, count]) of the largest scores above each row's floor, best first.
 
     scores: float32[n, columns]; floor: float32[n]. Of equal scores the first columns count. Filled up with EXCLUDED.
-    Cost: one pass, and an insertion into a short sorted list for each score that is among the largest so far.
+    Cost: one or two passes, and an insertion into a short sorted list for each score that is among the largest so far:
+    few, as many columns are first divided into sets, of whose maxima the count-th largest is no larger than what counts.
     """
     rows, columns = scores.shape
     values = np.full((rows, count), np.float32(EXCLUDED))
     places = np.zeros((rows, count), np.int64)
+    whole = columns - columns % AT_ONCE
+    sets = -(-SETS * count // AT_ONCE) * AT_ONCE
+    divided = count >= FEW and columns >= 2 * sets
+    maxima = np.empty(sets if divided else 0, np.float32)
     for row in range(rows):
-        least = floor[row]
+        least, line = floor[row], scores[row]
+        if divided:
+            maxima[:] = line[:sets]
+            for start in range(sets, columns - sets + 1, sets):
+                raise_to(maxima, line[start : start + sets])
+            least = max(least, np.nextafter(of_rank(maxima, count), np.float32(2 * EXCLUDED)))
         for start in range(0, columns, AT_ONCE):
-            stop = min(start + AT_ONCE, columns)
-            any_enters = False
-            for column in range(start, stop):
-                any_enters |= scores[row, column] > least
-            if not any_enters:
+            if start < whole and not largest_of(line[start : start + AT_ONCE]) > least:
                 continue
-            for column in range(start, stop):
-                score = scores[row, column]
+            for column in range(start, min(start + AT_ONCE, columns)):
+                score = line[column]
                 if score > least:
                     at = count - 1
                     while at > 0 and values[row, at - 1] < score:
