@@ -27,6 +27,7 @@ from graphseam.predict.features import (
     without_the_edge,
 )
 from graphseam.predict.group_search import ALL, BASE, BOTH, LEARNING, QUERY, UNKNOWN, Members, search_group
+from graphseam.predict.kept_cells import KeptCells
 from graphseam.predict.kernels import find_paths, workspace
 from graphseam.predict.leaders import EXCLUDED, cosine_of, leading, leading_of_each, value_of_rank
 from graphseam.predict.link_model import LinkModel, fit_link_models, with_score
@@ -34,7 +35,7 @@ from graphseam.predict.paths import PathSearch, neighbour_lists, paths, plan_pat
 from graphseam.predict.ranking import best_links
 from graphseam.predict.routes import Blocks
 from graphseam.predict.search import excluding_none, nearest, search_rows
-from graphseam.predict.search_plan import KeptCells, Plan, Rows, Search, _probe_queries, for_few, plan_search
+from graphseam.predict.search_plan import Plan, Rows, Search, _probe_queries, for_few, plan_search
 from graphseam.seeds import derive_seed, uniform, uniform_of
 from graphseam.vectors import unit_rows
 

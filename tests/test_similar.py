@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from conftest import publish_row
+from conftest import arrow_of, publish_row
 from graphs import LONELY
 from graphseam.errors import RunError
+from graphseam.pipeline import run_step
 from graphseam.predict.similar_node import Similar, similar_here
 from graphseam.predict.similar_node import similar_nodes as by_spark
+from graphseam.progress import StepProgress
 from graphseam.sections import OutputConfig
 from graphseam.tables import Tables
 
@@ -158,3 +162,29 @@ def test_the_table_can_be_left_out(published):
     told = older.details("predict_similar")
     assert (told["similar"], told["rows_written"]) == (0, {"similar_nodes": 0})
     assert older.tables.read("similar_nodes").count() == 0
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize("method", ["auto", "exact", "cells"])
+def test_tasks_write_what_joins_and_shuffles_make(published, tmp_path, monkeypatch, method):
+    """auto: from what predict_links has found; else by a search of its own, as where nodes are of two kinds."""
+    monkeypatch.setattr("graphseam.predict.search_plan.NODES_PER_CELL", 30)
+    run = published.copied("planted", tmp_path)
+    records = [dict(record) for record in run.records]
+    if method != "auto":
+        for record in records:
+            record["details"] = (record["details"] or "").replace('"similar_too": true', '"similar_too": false')
+    assert bool(replace(run, records=records).details("predict_links").get("similar_too")) == (method == "auto")
+    settings = run.config.predict
+    predict = replace(settings, similar=replace(settings.similar, method=method))
+    found, recalls = [], []
+    for in_one_task in (True, False):
+        config = replace(run.config, predict=predict, run=replace(run.config.run, in_one_task=in_one_task))
+        one = replace(run, config=config, records=list(records))
+        run_step(one, "predict_similar", StepProgress(total=1))
+        found.append(arrow_of(one.tables.read("similar_nodes").sort("src_node_id", "rank")))
+        recalls.append(one.tables.read("search_recall").where("step = 'predict_similar'").collect())
+    assert found[0].num_rows > run.ingested.nodes
+    assert found[0].equals(found[1])
+    assert recalls[0] == recalls[1]
+    assert bool(recalls[0]) == (method == "cells")

@@ -2,11 +2,46 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 
-from graphseam.predict.search_plan import KeptCells, Plan
+from graphseam.predict.cells import SHARES, Cells, recall_at
+from graphseam.predict.group_search import ALL, UNKNOWN
+from graphseam.predict.routes import ToCells
+from graphseam.predict.search_plan import Plan, Search, Vectors, plan_in, probed_by
 from graphseam.runs import Run
 from graphseam.tables import Tables
+
+
+@dataclass(frozen=True)
+class KeptCells:
+    """Cells of an earlier run: centroids float32[cells, dim], shares float64[cells] of its nodes; gaps as in Cells."""
+
+    centroids: np.ndarray
+    shares: np.ndarray
+    gap: float
+    found_gap: float
+
+    @staticmethod
+    def of(plan: Plan, num_nodes: int) -> KeptCells | None:
+        """Those of a plan; None if it has none."""
+        if not isinstance(plan.route, ToCells):
+            return None
+        cells = plan.route.cells
+        return KeptCells(cells.centroids, plan.route.rows / (num_nodes * plan.copies), cells.gap, cells.found_gap)
+
+    def plan(self, vectors: Vectors, search: Search) -> Plan:
+        """The plan by these cells, with the recall that they have now."""
+        cells = replace(Cells.of(self.centroids, search.seed), gap=self.gap, found_gap=self.found_gap)
+        copies, recall, queries = 1.0, {UNKNOWN: 1.0, ALL: 1.0}, 0
+        found = probed_by(vectors, cells)
+        if found is not None:
+            needed, gaps = found
+            share = min(SHARES, key=lambda share: abs(share * self.gap - self.found_gap))
+            copies, queries = float((gaps <= self.gap).sum(axis=1).mean()), len(gaps)
+            recall |= {kind: recall_at(self.gap, pairs) for kind, pairs in needed[share].items()}
+        return plan_in(cells, self.shares, search, copies, recall, queries)
 
 
 def write_cells(run: Run, plan: Plan) -> None:

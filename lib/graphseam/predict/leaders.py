@@ -64,8 +64,8 @@ def leading(scores: Any, floor: Any, count: int) -> tuple[Any, Any]:
     """(values float32[n, count], columns int64[n, count]) of the largest scores above each row's floor, best first.
 
     scores: float32[n, columns]; floor: float32[n]. Of equal scores the first columns count. Filled up with EXCLUDED.
-    Cost: one or two passes, and an insertion into a short sorted list for each score that is among the largest so far:
-    few, as many columns are first divided into sets, of whose maxima the count-th largest is no larger than what counts.
+    Cost: one or two passes, and an insertion into a short sorted list for each score that is among the largest so far.
+    These are few, as many columns are divided into sets first: the count-th largest of the sets' maxima is a bound.
     """
     rows, columns = scores.shape
     values = np.full((rows, count), np.float32(EXCLUDED))

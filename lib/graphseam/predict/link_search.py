@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from graphseam.config import Config
@@ -15,10 +15,10 @@ from graphseam.errors import InputError, nearest
 from graphseam.methods import SEARCHES
 from graphseam.predict.carried import Carried, carried_from_base
 from graphseam.predict.group_search import BASE, BOTH, QUERY
-from graphseam.predict.kept_cells import kept_cells
+from graphseam.predict.kept_cells import KeptCells, kept_cells
 from graphseam.predict.paths import PathSearch, neighbour_lists, plan_paths
 from graphseam.predict.search import EXACT_LIMIT, choose_method, search_of, search_rows
-from graphseam.predict.search_plan import KeptCells, Plan, Search, plan_search
+from graphseam.predict.search_plan import Plan, Search, plan_search
 from graphseam.predict.whole_graph import End, WholeGraph, whole_graph
 from graphseam.predict.whole_lists import WholeSearch
 from graphseam.predict.whole_plan import for_each, plan_whole
@@ -155,13 +155,11 @@ class LinkSearch:
     def in_whole(self, with_training_nodes: bool) -> WholeSearch:
         """The search for candidates in the graph that one task can hold."""
         assert self.whole is not None
-        cores = self.run.spark.sparkContext.defaultParallelism
         share = TRAINING_NODES / max(1, self.num_nodes) if with_training_nodes else 0.0
-        queries = max(1, (self.run.task_memory_mb() << 20) // QUERY_BYTES)  # that a task answers at once
         found = WholeSearch(
             self.whole,
             self.path_search(self.top_by_paths),
-            max(cores * (TASKS_PER_CORE if self.num_nodes > EXACT_LIMIT else 1), -(-self.num_nodes // queries)),
+            tasks_of_search(self.run.spark, self.num_nodes, self.run.task_memory_mb()),
             (self.learners, share),
             given="pairs" in self.methods,
         )
@@ -191,6 +189,13 @@ class LinkSearch:
         return plan_paths(
             run.ingested.edges, run.task_memory_mb(), cores, (self.three, top, run.config.predict.links.hub_cap)
         )
+
+
+def tasks_of_search(spark: SparkSession, num_nodes: int, task_mb: int) -> int:
+    """Tasks that search a graph which one of them can hold: as many as memory requires for the queries of each."""
+    queries = max(1, (task_mb << 20) // QUERY_BYTES)
+    cores = spark.sparkContext.defaultParallelism
+    return max(cores * (TASKS_PER_CORE if num_nodes > EXACT_LIMIT else 1), -(-num_nodes // queries))
 
 
 def shares_search(run: Run) -> bool:

@@ -24,7 +24,6 @@ from graphseam.predict.cells import (
     SHARES,
     Cells,
     best_reach,
-    recall_at,
     train_cells,
 )
 from graphseam.predict.group_search import ALL, BASE, QUERY, UNKNOWN, Members, wanted_of
@@ -142,7 +141,7 @@ def for_few(plan: Plan, queries: DataFrame, dim: int) -> Plan:
     return replace(plan, route=replace(plan.route, asked=asked))
 
 
-def plan_search(rows: DataFrame, search: Search, base: DataFrame | None = None, kept: KeptCells | None = None) -> Plan:
+def plan_search(rows: DataFrame, search: Search, base: DataFrame | None = None, kept: Kept | None = None) -> Plan:
     """Where nodes are sent, by search.method. rows: as in `nearest`. base: (node_id, vector) of the base, if that is
     cheaper to compute than rows. kept: cells of an earlier run, see `plan_of`."""
     base = rows.where(F.col("role").bitwiseAND(BASE) > 0) if base is None else base
@@ -162,6 +161,14 @@ def plan_blocks(rows: DataFrame, search: Search, base: DataFrame) -> Plan:
 def plan_cells(rows: DataFrame, search: Search, base: DataFrame) -> Plan:
     """As `plan_of`, over rows of `search.nearest` and their base. Two Spark jobs, one pass over the vectors each."""
     return plan_of(Rows(base, search, _probe_queries(rows, search)), search)
+
+
+class Kept(Protocol):
+    """Cells of an earlier run."""
+
+    def plan(self, vectors: Vectors, search: Search) -> Plan:
+        """The plan by these cells, with the recall that they have now."""
+        ...
 
 
 class Vectors(Protocol):
@@ -197,7 +204,7 @@ class Rows:
         return in_one_task(found, answer_of(probe, self.search), ANSWER_SCHEMA).collect()  # two
 
 
-def plan_of(vectors: Vectors, search: Search, kept: KeptCells | None = None) -> Plan:
+def plan_of(vectors: Vectors, search: Search, kept: Kept | None = None) -> Plan:
     """Cells trained on a sample, and the gap that the wished recall needs; or those that are kept, with their gap, if
     their recall still is the wished one or nearly so.
 
@@ -224,16 +231,16 @@ def _plan_of_size(vectors: Vectors, search: Search, per_cell: int) -> Plan:
     trained = vectors.trained(wanted, size)
     centroids = np.stack([np.frombuffer(row["centroid"], np.float32) for row in trained])
     cells, copies, recall, queries = Cells.of(centroids, search.seed), 1.0, {UNKNOWN: 1.0, ALL: 1.0}, 0
-    found = _probed(vectors, cells)
+    found = probed_by(vectors, cells)
     if found is not None:
         needed, gaps = found
         reached = best_reach(search.recall, needed, gaps)
         cells = replace(cells, gap=reached.gap, found_gap=reached.share * reached.gap)
         copies, recall, queries = reached.copies, recall | reached.recall, len(gaps)
-    return _plan(cells, np.array([row["share"] for row in trained]), search, copies, recall, queries)
+    return plan_in(cells, np.array([row["share"] for row in trained]), search, copies, recall, queries)
 
 
-def _probed(vectors: Vectors, cells: Cells) -> tuple[dict[float, dict[int, np.ndarray]], np.ndarray] | None:
+def probed_by(vectors: Vectors, cells: Cells) -> tuple[dict[float, dict[int, np.ndarray]], np.ndarray] | None:
     """({share: {kind: the gap that each pair needs}}, gaps of the queries' own cells); None without queries."""
     rows = vectors.probed(cells) if len(cells.centroids) > 1 else []
     if not rows:
@@ -243,43 +250,13 @@ def _probed(vectors: Vectors, cells: Cells) -> tuple[dict[float, dict[int, np.nd
     return needed, np.frombuffer(rows[0]["gaps"], np.float32).reshape(-1, min(REACH, len(cells.centroids)))
 
 
-def _plan(
+def plan_in(
     cells: Cells, shares: np.ndarray, search: Search, copies: float, recall: dict[int, float], queries: int
 ) -> Plan:
     """shares: of the nodes, that are in each cell."""
     rows_of = shares * search.num_nodes * copies
     parts = np.maximum(1, np.ceil(rows_of / min(MOST_ROWS, search.most_rows))).astype(np.int64)
     return Plan(ToCells(cells, parts, rows_of), copies, recall[UNKNOWN], queries, recall[ALL])
-
-
-@dataclass(frozen=True)
-class KeptCells:
-    """Cells of an earlier run: centroids float32[cells, dim], shares float64[cells] of its nodes; gaps as in Cells."""
-
-    centroids: np.ndarray
-    shares: np.ndarray
-    gap: float
-    found_gap: float
-
-    @staticmethod
-    def of(plan: Plan, num_nodes: int) -> KeptCells | None:
-        """Those of a plan; None if it has none."""
-        if not isinstance(plan.route, ToCells):
-            return None
-        cells = plan.route.cells
-        return KeptCells(cells.centroids, plan.route.rows / (num_nodes * plan.copies), cells.gap, cells.found_gap)
-
-    def plan(self, vectors: Vectors, search: Search) -> Plan:
-        """The plan by these cells, with the recall that they have now."""
-        cells = replace(Cells.of(self.centroids, search.seed), gap=self.gap, found_gap=self.found_gap)
-        copies, recall, queries = 1.0, {UNKNOWN: 1.0, ALL: 1.0}, 0
-        found = _probed(vectors, cells)
-        if found is not None:
-            needed, gaps = found
-            share = min(SHARES, key=lambda share: abs(share * self.gap - self.found_gap))
-            copies, queries = float((gaps <= self.gap).sum(axis=1).mean()), len(gaps)
-            recall |= {kind: recall_at(self.gap, pairs) for kind, pairs in needed[share].items()}
-        return _plan(cells, self.shares, search, copies, recall, queries)
 
 
 def _probe_queries(rows: DataFrame, search: Search) -> Members:

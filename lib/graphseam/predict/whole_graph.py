@@ -43,6 +43,7 @@ class Graph:
     ids: int64[n], rising. unit: float32[n, dim], of length 1, zeros for a node without a vector; live: bool[n], whether
     it has one. indptr int64[n + 1], known int32[ends]: the neighbours of each node, rising. path_ptr, path_ends: those
     of them that paths may lead through and to. source, target: bool[n], whether links are predicted from and to it.
+    asks: bool[n], the sources that have an edge.
     """
 
     ids: np.ndarray
@@ -54,6 +55,7 @@ class Graph:
     path_ends: np.ndarray
     source: np.ndarray
     target: np.ndarray
+    asks: np.ndarray
 
     def degrees(self, rows: np.ndarray) -> np.ndarray:
         """int64[k]: how many neighbours the nodes at these positions have; at -1, none."""
@@ -79,7 +81,7 @@ class Graph:
 
     def sources(self) -> np.ndarray:
         """int64[k]: the nodes that links are predicted from."""
-        return np.flatnonzero(self.source & (np.diff(self.indptr) > 0))
+        return np.flatnonzero(self.asks)
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class WholeGraph:
     """The graph's arrays in a store, and the files of the tables that they come from, by table.
 
     three, hub_cap: of the paths, see paths.PathSearch. carried: of what is taken over from a base run. parts: in which
-    lists of neighbours are made, as many as memory requires.
+    lists of neighbours are made, as many as memory requires; 0 for none: every node asks, and knows no other.
     """
 
     store: FileStore
@@ -106,7 +108,16 @@ class WholeGraph:
         if self.carried is not None:
             self.carried.lay_out(self.store, ids)
         self._lay_out_vectors(ids)
-        self._lay_out_neighbours(ids, self._lay_out_nodes(ids))
+        source, target = self._lay_out_nodes(ids)
+        if self.parts:
+            self._lay_out_neighbours(ids, target)
+            source = source & (np.diff(self.store.get(0, "indptr")) > 0)
+        else:
+            for name in ("indptr", "path_ptr"):
+                self.store.put(0, name, np.zeros(len(ids) + 1, np.int64))
+            for name in ("known", "path_ends"):
+                self.store.put(0, name, np.zeros(0, np.int32))
+        self.store.put(0, "asks", source)
 
     def _lay_out_neighbours(self, ids: np.ndarray, target: np.ndarray) -> None:
         """Store the lists of neighbours, those of a part of the nodes after those of another."""
@@ -159,25 +170,27 @@ class WholeGraph:
             self.store.put(0, "unit", np.zeros((0, 1), np.float32))
         self.store.put(0, "live", live)
 
-    def _lay_out_nodes(self, ids: np.ndarray) -> np.ndarray:
-        """Store which nodes are sources and targets, and their names; returns the targets."""
+    def _lay_out_nodes(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Store which nodes are sources and targets, and their names; returns the former two."""
         nodes = table_of(self.files["nodes"], ("node_id", "id", "type", "side"))
         assert nodes is not None  # a graph without a node is refused
         # texts of more than 2 GB in all need offsets of 64 bits
         nodes = nodes.set_column(nodes.schema.get_field_index("id"), "id", nodes["id"].cast(pa.large_string()))
         nodes = nodes.take(pa.array(np.argsort(nodes["node_id"].to_numpy())))
+        found = []
         for name, end in zip(("source", "target"), self.ends, strict=True):
             chosen = np.ones(len(ids), bool)
             if end is not None:
                 chosen = np.asarray(pc.equal(nodes[end[0]], end[1]).fill_null(False).combine_chunks())
             self.store.put(0, name, chosen)
+            found.append(chosen)
         second = pc.equal(nodes["side"], "dst").fill_null(False).combine_chunks()
         self.store.put(0, "second", np.asarray(second))
         if self.shift is None:
             names = nodes.select(["id"])
             with pa.ipc.new_file(str(Path(self.store.folder, NAMES)), names.schema) as writer:
                 writer.write_table(names)
-        return chosen
+        return found[0], found[1]
 
     def answers(self) -> Answers | None:
         """What is taken over from a base run; None in a full run."""
@@ -249,3 +262,13 @@ def whole_graph(run: Run, ends: tuple[End, End], carried: Carried | None) -> Who
         answers,
         parts,
     )
+
+
+def whole_vectors(run: Run) -> WholeGraph | None:
+    """As `whole_graph`, without edges: for nodes that are compared by their vectors only."""
+    ingested, names = run.ingested, ("embeddings", "nodes")
+    fits = parts_that_fit(ingested.nodes, 0, run.config.embed.dim, run.task_memory_mb())
+    files = run.tables.files_of_all(names) if fits and run.tasks_read_files else None
+    if files is None:
+        return None
+    return WholeGraph(FileStore.temporary(), files, (None, None), ingested.id_shift, three=False, hub_cap=0, parts=0)

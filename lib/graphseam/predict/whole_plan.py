@@ -18,7 +18,7 @@ from graphseam.predict.search_plan import (
     ANSWER_SCHEMA,
     PROBE_KNOWN,
     TRAINED_SCHEMA,
-    KeptCells,
+    Kept,
     Plan,
     Search,
     answer_of,
@@ -34,7 +34,7 @@ from graphseam.task import limit_threads
 PROBED_AT_ONCE = 65_536  # nodes
 
 
-def plan_whole(spark: SparkSession, whole: WholeGraph, search: Search, kept: KeptCells | None = None) -> Plan:
+def plan_whole(spark: SparkSession, whole: WholeGraph, search: Search, kept: Kept | None = None) -> Plan:
     """The plan; unless the search is exact, the groups that nodes go to are stored as whole_search.Routed.
 
     kept: cells of an earlier run, see `plan_of`. Cost: one pass over the vectors to train cells, one to measure what

@@ -44,7 +44,7 @@ def route_nodes(whole: WholeGraph, route: Route, part: int, num_parts: int) -> N
     copies = [np.zeros(0, np.int64)]
     for start in range(0, len(live), ROUTED_AT_ONCE):
         some = live[start : start + ROUTED_AT_ONCE]
-        asks = graph.source[some] & (graph.degrees(some) > 0)
+        asks = graph.asks[some]
         found_in, looks_in = graph.target[some], asks
         if answers is not None:
             found_in, looks_in = found_in | asks, (found_in | asks) & ~answers.settled[some]

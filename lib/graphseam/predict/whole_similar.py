@@ -1,15 +1,22 @@
-"""Rows of similar_nodes from nearest_nodes where one task can hold the nodes' names: each task turns its files' lists
-into rows, without a join."""
+"""Rows of similar_nodes written by the tasks that have them, without joins or shuffles: from nearest_nodes, where they can
+hold the nodes' names, or from a search of their own, where one can hold all vectors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 
+from graphseam.arrays import is_among
 from graphseam.parquet import batches_of, stored_bytes, table_of
+from graphseam.predict.link_search import tasks_of_search
+from graphseam.predict.search_plan import Plan, Search
+from graphseam.predict.whole_graph import WholeGraph
+from graphseam.predict.whole_plan import for_each, plan_whole
+from graphseam.predict.whole_search import Asked, Routed, nearest_of
 from graphseam.runs import Run
 
 LISTS_AT_ONCE = 1 << 13
@@ -41,30 +48,30 @@ class Named:
     def rows(self, task: int) -> Iterator[tuple[str, pa.RecordBatch]]:
         """Rows of similar_nodes from every num_tasks-th file."""
         names = None if self.shift is not None else Names.of(self.nodes)
-        for batch in batches_of(
-            self.nearest[task :: self.num_tasks], ("node_id", "near", "cosine"), rows_at_once=LISTS_AT_ONCE
-        ):
-            lengths = batch["near"].value_lengths().to_numpy()
-            starts = np.cumsum(lengths) - lengths
-            src = batch["node_id"].to_numpy()
-            dst = batch["near"].flatten().to_numpy()
-            own = np.repeat(np.arange(len(src)), lengths)
-            yield (
-                "similar_nodes",
-                pa.RecordBatch.from_pydict(
-                    {
-                        "src": self._named(names, src).take(pa.array(own)),
-                        "src_node_id": src[own],
-                        "dst": self._named(names, dst),
-                        "dst_node_id": dst,
-                        "rank": (np.arange(len(dst)) - starts[own] + 1).astype(np.int32),
-                        "cosine": batch["cosine"].flatten(),
-                    }
-                ),
-            )
 
-    def _named(self, names: Names | None, numbers: np.ndarray) -> pa.Array:
-        return pa.array(numbers - self.shift).cast(pa.string()) if names is None else names.of_nodes(numbers)
+        def named(numbers: np.ndarray) -> pa.Array:
+            return pa.array(numbers - self.shift).cast(pa.string()) if names is None else names.of_nodes(numbers)
+
+        files = self.nearest[task :: self.num_tasks]
+        for batch in batches_of(files, ("node_id", "near", "cosine"), rows_at_once=LISTS_AT_ONCE):
+            yield "similar_nodes", rows_of_lists(batch["node_id"].to_numpy(), batch["near"], batch["cosine"], named)
+
+
+def rows_of_lists(
+    src: np.ndarray, near: pa.ListArray, cosine: pa.ListArray, named: Callable[[np.ndarray], pa.Array]
+) -> pa.RecordBatch:
+    """Rows of similar_nodes from lists of numbers, best first. named: the ids of nodes, as text, from their numbers."""
+    lengths = near.value_lengths().to_numpy()
+    starts, own, dst = np.cumsum(lengths) - lengths, np.repeat(np.arange(len(src)), lengths), near.flatten().to_numpy()
+    columns = {
+        "src": named(src).take(pa.array(own)),
+        "src_node_id": src[own],
+        "dst": named(dst),
+        "dst_node_id": dst,
+        "rank": (np.arange(len(dst)) - starts[own] + 1).astype(np.int32),
+        "cosine": cosine.flatten(),
+    }
+    return pa.RecordBatch.from_pydict(columns)
 
 
 @dataclass(frozen=True)
@@ -85,3 +92,38 @@ class Names:
 
     def of_nodes(self, numbers: np.ndarray) -> pa.Array:
         return self.texts.take(pa.array(np.searchsorted(self.numbers, numbers)))
+
+
+@dataclass(frozen=True)
+class SearchOfAll:
+    """A search of all nodes of a graph laid out without edges, each among all others."""
+
+    whole: WholeGraph
+    search: Search
+    plan: Plan
+    num_tasks: int
+
+    def rows(self, task: int) -> Iterator[tuple[str, pa.RecordBatch]]:
+        """Rows of similar_nodes of the task's share of the nodes."""
+        graph, routed = self.whole.opened(), None
+        sources = graph.sources()
+        if self.search.method != "exact":
+            routed = Routed.of(self.whole)
+            sources = routed.order[is_among(routed.order, sources)]
+        asked = np.sort(np.array_split(sources, self.num_tasks)[task])
+        found = nearest_of(graph, Asked(asked, asked[:0]), self.search, self.plan.route, routed)
+        for batch in found.to_batches(LISTS_AT_ONCE):
+            src = batch["src"].to_numpy()
+            yield "similar_nodes", rows_of_lists(src, batch["dst"], batch["score"], partial(self.whole.names, graph))
+
+
+def search_all(run: Run, search: Search, whole: WholeGraph) -> tuple[int, Plan]:
+    """Write similar_nodes where one task can hold all vectors; returns (how many rows, the plan of the search)."""
+    spark, nodes = run.spark, run.ingested.nodes
+    try:
+        for_each(spark, 1, lambda _: whole.lay_out())
+        plan = plan_whole(spark, whole, search)
+        found = SearchOfAll(whole, search, plan, tasks_of_search(spark, nodes, run.task_memory_mb()))
+        return run.tables.write_in_tasks(["similar_nodes"], found.num_tasks, found.rows)["similar_nodes"], plan
+    finally:
+        whole.store.remove()
