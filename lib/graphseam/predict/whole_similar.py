@@ -1,5 +1,5 @@
-"""Rows of similar_nodes written by the tasks that have them, without joins or shuffles: from nearest_nodes, where they can
-hold the nodes' names, or from a search of their own, where one can hold all vectors."""
+"""Rows of similar_nodes written by the tasks that have them, without joins or shuffles: from nearest_nodes, where they
+can hold the names of nodes, or from a search of their own, where one can hold all vectors."""
 
 from __future__ import annotations
 
