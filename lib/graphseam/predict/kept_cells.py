@@ -58,7 +58,7 @@ def write_cells(run: Run, plan: Plan) -> None:
 
 
 def kept_cells(tables: Tables) -> KeptCells | None:
-    """Those of a run; None if it kept none, as before graphseam 0.3. Driver: a row per cell."""
+    """Those of a run; None if it kept none. Driver: a row per cell."""
     rows = tables.read("search_cells").sort("cell").collect()
     if not rows:
         return None

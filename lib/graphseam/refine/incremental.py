@@ -63,8 +63,9 @@ class Updated:
 def update_vectors(run: Run, base_run_id: str) -> dict[str, Any] | None:
     """Write embeddings and drift of a run that has kept the partition of its base; returns the details.
 
-    None, and nothing is written, if the base's vectors do not follow from its neighbourhoods (LEAST_FIT).
-    Cost: one shuffle each of the edges, the nodes with their ids and the base's vectors, then that of `update`.
+    None, and the run has no rows there, if the base's vectors do not follow from its neighbourhoods (LEAST_FIT). One
+    task does it where it can hold everything; otherwise blocks, for which the edges, the nodes with their ids and the
+    base's vectors are shuffled once. Then the cost of `update`.
     Errors: MemoryBudgetError if no number of blocks fits; RunError if the base is gone.
     """
     base = base_named(run, base_run_id)
@@ -87,7 +88,7 @@ def _in_blocks(run: Run, base: Base) -> dict[str, Any]:
 
 
 def fits_one_task(run: Run) -> bool:
-    """Whether one task may hold both graphs and all vectors: no block is written to a file then."""
+    """Whether one task may hold both graphs and all vectors; arrays need no files then."""
     settings, ingested = run.config.refine, run.ingested
     if settings.num_blocks > 1 or not run.tasks_read_files:
         return False
