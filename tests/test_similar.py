@@ -10,10 +10,9 @@ import pytest
 from conftest import arrow_of, publish_row
 from graphs import LONELY
 from graphseam.errors import RunError
-from graphseam.pipeline import run_step
+from graphseam.predict.similar import predict_similar
 from graphseam.predict.similar_node import Similar, similar_here
 from graphseam.predict.similar_node import similar_nodes as by_spark
-from graphseam.progress import StepProgress
 from graphseam.sections import OutputConfig
 from graphseam.tables import Tables
 
@@ -181,7 +180,7 @@ def test_tasks_write_what_joins_and_shuffles_make(published, tmp_path, monkeypat
     for in_one_task in (True, False):
         config = replace(run.config, predict=predict, run=replace(run.config.run, in_one_task=in_one_task))
         one = replace(run, config=config, records=list(records))
-        run_step(one, "predict_similar", StepProgress(total=1))
+        predict_similar(one)
         found.append(arrow_of(one.tables.read("similar_nodes").sort("src_node_id", "rank")))
         recalls.append(one.tables.read("search_recall").where("step = 'predict_similar'").collect())
     assert found[0].num_rows > run.ingested.nodes
