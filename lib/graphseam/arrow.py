@@ -61,3 +61,8 @@ def groups_of(batches: Iterable[pa.RecordBatch], key: str) -> Iterator[tuple[Any
             held.append(batch.slice(start, stop - start))
     if held:
         yield current, pa.Table.from_batches(held)
+
+
+def shifted_ids(numbers: np.ndarray, shift: int) -> pa.Array:
+    """Original ids, as text, where they follow from the numbers of nodes: see Ingested.id_shift."""
+    return pa.array(numbers - shift).cast(pa.string())

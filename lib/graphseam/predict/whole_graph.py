@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from graphseam.arrays import distinct, places_of
-from graphseam.arrow import positions, vector_matrix
+from graphseam.arrow import positions, shifted_ids, vector_matrix
 from graphseam.blocks.store import FileStore
 from graphseam.columns import ENDS
 from graphseam.parquet import batches_of, table_of
@@ -215,7 +215,7 @@ class WholeGraph:
     def names(self, graph: Graph, ids: np.ndarray) -> pa.Array:
         """The original ids of nodes of the graph, as text."""
         if self.shift is not None:
-            return pa.array(ids - self.shift).cast(pa.string())
+            return shifted_ids(ids, self.shift)
         with pa.memory_map(str(Path(self.store.folder, NAMES))) as file:
             names = pa.ipc.open_file(file).read_all()["id"]
             return names.take(pa.array(graph.at(ids))).combine_chunks()

@@ -51,7 +51,7 @@ class WholeSearch:
         sources, (seed, chance) = graph.sources(), self.learning
         learning = sources[uniform_of(seed, graph.ids[sources]) < chance]
         if routed is not None:  # else in order of the id
-            sources = routed.order[is_among(routed.order, sources)]
+            sources = routed.in_order(sources)
         share = [np.sort(np.array_split(rows, self.num_tasks)[task]) for rows in (sources, learning)]
         asked = Asked(share[0], share[1])
         found = pa.table({"src": NONE, "kind": NONE, "dst": pa.array([], pa.list_(pa.int64()))})

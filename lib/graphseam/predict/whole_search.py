@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 
-from graphseam.arrays import distinct
+from graphseam.arrays import distinct, is_among
 from graphseam.predict.group_search import ARROW_FOUND, BASE, QUERY, Members, Scores, merge, search_group
 from graphseam.predict.routes import Route
 from graphseam.predict.search_plan import Search
@@ -83,6 +83,10 @@ class Routed:
     def of(whole: WholeGraph) -> Routed:
         return Routed(*(whole.store.get(0, name) for name in ROUTED))
 
+    def in_order(self, nodes: np.ndarray) -> np.ndarray:
+        """These nodes, given as rising positions, in `order`."""
+        return self.order[is_among(self.order, nodes)]
+
 
 def nearest_of(graph: Graph, asked: Asked, search: Search, route: Route, routed: Routed | None) -> pa.Table:
     """Rows of group_search.FOUND_SCHEMA for the nodes asked for, one per query and kind; as `search.nearest`.
@@ -94,7 +98,7 @@ def nearest_of(graph: Graph, asked: Asked, search: Search, route: Route, routed:
     sources, learning = (rows[graph.live[rows]] for rows in (asked.sources, asked.learning))
     groups = _all_in_one(base, sources, learning)
     if routed is not None:
-        groups = _in_groups(graph, base, route, routed, Asked(sources, learning, mirrored=asked.mirrored))
+        groups = _in_groups(graph, base, route, routed, replace(asked, sources=sources, learning=learning))
     device = task_device()
     space = Scores(device)
     found = [

@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 
-from graphseam.arrays import is_among
+from graphseam.arrow import shifted_ids
 from graphseam.parquet import batches_of, stored_bytes, table_of
 from graphseam.predict.link_search import tasks_of_search
 from graphseam.predict.search_plan import Plan, Search
@@ -47,11 +47,7 @@ class Named:
 
     def rows(self, task: int) -> Iterator[tuple[str, pa.RecordBatch]]:
         """Rows of similar_nodes from every num_tasks-th file."""
-        names = None if self.shift is not None else Names.of(self.nodes)
-
-        def named(numbers: np.ndarray) -> pa.Array:
-            return pa.array(numbers - self.shift).cast(pa.string()) if names is None else names.of_nodes(numbers)
-
+        named = Names.of(self.nodes).of_nodes if self.shift is None else partial(shifted_ids, shift=self.shift)
         files = self.nearest[task :: self.num_tasks]
         for batch in batches_of(files, ("node_id", "near", "cosine"), rows_at_once=LISTS_AT_ONCE):
             yield "similar_nodes", rows_of_lists(batch["node_id"].to_numpy(), batch["near"], batch["cosine"], named)
@@ -109,7 +105,7 @@ class SearchOfAll:
         sources = graph.sources()
         if self.search.method != "exact":
             routed = Routed.of(self.whole)
-            sources = routed.order[is_among(routed.order, sources)]
+            sources = routed.in_order(sources)
         asked = np.sort(np.array_split(sources, self.num_tasks)[task])
         found = nearest_of(graph, Asked(asked, asked[:0]), self.search, self.plan.route, routed)
         for batch in found.to_batches(LISTS_AT_ONCE):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
 
 from graphseam.compiled import compiled, read_only
-from graphseam.refine.product import FEW_ROWS, product
+from graphseam.refine.product import in_threads, product
 from graphseam.refine.rounds import Task
 from graphseam.refine.rows import Halo, Rows
 from graphseam.refine.tall_matrices import chunks
@@ -25,14 +24,7 @@ def put_directions(task: Task, rows: Rows, own: np.ndarray, halo: Halo, chosen: 
         by_product(task, rows, own, halo, chosen, out)
         return
     given = [read_only(array) for array in (rows.indptr, rows.neighbours, rows.weights, own, *halo, chosen)]
-    work = partial(_put_rows, *given, out)
-    if task.threads <= 1 or rows.num_rows < FEW_ROWS:
-        work(0, rows.num_rows)
-        return
-    shares = np.linspace(0, rows.indptr[-1], 4 * task.threads + 1)[1:-1]  # with equal numbers of neighbours
-    ends = [0, *np.searchsorted(rows.indptr, shares).tolist(), rows.num_rows]
-    with ThreadPoolExecutor(task.threads) as pool:
-        list(pool.map(work, ends[:-1], ends[1:]))
+    in_threads(partial(_put_rows, *given, out), rows, task.threads)
 
 
 @compiled

@@ -70,7 +70,7 @@ def update_vectors(run: Run, base_run_id: str) -> dict[str, Any] | None:
     """
     base = base_named(run, base_run_id)
     files = UpdateFiles.of(run, base, ONE_BLOCK) if fits_one_task(run) else None
-    details = _in_one_task(run, files) if files is not None else _in_blocks(run, base)
+    details = _in_one_task(run, base.run_id, files) if files is not None else _in_blocks(run, base)
     if details["fit"] < LEAST_FIT:
         return None
     told = {"base": base.run_id, "window_weight": base.window_weight, "view_widths": base.view_widths}
@@ -96,12 +96,11 @@ def fits_one_task(run: Run) -> bool:
     return needed <= run.task_memory_mb(num_tasks=1) << 20
 
 
-def _in_one_task(run: Run, files: UpdateFiles) -> dict[str, Any]:
+def _in_one_task(run: Run, base_run_id: str, files: UpdateFiles) -> dict[str, Any]:
     """Update the vectors in one task, which writes the tables."""
     names, dim, seed = ("embeddings", "drift"), run.config.embed.dim, derive_seed(run.config.run.seed, "update")
     threads, records = cores_of_a_task(run.spark, num_tasks=1), gathered(run.spark)
     schemas = {name: run.tables.schema(name) for name in names}
-    base_run_id = files.base_run_id
 
     def work(_: int) -> Iterator[tuple[str, pa.RecordBatch]]:
         task = Task(MemoryStore(), (), threads)

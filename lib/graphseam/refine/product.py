@@ -3,6 +3,7 @@ order of a row's neighbours: numba on a CPU, torch's sparse matrices on a GPU.""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -36,14 +37,19 @@ def product(
     out = np.empty((rows.num_rows, own.shape[1]), np.float32)
     given = [read_only(array) for array in (rows.indptr, rows.neighbours, rows.weights, own, *halo, scale)]
     work = partial(_sum_rows, *given, np.cumsum([0, *widths]), np.float64(loop), out)
+    in_threads(work, rows, threads)
+    return out
+
+
+def in_threads(work: Callable[[int, int], None], rows: Rows, threads: int) -> None:
+    """Call work(start, stop) for shares of the rows, side by side."""
     if threads <= 1 or rows.num_rows < FEW_ROWS:
         work(0, rows.num_rows)
-        return out
+        return
     shares = np.linspace(0, rows.indptr[-1], 4 * threads + 1)[1:-1]  # with equal numbers of neighbours
     ends = [0, *np.searchsorted(rows.indptr, shares).tolist(), rows.num_rows]
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(work, ends[:-1], ends[1:]))
-    return out
 
 
 @compiled

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from graphseam.arrays import is_among
-from graphseam.arrow import vector_matrix
+from graphseam.arrow import shifted_ids, vector_matrix
 from graphseam.base_run import Base
 from graphseam.columns import ENDS
 from graphseam.parquet import batches_of
@@ -31,14 +31,12 @@ HOMES = tuple(f"{end}_subgraph" for end in ENDS)
 
 @dataclass(frozen=True)
 class UpdateFiles:
-    """Files by table; of the run, and of its base. shift: of its ids, if they follow from the numbers. base_run_id: of
-    the base."""
+    """Files by table; of the run, and of its base. shift: of its ids, if they follow from the numbers."""
 
     mine: dict[str, list[str]]
     base: dict[str, list[str]]
     blocks: Blocks
     shift: int | None
-    base_run_id: str
 
     @staticmethod
     def of(run: Run, base: Base, blocks: Blocks) -> UpdateFiles | None:
@@ -49,7 +47,7 @@ class UpdateFiles:
         its = base.tables.files_of_all(("assignments", "embeddings"), level=1)
         if mine is None or its is None:
             return None
-        return UpdateFiles(mine, its, blocks, run.ingested.id_shift, base.run_id)
+        return UpdateFiles(mine, its, blocks, run.ingested.id_shift)
 
     def entries(self, block: int) -> np.ndarray:
         """The block's entries, from both ends of each edge."""
@@ -74,7 +72,7 @@ class UpdateFiles:
         """(node_id, id) of the block's nodes, in order of the number."""
         own = self._members(self.mine["assignments"], block)
         if self.shift is not None:
-            return pa.table({"node_id": own, "id": pa.array(own - self.shift).cast(pa.string())})
+            return pa.table({"node_id": own, "id": shifted_ids(own, self.shift)})
         parts = [
             batch.filter(pa.array(is_among(batch["node_id"].to_numpy(), own)))
             for batch in batches_of(self.mine["nodes"], ("node_id", "id"), ROWS_AT_ONCE)
