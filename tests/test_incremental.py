@@ -358,6 +358,22 @@ def test_links_are_looked_for_in_the_cells_of_the_base_and_scored_by_its_models(
     predicted = arrow_of(runs[1].tables.read("link_predictions"))
     assert predicted.num_rows > run.ingested.nodes
     assert pc.all(pc.less_equal(predicted["probability"], 1)).as_py()
+    for one in runs:
+        assert_cells_are_the_nearest(one)
+
+
+def assert_cells_are_the_nearest(run) -> None:
+    """Those that a base has told as well; and the next cell is at least a margin farther."""
+    cells = run.tables.read("search_cells").sort("cell").collect()
+    assert cells[0]["found_gap"] == 0  # else nodes are found in several cells, and none are kept
+    vectors, rows = vectors_of(run), run.tables.read("node_cells").collect()
+    assert len(rows) > 0.9 * run.ingested.nodes
+    for row in rows:
+        vector = vectors[row["node_id"]].astype(np.float64)
+        angles = np.arccos(np.clip([vector @ cell["centroid"] / np.linalg.norm(vector) for cell in cells], -1, 1))
+        nearest, second = np.argsort(angles)[:2]
+        assert row["cell"] == nearest
+        assert -1e-3 < row["margin"] <= angles[second] - angles[nearest] + 1e-3
 
 
 @pytest.mark.spark

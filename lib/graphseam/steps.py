@@ -172,6 +172,7 @@ _RECORDS = (
             "pair_scores",
             "search_recall",
             "search_cells",
+            "node_cells",
             "nearest_nodes",
         ),
         depends_on=("predict.links", "predict.similar", "predict.recall"),  # it finds the similar nodes on the way

@@ -20,6 +20,7 @@ from graphseam.spark_line import for_a_thread
 NAMES = ("metric", "variant", "scorer")  # of a number, in the details of the step
 ORDER = ("task", *NAMES, "stratum")
 SCORERS, LINK_MODEL = ("cosine", "dot_product", "degree_product"), "link_model"
+STABILITY_UNITS = 2.0**30  # of a cosine of 1: so many that 2^33 nodes do not overflow a sum
 
 
 def evaluate(run: Run) -> dict[str, Any]:
@@ -28,9 +29,10 @@ def evaluate(run: Run) -> dict[str, Any]:
     Writes metrics and reliability. Returns the metrics over all strata, {metric/variant/scorer: value}.
     """
     with ThreadPoolExecutor(1) as pool:  # one task computes the metrics, and leaves cores free
-        judged = pool.submit(for_a_thread(run.spark, reliability_of), run)
+        judged, moved = (pool.submit(for_a_thread(run.spark, part), run) for part in (reliability_of, stability_of))
         rows = _metrics_of(run)
         bins = judged.result()
+        rows += moved.result()
     run.tables.write_rows("reliability", bins)
     rows += calibration_errors(bins)
     rows.sort(key=lambda row: [row[name] for name in ORDER])
@@ -39,13 +41,13 @@ def evaluate(run: Run) -> dict[str, Any]:
 
 
 def _metrics_of(run: Run) -> list[dict[str, Any]]:
-    """Rows of METRIC_SCHEMA, about a hundred: of links, labels, and what the vectors share with the base's."""
+    """Rows of METRIC_SCHEMA, about a hundred, of links and labels."""
     links = link_metrics_of(run) if run.config.holds_out else None
     labels = None
     if run.config.input.labels:
         predictions = run.tables.read("node_predictions").where("fold IS NOT NULL")
         labels = label_metrics(predictions, run.tables.read("labels"))
-    parts = [part for part in (links, labels, stability(run)) if part is not None]
+    parts = [part for part in (links, labels) if part is not None]
     if not parts:
         return []
     metrics = reduce(
@@ -55,20 +57,32 @@ def _metrics_of(run: Run) -> list[dict[str, Any]]:
     return [row.asDict() for row in metrics.collect()]
 
 
+def stability_of(run: Run) -> list[dict[str, Any]]:
+    """Rows of METRIC_SCHEMA: what the vectors share with the base's; at most 18."""
+    rows = stability(run)
+    return [] if rows is None else [row.asDict() for row in rows.collect()]
+
+
 def stability(run: Run) -> DataFrame | None:
     """Rows of METRIC_SCHEMA: the mean cosine with the base's vectors, by what has changed; None without a base.
 
-    A cosine below 0 counts as 0. Added up as decimals, so that the order of rows does not matter.
+    A cosine below 0 counts as 0. Added up in units of 2^-30, so that the order of rows does not matter.
     """
     if not run.details("refine").get("base"):
         return None
     of_degree = [F.when(F.col("degree").between(low, high), name) for name, (low, high) in STRATA.items()]
-    strata = F.explode(F.array(F.lit(WHOLE), F.coalesce(*of_degree))).alias("stratum")
-    moved = run.tables.read("drift").where("cosine IS NOT NULL").select("change", "cosine", strata)
-    value = F.avg(F.greatest("cosine", F.lit(0.0)).cast("decimal(18,12)")).cast("double")
+    fixed = F.round(F.greatest("cosine", F.lit(0.0)) * STABILITY_UNITS).cast("bigint").alias("cosine")
+    drift = (
+        run.tables.read("drift")
+        .where("cosine IS NOT NULL")
+        .select("change", F.coalesce(*of_degree).alias("own"), fixed)
+    )
+    by_degree = drift.groupBy("change", "own").agg(F.sum("cosine").alias("total"), F.count(F.lit(1)).alias("support"))
+    stratum = F.explode(F.array(F.lit(WHOLE), "own")).alias("stratum")
     return (
-        moved.groupBy("change", "stratum")
-        .agg(value.alias("value"), F.count(F.lit(1)).alias("support"))
+        by_degree.select("change", stratum, "total", "support")
+        .groupBy("change", "stratum")
+        .agg((F.sum("total") / F.sum("support") / STABILITY_UNITS).alias("value"), F.sum("support").alias("support"))
         .select(
             *(F.lit("stability").alias(name) for name in ("task", "metric")),
             F.concat(F.lit("changed: "), "change").alias("variant"),

@@ -18,7 +18,7 @@ from graphseam.runs import Run
 
 SHARE_OF_TASK = 0.2  # of its memory that the vectors of the pairs' ends may take
 PAIR_COLUMNS = ("kind", "query", *ENDS, "min_degree", "degree_product")
-VECTORS_AT_ONCE = 65_536
+VECTORS_AT_ONCE = 1 << 14
 Files = dict[str, list[str]]
 
 

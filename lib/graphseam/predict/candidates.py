@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -12,7 +14,7 @@ from graphseam.predict.paths import paths, to_targets, wanted_of
 from graphseam.predict.search import EXACT_LIMIT, excluding_none, merged, search_rows
 from graphseam.predict.search import nearest as nearest_vectors
 from graphseam.predict.search_plan import Plan, for_few
-from graphseam.predict.whole_lists import known_lists
+from graphseam.predict.whole_lists import Ranking, known_lists
 from graphseam.seeds import uniform
 from graphseam.session import empty_list
 
@@ -33,20 +35,21 @@ def _training_nodes(what: LinkSearch) -> DataFrame:
     return among(what.lists, what.sources).where(uniform(what.learners, "node_id") < share)
 
 
-def write_candidates(what: LinkSearch, with_training_nodes: bool) -> None:
-    """Write num_candidates per source and method into candidate_lists, all of them non-neighbours.
+def write_candidates(what: LinkSearch, with_training_nodes: bool, ranking: Ranking | None = None) -> dict[str, int]:
+    """Write num_candidates per source and method into candidate_lists, all of them non-neighbours; returns how many
+    rows tasks have written into which tables.
 
     With `with_training_nodes`, some sources occur again with learning = true; for these, neighbours can be candidates
-    too. Writes nearest_nodes, if those are asked for too. Cost: that of the searches; vectors and lists are moved once
+    too. Writes nearest_nodes, if those are asked for too, and with a `ranking`, where one task can hold the graph,
+    link_predictions. Cost: that of the searches; vectors and lists are moved once
     per block, or not at all if one task can hold the graph.
     """
     tables = what.run.tables
     if what.whole is None:
         tables.write("candidate_lists", _found_candidates(what, with_training_nodes))
-    else:
-        search = what.in_whole(with_training_nodes)
-        names = ["candidate_lists", *(["nearest_nodes"] if what.of_all else [])]
-        tables.write_in_tasks(names, search.num_tasks, search.lists)
+        return {}
+    search = replace(what.in_whole(with_training_nodes), ranking=ranking)
+    return tables.write_in_tasks(search.writes, search.num_tasks, search.lists)
 
 
 def _found_candidates(what: LinkSearch, with_training_nodes: bool) -> DataFrame:

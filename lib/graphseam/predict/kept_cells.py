@@ -41,7 +41,7 @@ class KeptCells:
             share = min(SHARES, key=lambda share: abs(share * self.gap - self.found_gap))
             copies, queries = float((gaps <= self.gap).sum(axis=1).mean()), len(gaps)
             recall |= {kind: recall_at(self.gap, pairs) for kind, pairs in needed[share].items()}
-        return plan_in(cells, self.shares, search, copies, recall, queries)
+        return replace(plan_in(cells, self.shares, search, copies, recall, queries), kept=True)
 
 
 def write_cells(run: Run, plan: Plan) -> None:

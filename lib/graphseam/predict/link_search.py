@@ -19,7 +19,7 @@ from graphseam.predict.kept_cells import KeptCells, kept_cells
 from graphseam.predict.paths import PathSearch, neighbour_lists, plan_paths
 from graphseam.predict.search import EXACT_LIMIT, choose_method, search_of, search_rows
 from graphseam.predict.search_plan import Plan, Search, plan_search
-from graphseam.predict.whole_graph import End, WholeGraph, whole_graph
+from graphseam.predict.whole_graph import LAYOUTS, End, WholeGraph, whole_graph
 from graphseam.predict.whole_lists import WholeSearch
 from graphseam.predict.whole_plan import for_each, plan_whole
 from graphseam.runs import Run
@@ -233,7 +233,7 @@ def link_search(run: Run, of_all: int = 0, whole: bool = False, carry: bool = Fa
         graph = whole_graph(run, ends, carried) if whole else None
         if graph is not None:
             kept.callback(graph.store.remove)
-            for_each(run.spark, 1, lambda _: graph.lay_out())
+            for_each(run.spark, LAYOUTS, graph.lay_out)
         yield LinkSearch(run, methods, ingested.bipartite, ends, of_all, kept, graph, carried)
 
 

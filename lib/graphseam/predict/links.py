@@ -55,7 +55,8 @@ def predict_links(run: Run) -> dict[str, Any]:
     ) as what:
         designs = TWO_KINDS if what.three else ONE_KIND
         borrowed = borrowed_models(what, designs)
-        write_candidates(what, with_training_nodes=borrowed is None)
+        ranking = _ranking(what, pick(borrowed[0], CANDIDATES), borrowed[1]) if borrowed else None
+        written = write_candidates(what, borrowed is None, ranking)
         models = _models(what, designs, borrowed[0] if borrowed else None)
         details = {"candidates": "+".join(what.methods), "bipartite": what.three, **_recall(what)}
         if what.of_all:
@@ -65,7 +66,7 @@ def predict_links(run: Run) -> dict[str, Any]:
         ranker = pick(models, CANDIDATES)
         curves, basis = borrowed[1:] if borrowed else _calibrate(what, ranker)
         _keep(run, models, curves)
-        count = _write_predictions(what, ranker, curves)
+        count = written["link_predictions"] if ranking else _write_predictions(what, ranker, curves)
     return {"links": count, **details, "calibrated_on": basis, "models": sorted(models)}
 
 
@@ -175,10 +176,18 @@ def _write_predictions(what: LinkSearch, model: LinkModel, curves: Curves) -> in
     run, whole = what.run, _in_files(what)
     if whole is None:
         return run.tables.write("link_predictions", _predicted(run, model, curves))
-    graph, files = whole
-    seed, top_k = derive_seed(run.config.run.seed, "curves"), run.config.predict.links.top_k
-    ranking = Ranking(graph, files, model, curves, top_k, seed)
-    return run.tables.write_in_tasks(["link_predictions"], len(files), ranking.predictions)["link_predictions"]
+    ranking, (_, files) = _ranking(what, model, curves), whole
+    assert ranking is not None
+    work = partial(ranking.from_files, files)
+    return run.tables.write_in_tasks(["link_predictions"], len(files), work)["link_predictions"]
+
+
+def _ranking(what: LinkSearch, model: LinkModel, curves: Curves) -> Ranking | None:
+    """How tasks that hold the graph make predictions; None if it is too large for one."""
+    if what.whole is None:
+        return None
+    seed, top_k = derive_seed(what.run.config.run.seed, "curves"), what.run.config.predict.links.top_k
+    return Ranking(what.whole, model, curves, top_k, seed)
 
 
 def _predicted(run: Run, model: LinkModel, curves: Curves) -> DataFrame:

@@ -59,6 +59,23 @@ class Blocks:
 
 
 @dataclass(frozen=True)
+class Homes:
+    """Nearest cells of some nodes: cell int32[n], and margin float32[n], how many radians farther the next one is; 0
+    where neither is known.
+
+    A node whose vector has turned by less than half of the margin is still nearest to that cell (the triangle
+    inequality; Hamerly, Making k-means even faster, SDM 2010).
+    """
+
+    cell: np.ndarray
+    margin: np.ndarray
+
+    @staticmethod
+    def unknown(count: int) -> Homes:
+        return Homes(np.full(count, -1, np.int32), np.zeros(count, np.float32))
+
+
+@dataclass(frozen=True)
 class ToCells:
     """To the cells within the gap; of a cell in several parts, to the one that a hash of the id names.
 
@@ -83,12 +100,22 @@ class ToCells:
         middle = np.cumsum(rows) - rows / 2
         return np.minimum((middle * (count / max(1.0, rows.sum()))).astype(np.int64), count - 1)
 
-    def __call__(self, ids: np.ndarray, unit: np.ndarray, role: np.ndarray) -> tuple[np.ndarray, ...]:
+    def __call__(
+        self, ids: np.ndarray, unit: np.ndarray, role: np.ndarray, homes: Homes | None = None
+    ) -> tuple[np.ndarray, ...]:
+        """homes: of these nodes. Known ones save the comparison with all cells where no other cell matters; the others
+        are filled in."""
         far, near = (BASE, QUERY) if self.mirrored else (QUERY, BASE)
-        goes_far = role & far > 0
+        goes_far, told = role & far > 0, np.zeros(len(role), bool)
+        if homes is not None and not self.cells.found_gap:
+            told = (homes.margin > 0) & ~goes_far
         parts = [
-            self._copies(some, unit[some], role[some], far, near) for some in map(np.flatnonzero, (goes_far, ~goes_far))
+            self._copies(some, unit[some], role[some], (far, near), homes)
+            for some in map(np.flatnonzero, (goes_far, ~goes_far & ~told))
         ]
+        if homes is not None:
+            at_home = np.flatnonzero(told & (role & near > 0))
+            parts.append((at_home, homes.cell[at_home].astype(np.int64), role[at_home]))
         rows, chosen, roles = (np.concatenate(column) for column in zip(*parts, strict=True))
         if self.asked is not None:
             kept = self.asked[chosen]
@@ -97,11 +124,16 @@ class ToCells:
         return rows, (np.cumsum(self.parts) - self.parts)[chosen] + part.astype(np.int64), roles
 
     def _copies(
-        self, rows: np.ndarray, unit: np.ndarray, role: np.ndarray, far: int, near: int
+        self, rows: np.ndarray, unit: np.ndarray, role: np.ndarray, ways: tuple[int, int], homes: Homes | None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(row, cell, role) of each copy of these rows, of which all or none go to all cells within the gap."""
+        """(row, cell, role) of each copy of these rows, of which all or none go to all cells within the gap. ways: the
+        roles that lead far, and near."""
+        far, near = ways
         any_far = bool((role & far).any())
-        cells, gaps = self.cells.reach(unit, REACH if any_far or self.cells.found_gap else 1)
+        cells, gaps = self.cells.reach(unit, REACH if any_far or self.cells.found_gap else 1 if homes is None else 2)
+        if homes is not None:
+            homes.cell[rows] = cells[:, 0]
+            homes.margin[rows] = gaps[:, 1] if gaps.shape[1] > 1 else np.pi
         is_near = ((gaps <= self.cells.found_gap) | (np.arange(gaps.shape[1]) == 0)) & (role & near > 0)[:, None]
         is_far = (gaps <= self.cells.gap) & (role & far > 0)[:, None]
         at, places = np.nonzero(is_near | is_far)

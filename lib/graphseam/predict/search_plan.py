@@ -87,13 +87,14 @@ class Search:
 @dataclass(frozen=True)
 class Plan:
     """Where nodes are sent, in how many copies on average, and the recall measured on `queries` nodes, of answers
-    without known nodes and of those of all nodes."""
+    without known nodes and of those of all nodes. kept: whether it is by the cells of an earlier run."""
 
     route: Route
     copies: float
     recall: float = 1.0
     queries: int = 0
     recall_of_all: float = 1.0
+    kept: bool = False
 
     def mirrored(self) -> Plan:
         """For few nodes to be found, see ToCells."""

@@ -17,11 +17,14 @@ from graphseam.parquet import batches_of
 from graphseam.predict.carried import SETTLED, Carried
 from graphseam.predict.group_search import ALL, ARROW_FOUND, UNKNOWN, found_batch, wanted_of
 from graphseam.predict.leaders import value_of_rank
+from graphseam.predict.routes import Homes
 from graphseam.runs import Run
 
 ANSWER_BYTES = 24  # of an answer in the task that lays them out
 FLOOR = "floor"
 NO_LISTS = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
+CELL, MARGIN = "base/cell", "base/margin"  # of Homes
+SPARED = 1e-4  # radians, that a home must be nearer: angles are of single precision
 KINDS = {"candidate_lists": (UNKNOWN, "src", "dst"), "nearest_nodes": (ALL, "node_id", "near")}  # by table
 
 
@@ -37,7 +40,7 @@ class AnswerFiles:
     def of(run: Run, carried: Carried) -> AnswerFiles | None:
         """None if tasks cannot reach the files."""
         drift = run.tables.every_file("drift")
-        found = carried.base.tables.files_of_all(list(KINDS)[: 1 + carried.of_all])
+        found = carried.base.tables.files_of_all([*list(KINDS)[: 1 + carried.of_all], "node_cells"])
         if drift is None or found is None:
             return None
         links, similar = run.config.predict.links, run.config.predict.similar
@@ -45,20 +48,22 @@ class AnswerFiles:
         return AnswerFiles(drift, found, wanted)
 
     def lay_out(self, store: FileStore, ids: np.ndarray) -> None:
-        """Store which nodes are settled, their answers, and the least cosine of those that are wanted.
+        """Store which nodes are settled, their answers and homes, and the least cosine of those that are wanted.
 
         ids: of the graph's nodes, rising. Cost: one pass over the answers.
         """
         floor = np.full(len(ids), np.float32(np.inf))
-        drift = batches_of(self.drift, ("node_id", "change", "cosine"))
-        settled = is_among(ids, np.sort(np.concatenate([np.zeros(0, np.int64), *map(_settled_in, drift)])))
+        place = places_of(ids)
+        settled, turned = self._settled(place, len(ids))
         asked = [
             _of_nodes(batch)["src"].to_numpy()
             for batch in batches_of(self.tables["candidate_lists"], ("src", "learning"))
         ]
         settled &= is_among(ids, np.sort(np.concatenate([np.zeros(0, np.int64), *asked])))
         store.put(0, "settled", settled)
-        place = places_of(ids)
+        homes = self._homes(place, settled, turned)
+        store.put(0, CELL, homes.cell)
+        store.put(0, MARGIN, homes.margin)
         for name, (kind, src, others) in KINDS.items():
             columns = (src, others, "cosine", *(["learning"] if name == "candidate_lists" else []))
             parts = [NO_LISTS] + [
@@ -78,6 +83,27 @@ class AnswerFiles:
                 floor = np.minimum(floor, value_of_rank(ends, score, self.wanted[kind]))
         store.put(0, FLOOR, floor)
 
+    def _settled(self, place: Callable[[np.ndarray], np.ndarray], size: int) -> tuple[np.ndarray, np.ndarray]:
+        """(bool[n], which nodes are settled by drift, float64[n], the angle by which each of them has turned)."""
+        settled, turned = np.zeros(size, bool), np.zeros(size)
+        for batch in batches_of(self.drift, ("node_id", "change", "cosine")):
+            rows = _settled_in(batch)
+            at = place(rows["node_id"].to_numpy())
+            settled[at[at >= 0]] = True
+            turned[at[at >= 0]] = np.arccos(np.clip(rows["cosine"].to_numpy(), -1, 1))[at >= 0]
+        return settled, turned
+
+    def _homes(self, place: Callable[[np.ndarray], np.ndarray], settled: np.ndarray, turned: np.ndarray) -> Homes:
+        """Those of settled nodes that have not turned too far."""
+        homes = Homes.unknown(len(settled))
+        for batch in batches_of(self.tables["node_cells"], ("node_id", "cell", "margin")):
+            at = place(batch["node_id"].to_numpy())
+            kept = np.flatnonzero((at >= 0) & settled[at])
+            homes.cell[at[kept]] = batch["cell"].to_numpy()[kept]
+            homes.margin[at[kept]] = batch["margin"].to_numpy()[kept] - 2 * turned[at[kept]] - SPARED
+        np.maximum(homes.margin, 0, out=homes.margin)
+        return homes
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -88,6 +114,7 @@ class Answers:
     floor: np.ndarray
     ids: np.ndarray
     lists: tuple[tuple[int, np.ndarray, np.ndarray, np.ndarray], ...]
+    base_homes: Homes
 
     @staticmethod
     def kept(store: FileStore) -> Answers:
@@ -95,7 +122,12 @@ class Answers:
             (kind, store.get(0, f"{name}.ends"), store.get(0, f"{name}.dst"), store.get(0, f"{name}.score"))
             for name, (kind, _, _) in KINDS.items()
         )
-        return Answers(store.get(0, "settled"), store.get(0, FLOOR), store.get(0, "ids"), lists)
+        homes = Homes(store.get(0, CELL), store.get(0, MARGIN))
+        return Answers(store.get(0, "settled"), store.get(0, FLOOR), store.get(0, "ids"), lists, homes)
+
+    def homes(self, chosen: np.ndarray) -> Homes:
+        """Of the nodes at these positions in the base's cells; unknown where they may have changed."""
+        return Homes(self.base_homes.cell[chosen], self.base_homes.margin[chosen])
 
     def rows(self, chosen: np.ndarray) -> pa.Table:
         """Rows of FOUND_SCHEMA of the nodes at these positions."""
@@ -115,10 +147,9 @@ def _of_nodes(batch: pa.RecordBatch) -> pa.RecordBatch:
     return batch.filter(pc.invert(batch["learning"])) if "learning" in batch.schema.names else batch
 
 
-def _settled_in(rows: pa.RecordBatch) -> np.ndarray:
+def _settled_in(rows: pa.RecordBatch) -> pa.RecordBatch:
     chosen = pc.and_(pc.equal(rows["change"], SAME), pc.greater_equal(rows["cosine"], SETTLED))
-    numbers: np.ndarray = rows.filter(chosen.fill_null(False))["node_id"].to_numpy()
-    return numbers
+    return rows.filter(chosen.fill_null(False))
 
 
 def _answers_in(

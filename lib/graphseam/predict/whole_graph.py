@@ -29,9 +29,10 @@ from graphseam.vectors import unit_rows
 
 SHARE_OF_TASK = 0.5  # of a task's memory that its own arrays may take
 NODE_BYTES, END_BYTES = 200, 50  # of a task that lays the graph out, or searches it for paths
-VECTORS_AT_ONCE, EDGES_AT_ONCE = 65_536, 1 << 20
+VECTORS_AT_ONCE, EDGES_AT_ONCE = 1 << 14, 1 << 20
 MOST_PARTS = 256  # in which the lists of neighbours are made: each looks through all edges
 NAMES = "names.arrow"
+LAYOUTS = 2  # parts in which arrays are laid out, side by side
 TABLES = ("embeddings", "edges", "nodes", "holdout_edges", "evaluation_pairs", "candidate_pairs")
 End = tuple[str, str] | None  # a column of nodes and its value
 
@@ -101,13 +102,16 @@ class WholeGraph:
     carried: AnswerFiles | None = None
     parts: int = 1
 
-    def lay_out(self) -> None:
-        """Read the tables, and store the arrays. Cost: one pass over vectors, edges and nodes, in one task."""
+    def lay_out(self, part: int) -> None:
+        """Read the tables, and store the arrays: part 0 of LAYOUTS those of vectors, part 1 all others. Cost: one pass
+        over vectors, edges and nodes."""
         ids = np.sort(self.column("embeddings", "node_id"))
+        if part == 0:
+            self._lay_out_vectors(ids)
+            return
         self.store.put(0, "ids", ids)
         if self.carried is not None:
             self.carried.lay_out(self.store, ids)
-        self._lay_out_vectors(ids)
         source, target = self._lay_out_nodes(ids)
         if self.parts:
             self._lay_out_neighbours(ids, target)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ from graphseam.predict.group_search import ALL, LEARNING, UNKNOWN, merge
 from graphseam.predict.link_model import LinkModel
 from graphseam.predict.paths import QUERIES_AT_ONCE, Adjacency, PathSearch, wanted_of
 from graphseam.predict.ranking import ranked
-from graphseam.predict.routes import Route
+from graphseam.predict.routes import Homes, Route, ToCells
 from graphseam.predict.search_plan import Plan, Search
 from graphseam.predict.whole_answers import Answers
 from graphseam.predict.whole_graph import Graph, WholeGraph
@@ -31,9 +31,49 @@ NONE = pa.array([], pa.int64())
 
 
 @dataclass(frozen=True)
+class Ranking:
+    """How candidates become predictions: the model that ranks them, the curves of calibration, top_k of each node, and
+    the seed by which nodes belong to either half."""
+
+    whole: WholeGraph
+    model: LinkModel
+    curves: Curves
+    top_k: int
+    halves: int
+
+    def from_files(self, files: Sequence[str], task: int) -> Iterator[tuple[str, pa.RecordBatch]]:
+        """Rows of link_predictions from one of the files of candidate_lists."""
+        graph = self.whole.opened()
+        held = self.whole.held_keys(graph)
+        for batch in batches_of([files[task]], LISTED_NAMES):
+            yield from self.rows(graph, batch.filter(pc.invert(batch["learning"])), held)
+
+    def rows(self, graph: Graph, lists: pa.RecordBatch, held: np.ndarray) -> Iterator[tuple[str, pa.RecordBatch]]:
+        """Rows of link_predictions from candidate_lists. held: of WholeGraph.held_keys."""
+        for part in parts_by_pairs(lists):
+            half = np.where(uniform_of(self.halves, part["src"].to_numpy()) < 0.5, 0, 1)
+            some = part.append_column("fold", pa.array(half.astype(np.int32)))
+            best = ranked(pairs_in(some), self.model, self.top_k, self.curves, ["fold"])
+            yield "link_predictions", self._named(graph, best, held)
+
+    def _named(self, graph: Graph, best: pa.RecordBatch, held: np.ndarray) -> pa.RecordBatch:
+        names = {end: self.whole.names(graph, best[end].to_numpy()) for end in ENDS}
+        numbers = {f"{end}_node_id": best[end] for end in ENDS}
+        others = {name: best[name] for name in best.schema.names if name not in (*ENDS, "fold")}
+        held_out = pa.array(held_out_of(graph, best, held))
+        return pa.RecordBatch.from_pydict({**names, **numbers, **others, "held_out": held_out})
+
+
+def held_out_of(graph: Graph, pairs: pa.RecordBatch, held: np.ndarray) -> np.ndarray:
+    """bool[k]: which of the pairs are held-out edges. held: of WholeGraph.held_keys."""
+    return is_among(graph.keys_of(*(pairs[end].to_numpy() for end in ENDS)), held)
+
+
+@dataclass(frozen=True)
 class WholeSearch:
     """What is looked for. given: pairs of the table candidate_pairs, no search. plan: of the search; None without one.
-    learning: (seed, share) of the sources that are asked again to learn from."""
+    learning: (seed, share) of the sources that are asked again to learn from. ranking: makes predictions as well, by
+    models that the run is given."""
 
     whole: WholeGraph
     paths: PathSearch
@@ -42,9 +82,25 @@ class WholeSearch:
     search: Search | None = None
     plan: Plan | None = None
     given: bool = False
+    ranking: Ranking | None = None
+
+    @property
+    def writes(self) -> list[str]:
+        """The tables that `lists` has rows of."""
+        found = ["candidate_lists"]
+        if self.search is not None and self.search.of_all:
+            found.append("nearest_nodes")
+        if self.ranking is not None:
+            found.append("link_predictions")
+        return [*found, "node_cells"] if self._homes_matter else found
+
+    @property
+    def _homes_matter(self) -> bool:
+        """Whether nodes are found in their nearest cell only, which an incremental run then need not look for."""
+        return self.plan is not None and isinstance(self.plan.route, ToCells) and not self.plan.route.cells.found_gap
 
     def lists(self, task: int) -> Iterator[tuple[str, pa.RecordBatch]]:
-        """Rows of candidate_lists, and of nearest_nodes, for the task's share of the nodes."""
+        """Rows of the tables of `writes`, for the task's share of the nodes."""
         graph = self.whole.opened()
         in_groups = self.search is not None and self.search.method != "exact"
         routed = Routed.of(self.whole) if in_groups else None
@@ -59,15 +115,21 @@ class WholeSearch:
             found = _found(graph, asked, self.search, self.plan.route, routed, self.whole.answers())
             if self.search.of_all:
                 yield from _nearest_nodes(found)
+            if routed is not None and self._homes_matter:
+                yield "node_cells", _homes_of(graph, asked.sources, routed.homes)
         elif self.given:
             found = _given(*(self.whole.column("candidate_pairs", end) for end in ENDS))
         adjacency = adjacency_of(graph, self.paths)
+        held = self.whole.held_keys(graph) if self.ranking is not None else None
         for rows, kind in ((asked.sources, UNKNOWN), (asked.learning, LEARNING)):
             wanted = _wanted(found, kind)
             for start in range(0, len(rows), QUERIES_AT_ONCE):
                 some = rows[start : start + QUERIES_AT_ONCE]
                 ids = graph.ids[some]
-                yield "candidate_lists", answered(graph, adjacency, ids, wanted.of(ids), kind == LEARNING)
+                lists = answered(graph, adjacency, ids, wanted.of(ids), kind == LEARNING)
+                yield "candidate_lists", lists
+                if self.ranking is not None and held is not None and kind != LEARNING:
+                    yield from self.ranking.rows(graph, lists, held)
 
 
 def _found(
@@ -134,6 +196,13 @@ def _nearest_nodes(found: pa.Table) -> Iterator[tuple[str, pa.RecordBatch]]:
         yield "nearest_nodes", pa.RecordBatch.from_arrays(columns, names=["node_id", "near", "cosine"])
 
 
+def _homes_of(graph: Graph, rows: np.ndarray, homes: Homes) -> pa.RecordBatch:
+    """Rows of node_cells of the nodes at these positions that have a home."""
+    rows = rows[homes.cell[rows] >= 0]
+    columns = {"node_id": graph.ids[rows], "cell": homes.cell[rows], "margin": homes.margin[rows]}
+    return pa.RecordBatch.from_pydict({name: pa.array(values) for name, values in columns.items()})
+
+
 def adjacency_of(graph: Graph, paths: PathSearch) -> Adjacency:
     """The neighbour lists that paths lead through."""
     return Adjacency(graph.ids, graph.path_ptr, graph.path_ends, np.diff(graph.indptr).astype(np.float64), paths)
@@ -181,40 +250,3 @@ def known_lists(whole: WholeGraph, pairs: DataFrame, paths: PathSearch) -> DataF
                 yield answered(graph, adjacency, some["node_id"].to_numpy(), pa.array(some["wanted"]), False)
 
     return wanted_of(pairs).mapInArrow(stream, LISTS_SCHEMA)
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """How candidates become predictions: the model that ranks them, the curves of calibration, top_k of each node, and
-    the seed by which nodes belong to either half. files: of candidate_lists."""
-
-    whole: WholeGraph
-    files: list[str]
-    model: LinkModel
-    curves: Curves
-    top_k: int
-    halves: int
-
-    def predictions(self, task: int) -> Iterator[tuple[str, pa.RecordBatch]]:
-        """Rows of link_predictions from one of the files."""
-        graph = self.whole.opened()
-        held = self.whole.held_keys(graph)
-        for batch in batches_of([self.files[task]], LISTED_NAMES):
-            lists = batch.filter(pc.invert(batch["learning"]))
-            for part in parts_by_pairs(lists):
-                half = np.where(uniform_of(self.halves, part["src"].to_numpy()) < 0.5, 0, 1)
-                some = part.append_column("fold", pa.array(half.astype(np.int32)))
-                best = ranked(pairs_in(some), self.model, self.top_k, self.curves, ["fold"])
-                yield "link_predictions", self._named(graph, best, held)
-
-    def _named(self, graph: Graph, best: pa.RecordBatch, held: np.ndarray) -> pa.RecordBatch:
-        names = {end: self.whole.names(graph, best[end].to_numpy()) for end in ENDS}
-        numbers = {f"{end}_node_id": best[end] for end in ENDS}
-        others = {name: best[name] for name in best.schema.names if name not in (*ENDS, "fold")}
-        held_out = pa.array(held_out_of(graph, best, held))
-        return pa.RecordBatch.from_pydict({**names, **numbers, **others, "held_out": held_out})
-
-
-def held_out_of(graph: Graph, pairs: pa.RecordBatch, held: np.ndarray) -> np.ndarray:
-    """bool[k]: which of the pairs are held-out edges. held: of WholeGraph.held_keys."""
-    return is_among(graph.keys_of(*(pairs[end].to_numpy() for end in ENDS)), held)

@@ -45,7 +45,7 @@ def plan_whole(spark: SparkSession, whole: WholeGraph, search: Search, kept: Kep
     plan = plan_of(MappedVectors(spark, whole, search), search, kept)
 
     def send(part: int) -> None:
-        route_nodes(whole, plan.route, part, search.cores)
+        route_nodes(whole, plan, part, search.cores)
 
     for_each(spark, search.cores, send)
     for_each(spark, 1, lambda _: sort_copies(whole, plan.route.num_groups, search.cores))

@@ -10,13 +10,14 @@ import pyarrow as pa
 
 from graphseam.arrays import distinct, is_among
 from graphseam.predict.group_search import ARROW_FOUND, BASE, QUERY, Members, Scores, merge, search_group
-from graphseam.predict.routes import Route
-from graphseam.predict.search_plan import Search
+from graphseam.predict.routes import Homes, Route, ToCells
+from graphseam.predict.search_plan import Plan, Search
 from graphseam.predict.whole_graph import Graph, WholeGraph
 from graphseam.task import limit_threads, task_device
 
 ROUTED_AT_ONCE = 16_384  # nodes
 COPIES = "copies"
+CELL, MARGIN = "home/cell", "home/margin"
 ROUTED = ("routed/rows", "routed/roles", "routed/starts", "routed/order")
 ROLES = 4  # numbers of a role
 
@@ -34,14 +35,15 @@ class Asked:
     mirrored: bool = False
 
 
-def route_nodes(whole: WholeGraph, route: Route, part: int, num_parts: int) -> None:
+def route_nodes(whole: WholeGraph, plan: Plan, part: int, num_parts: int) -> None:
     """Store which groups a share of the nodes goes to: the copies of a search's route, as numbers of (group, node,
-    role). Where answers are taken over, settled nodes go where they are found, and the others to all within the gap as
-    well: for these look for all, and settled ones for these, mirrored."""
+    role); and their homes. Where answers are taken over, settled nodes go where they are found, and the others to all
+    within the gap as well: for these look for all, and settled ones for these, mirrored."""
     limit_threads(1)
-    graph, answers = whole.opened(), whole.answers()
+    graph, answers, route = whole.opened(), whole.answers(), plan.route
+    assert isinstance(route, ToCells)
     live = np.array_split(np.flatnonzero(graph.live), num_parts)[part]
-    copies = [np.zeros(0, np.int64)]
+    copies, homes = [np.zeros(0, np.int64)], [Homes.unknown(0)]
     for start in range(0, len(live), ROUTED_AT_ONCE):
         some = live[start : start + ROUTED_AT_ONCE]
         asks = graph.asks[some]
@@ -49,9 +51,12 @@ def route_nodes(whole: WholeGraph, route: Route, part: int, num_parts: int) -> N
         if answers is not None:
             found_in, looks_in = found_in | asks, (found_in | asks) & ~answers.settled[some]
         roles = (found_in * BASE + looks_in * QUERY).astype(np.int32)
-        rows, groups, roles = route(graph.ids[some], graph.unit[some], roles)
+        homes.append(answers.homes(some) if answers is not None and plan.kept else Homes.unknown(len(some)))
+        rows, groups, roles = route(graph.ids[some], graph.unit[some], roles, homes[-1])
         copies.append((groups * len(graph.ids) + some[rows]) * ROLES + roles)
     whole.store.put(part, COPIES, np.concatenate(copies))
+    whole.store.put(part, CELL, np.concatenate([one.cell for one in homes]))
+    whole.store.put(part, MARGIN, np.concatenate([one.margin for one in homes]))
 
 
 def sort_copies(whole: WholeGraph, num_groups: int, num_parts: int) -> None:
@@ -66,22 +71,30 @@ def sort_copies(whole: WholeGraph, num_groups: int, num_parts: int) -> None:
     stored: tuple[np.ndarray, ...] = (rows, roles, starts, np.argsort(first, kind="stable"))
     for name, values in zip(ROUTED, stored, strict=True):
         whole.store.put(0, name, values)
+    live, homes = whole.store.get(0, "live"), Homes.unknown(size)
+    for name, of_all in ((CELL, homes.cell), (MARGIN, homes.margin)):
+        of_all[live] = np.concatenate([whole.store.get(part, name) for part in range(num_parts)])
+        whole.store.put(0, f"routed/{name}", of_all)
 
 
 @dataclass(frozen=True)
 class Routed:
     """The copies of all nodes, by group: rows int32, positions of nodes; roles int8; group g has those from
     starts[g] to starts[g + 1]. order: int64[n], nodes by the first of their groups, so that a share of them needs few.
+    homes: of all nodes.
     """
 
     rows: np.ndarray
     roles: np.ndarray
     starts: np.ndarray
     order: np.ndarray
+    homes: Homes
 
     @staticmethod
     def of(whole: WholeGraph) -> Routed:
-        return Routed(*(whole.store.get(0, name) for name in ROUTED))
+        cell, margin = (whole.store.get(0, f"routed/{name}") for name in (CELL, MARGIN))
+        rows, roles, starts, order = (whole.store.get(0, name) for name in ROUTED)
+        return Routed(rows, roles, starts, order, Homes(cell, margin))
 
     def in_order(self, nodes: np.ndarray) -> np.ndarray:
         """These nodes, given as rising positions, in `order`."""

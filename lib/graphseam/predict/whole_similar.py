@@ -14,7 +14,7 @@ from graphseam.arrow import shifted_ids
 from graphseam.parquet import batches_of, stored_bytes, table_of
 from graphseam.predict.link_search import tasks_of_search
 from graphseam.predict.search_plan import Plan, Search
-from graphseam.predict.whole_graph import WholeGraph
+from graphseam.predict.whole_graph import LAYOUTS, WholeGraph
 from graphseam.predict.whole_plan import for_each, plan_whole
 from graphseam.predict.whole_search import Asked, Routed, nearest_of
 from graphseam.runs import Run
@@ -117,7 +117,7 @@ def search_all(run: Run, search: Search, whole: WholeGraph) -> tuple[int, Plan]:
     """Write similar_nodes where one task can hold all vectors; returns (how many rows, the plan of the search)."""
     spark, nodes = run.spark, run.ingested.nodes
     try:
-        for_each(spark, 1, lambda _: whole.lay_out())
+        for_each(spark, LAYOUTS, whole.lay_out)
         plan = plan_whole(spark, whole, search)
         found = SearchOfAll(whole, search, plan, tasks_of_search(spark, nodes, run.task_memory_mb()))
         return run.tables.write_in_tasks(["similar_nodes"], found.num_tasks, found.rows)["similar_nodes"], plan

@@ -27,6 +27,47 @@ def put_directions(task: Task, rows: Rows, own: np.ndarray, halo: Halo, chosen: 
     in_threads(partial(_put_rows, *given, out), rows, task.threads)
 
 
+def directions_of(rows: Rows, own: np.ndarray, halo: Halo, some: np.ndarray) -> np.ndarray:
+    """float32[k, dim]: the directions of the rows int64[k], by one thread of a CPU; see `put_directions`."""
+    given = [read_only(array) for array in (rows.indptr, rows.neighbours, rows.weights, own, *halo, some)]
+    out = np.empty((len(some), own.shape[1]), np.float32)
+    _find_rows(*given, out)
+    return out
+
+
+@compiled
+def _put_row(
+    indptr: np.ndarray,
+    neighbours: np.ndarray,
+    weights: np.ndarray,
+    own: np.ndarray,
+    halo: np.ndarray,
+    at_halo: np.ndarray,
+    row: int,
+    total: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """Every term is a float32, so that float64 sums of very many of them are exact, in any order."""
+    num_rows, dim = len(indptr) - 1, own.shape[1]
+    total[:] = 0.0
+    for at in range(indptr[row], indptr[row + 1]):
+        other = neighbours[at]
+        weight = np.float64(weights[at]) if len(weights) else 1.0
+        if other < num_rows:
+            vector = own[other]
+        else:
+            place = np.int64(other - num_rows)
+            vector = halo[at_halo[place] if len(at_halo) else place]
+        for column in range(dim):
+            total[column] += weight * np.float64(vector[column])
+    size = 0.0
+    for column in range(dim):
+        size += total[column] * total[column]
+    length = max(np.sqrt(size), SHORTEST)
+    for column in range(dim):
+        out[column] = total[column] / length
+
+
 @compiled
 def _put_rows(
     indptr: np.ndarray,
@@ -40,29 +81,26 @@ def _put_rows(
     start: int,
     stop: int,
 ) -> None:
-    """Every term is a float32, so that float64 sums of very many of them are exact, in any order."""
-    num_rows, dim = len(indptr) - 1, own.shape[1]
-    total = np.empty(dim, np.float64)
+    total = np.empty(own.shape[1], np.float64)
     for row in range(start, stop):
-        if not chosen[row]:
-            continue
-        total[:] = 0.0
-        for at in range(indptr[row], indptr[row + 1]):
-            other = neighbours[at]
-            weight = np.float64(weights[at]) if len(weights) else 1.0
-            if other < num_rows:
-                vector = own[other]
-            else:
-                place = np.int64(other - num_rows)
-                vector = halo[at_halo[place] if len(at_halo) else place]
-            for column in range(dim):
-                total[column] += weight * np.float64(vector[column])
-        size = 0.0
-        for column in range(dim):
-            size += total[column] * total[column]
-        length = max(np.sqrt(size), SHORTEST)
-        for column in range(dim):
-            out[row, column] = total[column] / length
+        if chosen[row]:
+            _put_row(indptr, neighbours, weights, own, halo, at_halo, row, total, out[row])
+
+
+@compiled
+def _find_rows(
+    indptr: np.ndarray,
+    neighbours: np.ndarray,
+    weights: np.ndarray,
+    own: np.ndarray,
+    halo: np.ndarray,
+    at_halo: np.ndarray,
+    some: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    total = np.empty(own.shape[1], np.float64)
+    for place in range(len(some)):
+        _put_row(indptr, neighbours, weights, own, halo, at_halo, some[place], total, out[place])
 
 
 def by_product(task: Task, rows: Rows, own: np.ndarray, halo: Halo, chosen: np.ndarray, out: np.ndarray) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -173,7 +174,9 @@ def build(block: int, inbox: Inbox, store: Store, dim: int) -> Iterator[Packet]:
     nodes = keep_nodes(block, inbox, store)
     parts = [(part["node_id"], part["vector"]) for _, part in inbox.all("start", start_type(dim))]
     known = distinct(np.concatenate([np.zeros(0, np.int64), *[numbers for numbers, _ in parts]]))
-    keep(block, store, (nodes, known), inbox.joined("entries", ENTRY), inbox.joined("changes", CHANGE), parts, dim)
+    ids = distinct(np.concatenate([nodes, known]))
+    entries, changes = inbox.joined("entries", ENTRY), inbox.joined("changes", CHANGE)
+    keep(block, store, (ids, known), entries, changes, lambda: start_of(ids, parts, dim))
     yield Packet(block, "built", np.zeros(0, np.int8))
 
 
@@ -181,8 +184,19 @@ def build_from_files(block: int, files: UpdateFiles, store: Store, dim: int) -> 
     """Put what a block finds in the tables' files in the store."""
     nodes = keep_names(block, files.nodes(block), store)
     known = files.known(block)
-    keep(block, store, (nodes, known), files.entries(block), files.changes(block), files.start(known), dim)
+    ids = distinct(np.concatenate([nodes, known]))
+    with ThreadPoolExecutor(1) as pool:  # which reads the vectors while this thread sorts entries
+        start = pool.submit(start_of, ids, files.start(known), dim)
+        keep(block, store, (ids, known), files.entries(block), files.changes(block), start.result)
     return NO_SUMS
+
+
+def start_of(ids: np.ndarray, parts: Iterable[tuple[np.ndarray, np.ndarray]], dim: int) -> np.ndarray:
+    """float32[m, dim]: the vectors of the ids, zeros of those that have none. parts: (numbers, vectors) of some."""
+    base = np.zeros((len(ids), dim), np.float32)
+    for some, vectors in parts:
+        base[find_rows(ids, some)] = vectors
+    return base
 
 
 def keep(
@@ -191,22 +205,19 @@ def keep(
     numbers: tuple[np.ndarray, np.ndarray],
     entries: np.ndarray,
     changes: np.ndarray,
-    start: Iterable[tuple[np.ndarray, np.ndarray]],
-    dim: int,
+    start: Callable[[], np.ndarray],
 ) -> None:
     """Put both graphs' rows and the base's vectors in the store. The rows are those of both runs' nodes.
 
-    numbers: rising, of the nodes of now and of the base's. start: (numbers, vectors) of the base's nodes.
+    numbers: rising, of both runs' nodes, and of those of the base alone. start: gives the vectors, of `start_of`.
     """
-    known, ids = numbers[1], distinct(np.concatenate(numbers))
+    ids, known = numbers
     now = Rows.build(block, ids, *(entries[name] for name in ("src", "dst", "dst_block", "weight")))
     now.keep(block, store)
     before = before_changes(entries, changes)
     earlier = Rows.build(block, ids, *(before[name] for name in ("src", "dst", "dst_block", "weight")))
     replace(earlier, matrix=BEFORE).keep(block, store)
-    base = np.zeros((len(ids), dim), np.float32)
-    for some, vectors in start:
-        base[find_rows(ids, some)] = vectors
+    base = start()
     store.put(block, BASE, base)
     touched = is_among(ids, distinct(changes["src"]))
     store.put(block, "known", is_among(ids, known))

@@ -11,22 +11,26 @@ Technometrics 1970).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from graphseam.refine.directions import put_directions
+from graphseam.refine.directions import by_product, directions_of, put_directions
 from graphseam.refine.driver import to_grid
 from graphseam.refine.rounds import NO_SUMS, Task
-from graphseam.refine.rows import Halo, Rows
+from graphseam.refine.rows import ADJACENCY, Halo, Rows
 from graphseam.refine.tall_matrices import chunks, grams
 from graphseam.seeds import uniform_of
+from graphseam.task import limit_threads
 from graphseam.vectors import unit_rows
 
 BEFORE = "before"  # the base's adjacency in the store, over the nodes of both runs
 HOPS = 3  # as many as refinement propagates over
+KEPT_HOPS = HOPS - 1  # whose sums are stored; those of the last one are made where they are used
 RIDGE = 1e-2  # times the mean of the features' squared sizes
 MOST_FITTED = 50_000  # unchanged nodes that W is fitted on: over a hundred for each feature of 128 columns
 TURNS = 2  # in the second, neighbours have moved as well: labels after ten nights are 0.5 to 0.9 better
@@ -48,11 +52,12 @@ def update(stages: Any, task: Task, dim: int, length: float, seed: int) -> float
 
     In the store: both graphs' rows over the same nodes, "base" float32[m, dim], zeros for new nodes, "touched" and
     "unchanged" bool[m]. Cost: three products of the base's adjacency with the vectors, each with an exchange of the
-    halo, and in each turn those of today's for nodes with a change so near; W is fitted on about MOST_FITTED nodes,
-    drawn by `seed`; 3 · dim² operations per corrected node. The same bytes for any number of blocks.
+    halo, and in each turn the last of them again, and those of today's for nodes with a change so near; W is fitted on
+    about MOST_FITTED nodes, drawn by `seed`; 3 · dim² operations per corrected node. Memory: six times the vectors, as
+    the last sums are made where they are used. The same bytes for any number of blocks.
     """
     unchanged = int(stages.run(partial(begin, task=task))[0])
-    for step in range(HOPS):
+    for step in range(KEPT_HOPS):
         stages.run(partial(hop, task=task, step=step, turn=0))
     width = HOPS * dim
     drawn = (seed, MOST_FITTED / max(1, unchanged))
@@ -64,10 +69,12 @@ def update(stages: Any, task: Task, dim: int, length: float, seed: int) -> float
     missed = size - 2 * float((weights * crossed).sum()) + float((weights * (features @ weights)).sum())
     correction = Correction(weights, length)
     for turn in range(TURNS):
-        for step in range(HOPS if turn else 0):
+        for step in range(KEPT_HOPS if turn else 0):
             stages.run(partial(hop, task=task, step=step, turn=turn))
+            if not step:
+                task.store.drop(vectors_after(turn - 1))
         stages.run(partial(correct, task=task, correction=correction, turn=turn))
-        task.store.drop(*(f"now.{turn}.{step + 1}" for step in range(HOPS)))  # before the disk is given them
+        task.store.drop(*(f"now.{turn}.{step + 1}" for step in range(KEPT_HOPS)))  # before the disk is given them
     return 1 - missed / size if size else 0.0
 
 
@@ -100,66 +107,96 @@ def hop(block: int, task: Task, step: int, turn: int) -> np.ndarray:
     A row differs between them only if its own edges do, or the last hop's of a neighbour; all others are the same.
     """
     task.place()
-    store, rows, last = task.store, Rows.kept(block, task.store), step + 1 == HOPS
+    store, rows = task.store, Rows.kept(block, task.store)
     if turn == 0:
         then = Rows.kept(block, store, BEFORE)
         own = store.get(block, f"{BEFORE}.{step}" if step else BASE)
-        before = np.zeros_like(own)
+        before = np.empty_like(own)
         received = Halo(then.receive(block, store, f"{BEFORE}.{step}"))
         put_directions(task, then, own, received, np.ones(len(own), bool), before)
         store.put(block, f"{BEFORE}.{step + 1}", before)
-        if not last:
-            then.send(block, store, f"{BEFORE}.{step + 1}", before)
-    moved = np.concatenate(
-        [store.get(block, f"moved.{turn}.{step}"), rows.receive(block, store, f"moved.{turn}.{step}")]
-    )
-    reached = np.cumsum(np.r_[0, moved[rows.neighbours]])
-    moved = store.get(block, TOUCHED) | (reached[rows.indptr[1:]] > reached[rows.indptr[:-1]])
+        then.send(block, store, f"{BEFORE}.{step + 1}", before)
+    moved = _reached(block, task, step, turn)
     own = store.get(block, f"now.{turn}.{step}" if step else vectors_after(turn - 1))
     now = np.array(store.get(block, f"{BEFORE}.{step + 1}"))
-    halo = Halo(rows.receive(block, store, f"now.{turn}.{step}"))
-    put_directions(task, rows, own, halo, moved, now)
+    put_directions(task, rows, own, Halo(rows.receive(block, store, f"now.{turn}.{step}")), moved, now)
     store.put(block, f"moved.{turn}.{step + 1}", moved)
     store.put(block, f"now.{turn}.{step + 1}", now)
-    if not last:
-        rows.send(block, store, f"moved.{turn}.{step + 1}", moved)
-        rows.send(block, store, f"now.{turn}.{step + 1}", now)
+    rows.send(block, store, f"moved.{turn}.{step + 1}", moved)
+    rows.send(block, store, f"now.{turn}.{step + 1}", now)
     return NO_SUMS
+
+
+def _reached(block: int, task: Task, step: int, turn: int) -> np.ndarray:
+    """bool[m]: the rows that the next hop may change: with other edges, or a neighbour that the last one changed."""
+    store, rows, name = task.store, Rows.kept(block, task.store), f"moved.{turn}.{step}"
+    moved = np.concatenate([store.get(block, name), rows.receive(block, store, name)])
+    reached = np.cumsum(np.r_[0, moved[rows.neighbours]])
+    return np.asarray(store.get(block, TOUCHED) | (reached[rows.indptr[1:]] > reached[rows.indptr[:-1]]))
 
 
 def fit(block: int, task: Task, drawn: tuple[int, float]) -> np.ndarray:
     """Sums over some unchanged nodes: the features' products with each other and with the base's vectors, and the
     squared size of these. drawn: (seed, share of the nodes)."""
-    task.place()
+    device = task.place()
     store, (seed, share) = task.store, drawn
     ids = Rows.kept(block, store).node_ids
     chosen = np.flatnonzero(store.get(block, UNCHANGED) & (uniform_of(seed, ids) < share))
     base = store.get(block, BASE)[chosen]
-    features = np.concatenate([store.get(block, f"{BEFORE}.{step + 1}")[chosen] for step in range(HOPS)], axis=1)
+    features = np.concatenate(features_of(block, task, BEFORE, BEFORE, device)(chosen), axis=1)
     sums = grams([features], features) + grams([features], base)
     return np.concatenate([*[part.ravel() for part in sums], [float((base.astype(np.float64) ** 2).sum())]])
+
+
+def features_of(
+    block: int, task: Task, matrix: str, name: str, device: str
+) -> Callable[[np.ndarray], list[np.ndarray]]:
+    """A function from rows, int64[k], to their features, float32[k, dim] for each hop. name: of what hops have left."""
+    store, rows = task.store, Rows.kept(block, task.store, matrix)
+    kept = [store.get(block, f"{name}.{step + 1}") for step in range(KEPT_HOPS)]
+    halo = Halo(rows.receive(block, store, f"{name}.{KEPT_HOPS}"))
+    if device == "cpu":
+        return lambda some: [*(part[some] for part in kept), directions_of(rows, kept[-1], halo, some)]
+    last = np.empty_like(kept[-1])
+    by_product(task, rows, kept[-1], halo, np.ones(len(last), bool), last)
+    return lambda some: [part[some] for part in (*kept, last)]
 
 
 def correct(block: int, task: Task, correction: Correction, turn: int) -> np.ndarray:
     """A turn's vectors, rows of the correction's length; zeros for a node without an edge now. Sent if another turn
     follows."""
-    task.place()
-    rows, store = Rows.kept(block, task.store), task.store
+    device, store, rows = task.place(), task.store, Rows.kept(block, task.store)
     base = store.get(block, BASE)
-    before, now = ([store.get(block, f"{name}.{step + 1}") for step in range(HOPS)] for name in (BEFORE, f"now.{turn}"))
-    vectors, all_moved = np.zeros_like(base), rows.degrees == 0
-    for part in chunks(rows.num_rows, len(correction.weights)):
-        vectors[part] = base[part]
-        known = base[part].any(axis=1, keepdims=True)
-        change = np.concatenate(
-            [one[part] - known * other[part] for one, other in zip(now, before, strict=True)], axis=1
-        )
+    before = features_of(block, task, BEFORE, BEFORE, device)
+    now = features_of(block, task, ADJACENCY, f"now.{turn}", device)
+    reached = _reached(block, task, KEPT_HOPS, turn)
+    for step in range(KEPT_HOPS):
+        reached |= store.get(block, f"moved.{turn}.{step + 1}")
+    vectors, all_moved = np.array(base), np.zeros(rows.num_rows, bool)
+    all_moved[rows.degrees == 0] = True
+    vectors[all_moved] = 0
+
+    def work(part: slice) -> None:
+        known = np.asarray(base[part].any(axis=1))
+        some = part.start + np.flatnonzero((reached[part] | ~known) & (rows.degrees[part] > 0))
+        known = known[some - part.start, None]
+        change = np.concatenate([one - known * other for one, other in zip(now(some), before(some), strict=True)], 1)
         moved = np.flatnonzero(change.any(axis=1))
-        some = base[part][moved] + change[moved].astype(np.float64) @ correction.weights
-        vectors[part][moved] = correction.length * unit_rows(some)
-        all_moved[part][moved] = True
-        vectors[part][rows.degrees[part] == 0] = 0
+        some, change = some[moved], change[moved]
+        corrected = base[some] + change.astype(np.float64) @ correction.weights
+        vectors[some] = correction.length * unit_rows(corrected)
+        all_moved[some] = True
+
+    side_by_side(work, chunks(rows.num_rows, len(correction.weights)), task.threads)
     store.put(block, vectors_after(turn), vectors)
     if turn + 1 < TURNS:
         _send_start(block, task, turn + 1, vectors, all_moved)
     return NO_SUMS
+
+
+def side_by_side(work: Callable[[slice], None], parts: Iterable[slice], threads: int) -> None:
+    """Call work(part) for every part, so many at once, each with one thread of BLAS: the same bytes for any number."""
+    limit_threads(1)
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(work, parts))
+    limit_threads(threads)
