@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,31 @@ def test_processes_that_commit_at_once_lose_nothing(tmp_path):
     ]
     assert [(process.communicate()[1], process.returncode) for process in begun] == [("", 0)] * len(runs)
     assert rows_of(table) == [(run, at, f"n{at}") for run in runs for at in [*range(20), 90]]
+
+
+def test_a_table_is_opened_once_per_commit_whoever_commits(tmp_path, monkeypatch):
+    """By this process or another, and after it was removed and made anew."""
+    opened, real = [], local_delta.DeltaTable
+    table, made = tmp_path / "nodes", tmp_path / "aside" / "nodes"
+    local_delta.create(table, COLUMNS)
+    monkeypatch.setattr(local_delta, "DeltaTable", lambda path: opened.append(path) or real(path))
+    assert [local_delta.files_of(table) for _ in range(3)] == [[]] * 3
+    assert len(opened) == 1
+    first = [data_file(table, "a", [1])]
+    local_delta.commit(table, {"run_id": "a"}, first, replace=True)
+    assert [local_delta.files_of(table) for _ in range(2)] == [[str(first[0])]] * 2
+    assert local_delta.columns_of(table) == ["run_id", "node_id", "id"]
+    assert len(opened) == 3  # for the commit, and once after it
+    command = [sys.executable, "-c", AT_ONCE, str(table), "b", str(Path(__file__).parent)]
+    subprocess.run(command, check=True)
+    assert len(local_delta.files_of(table)) == 3
+    monkeypatch.undo()
+    for place in (made, table):
+        shutil.rmtree(place, ignore_errors=True)
+    local_delta.create(made, COLUMNS)
+    local_delta.commit(made, {"run_id": "c"}, [data_file(made, "c", [5])], replace=True)
+    shutil.copytree(made, table)
+    assert [Path(path).parent.name for path in local_delta.files_of(table)] == ["run_id=c"]
 
 
 def test_a_table_is_what_its_sql_file_says_and_its_log_lets_readers_skip_files(tmp_path):

@@ -11,6 +11,7 @@ without links); the caller then leaves it to Spark, which tells what is wrong if
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import time
@@ -53,10 +54,39 @@ def can_write(root: str) -> bool:
     return re.search(r"[\[\]\\^|]", root) is None
 
 
+Stamp = tuple[str, int, int]  # the newest file of a table's log: its name, its number in the file system, its time
+_opened_before: dict[str, tuple[Stamp, DeltaTable]] = {}
+
+
+def _opened(table: Path) -> DeltaTable:
+    """The table as it is now, for reading. Opened once per commit: a run asks for a table's files a dozen times."""
+    stamp, known = _stamp(table), _opened_before.get(str(table))
+    if known is not None and known[0] == stamp:
+        return known[1]
+    opened = DeltaTable(str(table))
+    if stamp is not None and stamp == _stamp(table):
+        _opened_before[str(table)] = stamp, opened
+    return opened
+
+
+def _stamp(table: Path) -> Stamp | None:
+    """None if the table has no log."""
+    log = table / "_delta_log"
+    try:
+        newest = max(name for name in os.listdir(log) if name.endswith(".json"))
+        there = (log / newest).stat()
+    except (OSError, ValueError):
+        return None
+    return newest, there.st_ino, there.st_mtime_ns
+
+
 @_or_none
 def create(table: Path, columns: str) -> bool:
     """Create the table as its SQL file says, if it does not exist. columns: as JSON, as Spark stores them."""
     name = table.name
+    if _stamp(table) is not None:
+        _opened(table)
+        return True
     DeltaTable.create(
         str(table),
         Schema.from_json(columns),
@@ -72,7 +102,7 @@ def create(table: Path, columns: str) -> bool:
 @_or_none
 def columns_of(table: Path) -> list[str]:
     """The names of the table's columns."""
-    return [field.name for field in DeltaTable(str(table)).schema().fields]
+    return [field.name for field in _opened(table).schema().fields]
 
 
 @_or_none
@@ -84,7 +114,7 @@ def files_of(
     level: leave out files that hold only other levels, where the table is partitioned by level.
     None where Spark has to look: more than `most` files.
     """
-    paths = [f"{table}/{path}" for path in _paths(DeltaTable(str(table)), run_id, level)]
+    paths = [f"{table}/{path}" for path in _paths(_opened(table), run_id, level)]
     return paths if most is None or len(paths) <= most else None
 
 

@@ -26,6 +26,12 @@ from graphseam.spark_line import delta_coordinate
 
 QUIET_LOG = Path(__file__).with_name("log4j2-quiet.properties")
 BRIEF = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+# Java's second compiler takes as much of two cores as a small run's work: it waits for twelve times as many calls as by
+# default. Loops over many rows pass that within a second, so that larger graphs lose nothing.
+LASTING = (
+    "-XX:Tier4InvocationThreshold=60000 -XX:Tier4MinInvocationThreshold=10000 "
+    "-XX:Tier4CompileThreshold=180000 -XX:Tier4BackEdgeThreshold=400000"
+)
 _named: set[Path] = set()
 _starting: list[threading.Thread] = []
 
@@ -33,7 +39,7 @@ _starting: list[threading.Thread] = []
 def _java_settings(brief: bool = False, make_archive: bool = False) -> dict[str, str]:
     """Settings of a local session that only a Java process that is about to start can follow; see `start_early`."""
     log, temporary = f"-Dlog4j2.configurationFile={QUIET_LOG.as_uri()}", f'"-Djava.io.tmpdir={scratch_folder()}"'
-    chosen = (log, temporary, class_archive_options(make_archive), brief and BRIEF)
+    chosen = (log, temporary, class_archive_options(make_archive), BRIEF if brief else LASTING)
     options = " ".join(option for option in chosen if option)
     settings = {"spark.driver.memory": local_heap(), "spark.driver.extraJavaOptions": options}
     return settings if has_delta() else {**settings, "spark.jars.packages": delta_coordinate()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructField, StructType
@@ -24,8 +26,9 @@ def identifier_of(output: OutputConfig, name: str) -> str:
     return f"{quoted(output.catalog)}.`{name}`" if output.catalog else f"delta.`{absolute(output.root)}/{name}`"
 
 
+@cache
 def stored_columns(name: str) -> StructType:
-    """The columns of the table's SQL file. A session must have been started."""
+    """The columns of the table's SQL file, not to be changed. A session must have been started: it parses the types."""
     return schema_of(", ".join(columns_ddl(name, not_null=True).values()))
 
 

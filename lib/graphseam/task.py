@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 from contextlib import suppress
 from functools import cache
+from typing import TYPE_CHECKING
 
 from pyspark import TaskContext
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 MMAP_MAX, TRIM_THRESHOLD, TOP_PAD = -4, -1, -2  # mallopt's, of glibc
 MOST_KEPT = (1 << 31) - 1  # free bytes at the end of the heap, beyond which they go back to the system
@@ -36,11 +41,18 @@ def task_gpus() -> list[str]:
 def limit_threads(threads: int) -> None:
     """Let torch and BLAS use this many threads, the task's share of the cores, no more, and arrays reuse memory."""
     import torch  # takes seconds to import, and the driver never calls this
-    from threadpoolctl import threadpool_limits
 
     reuse_memory()
     torch.set_num_threads(threads)
-    threadpool_limits(threads)
+    _pools(len(sys.modules)).limit(limits=threads)
+
+
+@cache
+def _pools(_: int) -> ThreadpoolController:
+    """The libraries with threads of their own, found anew only once more has been imported: it takes 20 ms."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 @cache

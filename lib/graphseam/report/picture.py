@@ -13,14 +13,15 @@ from threadpoolctl import threadpool_limits
 from graphseam.vectors import unit_rows
 
 PERPLEXITY = 30
-STEPS = 500  # of t-SNE; the picture of 1,500 nodes hardly changes after them
+STEPS = 400  # of t-SNE; the picture of 1,500 nodes hardly changes after them
+ANGLE = 0.8  # how roughly far nodes are summed up; 0.5 takes 1.6 times as long and is hardly more trustworthy
 LEADING = 50  # principal components that t-SNE sees
 
 
 def in_the_plane(vectors: np.ndarray) -> np.ndarray:
     """float64[n, 2] in [0, 1]: t-SNE (van der Maaten, 2008) of the unit vectors, begun from their principal components.
 
-    vectors: float32[n, dim], none of them zero. Cost: 2 s for 1,500 vectors. By one thread: the same picture on every
+    vectors: float32[n, dim], none of them zero. Cost: 1.3 s for 1,500 vectors. By one thread: the same picture on every
     machine, and idle threads of OpenMP would wait busily while Spark has work for the cores.
     """
     if len(vectors) < 4:
@@ -30,7 +31,8 @@ def in_the_plane(vectors: np.ndarray) -> np.ndarray:
     reduced = PCA(size, random_state=0, svd_solver="full").fit_transform(unit)
     perplexity = min(PERPLEXITY, (len(unit) - 1) / 3)
     with threadpool_limits(1):
-        places = TSNE(perplexity=perplexity, max_iter=STEPS, init="pca", random_state=0).fit_transform(reduced)
+        tsne = TSNE(perplexity=perplexity, max_iter=STEPS, angle=ANGLE, init="pca", random_state=0)
+        places = tsne.fit_transform(reduced)
     return _in_unit_square(places)
 
 
