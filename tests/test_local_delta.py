@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ from hypothesis import strategies as st
 from graphseam import local_delta
 from graphseam.arrays import distinct, is_among, places_of
 from graphseam.schemas import comment_of, partition_columns, properties_of
+from graphseam.sections import OutputConfig
+from graphseam.tables import Tables
 from graphseam.task_files import RowFile
 
 COLUMNS = json.dumps(
@@ -70,12 +73,43 @@ def test_processes_that_commit_at_once_lose_nothing(tmp_path):
     assert rows_of(table) == [(run, at, f"n{at}") for run in runs for at in [*range(20), 90]]
 
 
+def test_without_delta_rs_everything_is_left_to_spark(tmp_path, monkeypatch):
+    table = tmp_path / "nodes"
+    assert local_delta.create(table, COLUMNS)
+    monkeypatch.setitem(sys.modules, "deltalake", None)
+    assert local_delta.create(tmp_path / "edges", COLUMNS) is None
+    assert local_delta.files_of(table) is None
+    assert local_delta.columns_of(table) is None
+    written = data_file(table, "a", [1])
+    assert local_delta.commit(table, {"run_id": "a"}, [written], replace=True) is None
+    assert written.exists()
+    assert local_delta.add_rows(table, pa.table({"run_id": ["a"]}), None) is None
+
+
+@pytest.mark.spark
+def test_spark_writes_what_delta_rs_does_not(spark, tmp_path, monkeypatch):
+    """Rows of the driver, a timestamp among them, and those that tasks write."""
+    monkeypatch.setitem(sys.modules, "deltalake", None)
+    tables = Tables(spark, OutputConfig(root=str(tmp_path)), "a")
+    begun = datetime(2026, 11, 30, 8, tzinfo=timezone.utc)
+    row = dict.fromkeys(tables.schema("run_steps").names, "") | {"seconds": 1.5, "peak_memory_mb": 0.0}
+    tables.append_rows("run_steps", [{**row, "started_at": begun}])
+    assert [one["started_at"].astimezone(timezone.utc) for one in tables.read("run_steps").collect()] == [begun]
+    cells = {"cell": pa.array([3], pa.int32()), "node_id": [7], "margin": pa.array([0.5], pa.float32())}
+
+    def work(_: int):
+        yield "node_cells", pa.RecordBatch.from_pydict(cells)
+
+    assert tables.write_in_tasks(["node_cells"], 1, work) == {"node_cells": 1}
+    assert [one.asDict() for one in tables.read("node_cells").collect()] == [{"node_id": 7, "cell": 3, "margin": 0.5}]
+
+
 def test_a_table_is_opened_once_per_commit_whoever_commits(tmp_path, monkeypatch):
     """By this process or another, and after it was removed and made anew."""
-    opened, real = [], local_delta.DeltaTable
+    opened = []
     table, made = tmp_path / "nodes", tmp_path / "aside" / "nodes"
     local_delta.create(table, COLUMNS)
-    monkeypatch.setattr(local_delta, "DeltaTable", lambda path: opened.append(path) or real(path))
+    monkeypatch.setattr("deltalake.DeltaTable", lambda path: opened.append(path) or DeltaTable(path))
     assert [local_delta.files_of(table) for _ in range(3)] == [[]] * 3
     assert len(opened) == 1
     first = [data_file(table, "a", [1])]

@@ -5,7 +5,7 @@ small graph needs some hundred of them: tables created, rows of the driver added
 Spark only writes the data files of what it has computed, and delta-rs (the `deltalake` package) commits them.
 
 Every function returns None where delta-rs cannot do it (a log with features that it does not know, a file system
-without links); the caller then leaves it to Spark, which tells what is wrong if it cannot either.
+without links, no such package); the caller then leaves it to Spark, which tells what is wrong if it cannot either.
 """
 
 from __future__ import annotations
@@ -14,21 +14,23 @@ import json
 import os
 import random
 import re
+import sys
 import time
 from collections.abc import Callable, Iterable
 from functools import wraps
 from itertools import product
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from deltalake import DeltaTable, Schema, write_deltalake
-from deltalake.exceptions import DeltaError
-from deltalake.transaction import AddAction, RemoveAction
 
 from graphseam.schemas import comment_of, partition_columns, properties_of
+
+if TYPE_CHECKING:  # 130 MB, which neither an executor nor a session on a cluster needs: imported where it is used
+    from deltalake import DeltaTable
+    from deltalake.transaction import AddAction, RemoveAction
 
 MOST_FILES = 32  # Spark lists more than these by a job of its own: there the table's log costs no more
 ATTEMPTS = 30  # at a commit: delta-rs refuses one that replaces files if another process has meanwhile replaced others
@@ -43,10 +45,16 @@ def _or_none(function: Callable[..., T]) -> Callable[..., T | None]:
     def tried(*given: Any, **named: Any) -> T | None:
         try:
             return function(*given, **named)
-        except (DeltaError, OSError, ValueError):
+        except _expected():
             return None
 
     return tried
+
+
+def _expected() -> tuple[type[Exception], ...]:
+    """What says that delta-rs cannot do it."""
+    known = sys.modules.get("deltalake.exceptions")
+    return (OSError, ValueError, ImportError, *([] if known is None else [known.DeltaError]))
 
 
 def can_write(root: str) -> bool:
@@ -63,6 +71,8 @@ def _opened(table: Path) -> DeltaTable:
     stamp, known = _stamp(table), _opened_before.get(str(table))
     if known is not None and known[0] == stamp:
         return known[1]
+    from deltalake import DeltaTable
+
     opened = DeltaTable(str(table))
     if stamp is not None and stamp == _stamp(table):
         _opened_before[str(table)] = stamp, opened
@@ -83,6 +93,8 @@ def _stamp(table: Path) -> Stamp | None:
 @_or_none
 def create(table: Path, columns: str) -> bool:
     """Create the table as its SQL file says, if it does not exist. columns: as JSON, as Spark stores them."""
+    from deltalake import DeltaTable, Schema
+
     name = table.name
     if _stamp(table) is not None:
         _opened(table)
@@ -147,6 +159,9 @@ def commit(table: Path, where: dict[str, str], written: Iterable[Path], replace:
     place of what is stored there, else come on top. Files without rows are removed. Cost: the footer of each file is
     read, for the numbers that let readers skip files.
     """
+    from deltalake import DeltaTable
+    from deltalake.exceptions import DeltaError
+
     added: list[AddAction | RemoveAction] = []
     num_rows = 0
     for path in sorted(written):
@@ -181,6 +196,8 @@ def commit(table: Path, where: dict[str, str], written: Iterable[Path], replace:
 
 def _action(table: Path, path: Path) -> tuple[int, AddAction]:
     """(number of rows, what adds the file to the table's log, with Delta's statistics of its integer columns)."""
+    from deltalake.transaction import AddAction
+
     footer = pq.read_metadata(path)
     least: dict[str, int] = {}
     most: dict[str, int] = {}
@@ -202,6 +219,8 @@ def _action(table: Path, path: Path) -> tuple[int, AddAction]:
 @_or_none
 def add_rows(table: Path, rows: pa.Table, replaced: str | None) -> int:
     """Add rows, in place of those that match the SQL predicate `replaced`; returns how many were added."""
+    from deltalake import write_deltalake
+
     if replaced is None:
         write_deltalake(str(table), rows, mode="append")
     else:
@@ -212,5 +231,7 @@ def add_rows(table: Path, rows: pa.Table, replaced: str | None) -> int:
 @_or_none
 def delete(table: Path, predicate: str) -> bool:
     """Remove the rows that match an SQL predicate, in one commit; files that hold only such rows are not read."""
+    from deltalake import DeltaTable
+
     DeltaTable(str(table)).delete(predicate)
     return True

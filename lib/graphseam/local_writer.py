@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
 from graphseam import local_delta
 from graphseam.schemas import partition_columns
-from graphseam.spark_line import arrow_rows
+from graphseam.spark_line import arrow_rows, stored_schema
 from graphseam.stored import as_stored, stored_columns
 from graphseam.task_files import Mapped, Target, written_by_stream
 
@@ -52,7 +51,7 @@ class LocalWriter:
         folder = (self.root / name).joinpath(*(f"{column}={value}" for column, value in where.items()))
         by = tuple(column for column in partition_columns(name) if column not in where)
         fields = [field for field in stored_columns(name).fields if field.name not in (*where, *by)]
-        return Target(folder, to_arrow_schema(StructType(fields)), by)
+        return Target(folder, stored_schema(StructType(fields)), by)
 
     def save_in_tasks(self, names: list[str], write: Writer) -> dict[str, tuple[list[str], int | None]]:
         """{table: (its files, how many rows they hold)}, in place of the run's rows. write: lets tasks write them."""

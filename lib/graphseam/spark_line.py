@@ -66,7 +66,7 @@ def arrow_rows(rows: list[dict[str, Any]], schema: StructType) -> pa.Table:
     for field in schema.fields:
         if not field.nullable and any(row[field.name] is None for row in rows):
             raise ValueError(f"column {field.name} has no value in a row, and is NOT NULL")
-    arrow = to_arrow_schema(schema) if IS_SPARK_3 else to_arrow_schema(schema, timezone="UTC")
+    arrow = stored_schema(schema)
     columns = {name: pa.array([row[name] for row in rows], arrow.field(name).type) for name in schema.names}
     return pa.table(columns, arrow)
 
@@ -218,3 +218,8 @@ def _arrow_schema(schema: Schema) -> pa.Schema:
 def _as_wanted(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """The columns in the schema's order and types; Spark 4 itself matches them by name."""
     return table.select(schema.names).cast(schema) if table.schema != schema else table
+
+
+def stored_schema(schema: StructType) -> pa.Schema:
+    """As what Arrow has the columns; timestamps are in UTC, as files of tables have them."""
+    return to_arrow_schema(schema) if IS_SPARK_3 else to_arrow_schema(schema, timezone="UTC")

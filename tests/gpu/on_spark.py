@@ -47,12 +47,11 @@ def run(results: Results, machine: Machine, sizes: Sizes) -> None:
 
 
 def session(machine: Machine) -> tuple[SparkSession, str]:
-    """One executor with the GPU; where that does not start, or there is no GPU, a plain session on two cores."""
-    if not machine.dry_run:
-        try:
-            return _started(CLUSTER, {**with_gpu(), **_executors()}), CLUSTER
-        except Exception as error:
-            print(f"{CLUSTER} did not start, going on with {LOCAL_MASTER}: {error}"[:2000], flush=True)
+    """One executor, with the GPU if there is one; where that does not start, a plain session on two cores."""
+    try:
+        return _started(CLUSTER, {**({} if machine.dry_run else with_gpu()), **_executors()}), CLUSTER
+    except Exception as error:
+        print(f"{CLUSTER} did not start, going on with {LOCAL_MASTER}: {error}"[:2000], flush=True)
     return _started(LOCAL_MASTER, {}), LOCAL_MASTER
 
 
