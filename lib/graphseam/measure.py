@@ -17,9 +17,10 @@ def peak_memory(interval_s: float = 0.5, beside: Callable[[], float] | None = No
 
     beside: another figure to be watched as often; its highest value takes the place of the 0.
 
-    On a cluster this covers the driver's side only. Pages that processes share are divided among them if the system
-    reports it (Linux), else counted once per process. That division walks every page, a tenth of a second for a JVM,
-    so it is requested only when the processes together use more than ever before.
+    On a cluster this covers the driver's side only. Pages that Python processes share, as they are forked, are divided
+    among them if the system reports it (Linux), else counted once per process. That division walks every page, a tenth
+    of a second for a JVM, which shares hardly any: it is requested of the others only, and only when the processes
+    together use more than ever before.
     """
     peak, highest, done = [0.0, 0.0], [0], threading.Event()
 
@@ -36,10 +37,7 @@ def peak_memory(interval_s: float = 0.5, beside: Callable[[], float] | None = No
         resident = total(lambda process: process.memory_info().rss)
         if resident > NEW_HIGH * highest[0]:
             highest[0] = resident
-            shared_out = total(
-                lambda process: getattr(process.memory_full_info(), "pss", 0) or process.memory_info().rss
-            )
-            peak[0] = max(peak[0], shared_out / 2**20)
+            peak[0] = max(peak[0], total(_shared_out) / 2**20)
 
     def watch() -> None:
         look()
@@ -54,3 +52,9 @@ def peak_memory(interval_s: float = 0.5, beside: Callable[[], float] | None = No
     finally:
         done.set()
         watcher.join()
+
+
+def _shared_out(process: psutil.Process) -> int:
+    """Bytes of a process, of pages that it shares with others its part."""
+    resident: int = process.memory_info().rss
+    return resident if process.name() == "java" else getattr(process.memory_full_info(), "pss", 0) or resident
