@@ -16,6 +16,8 @@ from rich.console import Console
 
 from conftest import arrow_of, make_config, run_steps
 from graphseam.base_run import base_to_update
+from graphseam.blocks.stages import LocalStages
+from graphseam.blocks.store import MemoryStore
 from graphseam.errors import ConfigError, RunError
 from graphseam.partition.kept import join_neighbours
 from graphseam.partition.report import verdict
@@ -24,8 +26,9 @@ from graphseam.predict.carried import carried_from_base
 from graphseam.progress import StepProgress
 from graphseam.publish import require_what_was_written
 from graphseam.refine.distributed import ENTRY
-from graphseam.refine.incremental import CHANGE, before_changes
-from graphseam.refine.update import HOPS, TURNS
+from graphseam.refine.incremental import CHANGE, before_changes, keep
+from graphseam.refine.rounds import Task
+from graphseam.refine.update import BEFORE, HOPS, TURNS, UPDATED, features_of, update
 from graphseam.report.content import _cut_map
 from graphseam.summary import print_summary
 from published import ROOTS
@@ -390,3 +393,36 @@ def test_vectors_that_do_not_follow_from_neighbourhoods_are_refined_from_the_bas
     assert len(vectors) == run.ingested.nodes
     assert sum(vector.any() for vector in vectors.values()) > 0.9 * len(vectors)
     assert one.tables.read("drift").count() == len(vectors)
+
+
+def test_threads_do_not_show_in_updated_vectors():
+    """Over more nodes than are corrected at once; those without a change within six edges keep their vectors."""
+    rng, num_nodes, dim = np.random.default_rng(5), 30_000, 8
+    pairs = np.unique(np.sort(rng.integers(0, num_nodes, (20_100, 2)), axis=1), axis=0)
+    pairs = pairs[pairs[:, 0] < pairs[:, 1]]
+    gone, pairs = pairs[:100], pairs[100:]
+    entries, changes = both_ways(pairs, ENTRY, weight=1), both_ways(pairs[:100], CHANGE, now=1)
+    changes = np.concatenate([changes, both_ways(gone, CHANGE, before=1)])
+    nodes, start, found = np.arange(num_nodes), rng.normal(size=(num_nodes, dim)).astype(np.float32), []
+    for threads in (1, 3):
+        store = MemoryStore()
+        keep(0, store, (nodes, nodes), entries, changes, lambda: start)
+        update(LocalStages(1), Task(store, (), threads, "cpu"), dim, 1.0, seed=2)
+        found.append(store.get(0, UPDATED))
+    np.testing.assert_array_equal(found[0], found[1])
+    has_edge = np.bincount(pairs.ravel(), minlength=num_nodes) > 0
+    moved = (found[0] != np.where(has_edge[:, None], start, 0)).any(axis=1)
+    assert 200 < moved.sum() < num_nodes / 2
+    task, some = Task(store, (), 1, "cpu"), nodes[::7]  # as a GPU makes them, all at once
+    by_loop, by_product = (features_of(0, task, BEFORE, BEFORE, device)(some) for device in ("cpu", "cuda:0"))
+    assert len(by_loop) == len(by_product) == HOPS
+    np.testing.assert_allclose(by_product, by_loop, atol=1e-5)
+
+
+def both_ways(pairs: np.ndarray, kind: np.dtype, **values: float) -> np.ndarray:
+    """Entries of each pair from both of its ends."""
+    entries = np.zeros(2 * len(pairs), kind)
+    entries["src"], entries["dst"] = np.concatenate([pairs, pairs[:, ::-1]]).T
+    for name, value in values.items():
+        entries[name] = value
+    return entries
