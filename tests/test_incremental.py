@@ -28,6 +28,7 @@ from graphseam.publish import require_what_was_written
 from graphseam.refine.distributed import ENTRY
 from graphseam.refine.incremental import CHANGE, before_changes, keep
 from graphseam.refine.rounds import Task
+from graphseam.refine.rows import Rows
 from graphseam.refine.update import BEFORE, HOPS, TURNS, UPDATED, features_of, update
 from graphseam.report.content import _cut_map
 from graphseam.summary import print_summary
@@ -413,8 +414,9 @@ def test_threads_do_not_show_in_updated_vectors():
     has_edge = np.bincount(pairs.ravel(), minlength=num_nodes) > 0
     moved = (found[0] != np.where(has_edge[:, None], start, 0)).any(axis=1)
     assert 200 < moved.sum() < num_nodes / 2
-    task, some = Task(store, (), 1, "cpu"), nodes[::7]  # as a GPU makes them, all at once
-    by_loop, by_product = (features_of(0, task, BEFORE, BEFORE, device)(some) for device in ("cpu", "cuda:0"))
+    task, some, then = Task(store, (), 1, "cpu"), nodes[::7], Rows.kept(0, store, BEFORE)
+    # as a GPU makes them, all at once
+    by_loop, by_product = (features_of(0, task, then, BEFORE, device)(some) for device in ("cpu", "cuda:0"))
     assert len(by_loop) == len(by_product) == HOPS
     np.testing.assert_allclose(by_product, by_loop, atol=1e-5)
 

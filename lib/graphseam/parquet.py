@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-ROWS_AT_ONCE = 1 << 16
+ROWS_AT_ONCE, VECTORS_AT_ONCE = 1 << 16, 1 << 14
 
 
 def batches_of(

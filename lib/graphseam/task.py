@@ -6,7 +6,7 @@ import ctypes
 import os
 import sys
 from contextlib import suppress
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from pyspark import TaskContext
@@ -47,7 +47,7 @@ def limit_threads(threads: int) -> None:
     _pools(len(sys.modules)).limit(limits=threads)
 
 
-@cache
+@lru_cache(maxsize=1)
 def _pools(_: int) -> ThreadpoolController:
     """The libraries with threads of their own, found anew only once more has been imported: it takes 20 ms."""
     from threadpoolctl import ThreadpoolController

@@ -13,12 +13,11 @@ from graphseam.arrow import vector_matrix
 from graphseam.columns import ENDS
 from graphseam.evaluate.metrics import METRIC_SCHEMA, metrics_of_pairs
 from graphseam.evaluate.scores import with_scores
-from graphseam.parquet import batches_of, table_of
+from graphseam.parquet import VECTORS_AT_ONCE, batches_of, table_of
 from graphseam.runs import Run
 
 SHARE_OF_TASK = 0.2  # of its memory that the vectors of the pairs' ends may take
 PAIR_COLUMNS = ("kind", "query", *ENDS, "min_degree", "degree_product")
-VECTORS_AT_ONCE = 1 << 14
 Files = dict[str, list[str]]
 
 

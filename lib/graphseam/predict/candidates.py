@@ -41,8 +41,8 @@ def write_candidates(what: LinkSearch, with_training_nodes: bool, ranking: Ranki
 
     With `with_training_nodes`, some sources occur again with learning = true; for these, neighbours can be candidates
     too. Writes nearest_nodes, if those are asked for too, and with a `ranking`, where one task can hold the graph,
-    link_predictions. Cost: that of the searches; vectors and lists are moved once
-    per block, or not at all if one task can hold the graph.
+    link_predictions. Cost: that of the searches; vectors and lists are moved once per block, or not at all if one task
+    can hold the graph.
     """
     tables = what.run.tables
     if what.whole is None:

@@ -55,7 +55,9 @@ def predict_links(run: Run) -> dict[str, Any]:
     ) as what:
         designs = TWO_KINDS if what.three else ONE_KIND
         borrowed = borrowed_models(what, designs)
-        ranking = _ranking(what, pick(borrowed[0], CANDIDATES), borrowed[1]) if borrowed else None
+        ranking = None
+        if borrowed and what.whole is not None:
+            ranking = _ranking(run, what.whole, pick(borrowed[0], CANDIDATES), borrowed[1])
         written = write_candidates(what, borrowed is None, ranking)
         models = _models(what, designs, borrowed[0] if borrowed else None)
         details = {"candidates": "+".join(what.methods), "bipartite": what.three, **_recall(what)}
@@ -176,18 +178,15 @@ def _write_predictions(what: LinkSearch, model: LinkModel, curves: Curves) -> in
     run, whole = what.run, _in_files(what)
     if whole is None:
         return run.tables.write("link_predictions", _predicted(run, model, curves))
-    ranking, (_, files) = _ranking(what, model, curves), whole
-    assert ranking is not None
-    work = partial(ranking.from_files, files)
+    graph, files = whole
+    work = partial(_ranking(run, graph, model, curves).from_files, files)
     return run.tables.write_in_tasks(["link_predictions"], len(files), work)["link_predictions"]
 
 
-def _ranking(what: LinkSearch, model: LinkModel, curves: Curves) -> Ranking | None:
-    """How tasks that hold the graph make predictions; None if it is too large for one."""
-    if what.whole is None:
-        return None
-    seed, top_k = derive_seed(what.run.config.run.seed, "curves"), what.run.config.predict.links.top_k
-    return Ranking(what.whole, model, curves, top_k, seed)
+def _ranking(run: Run, whole: WholeGraph, model: LinkModel, curves: Curves) -> Ranking:
+    """How tasks that hold the graph make predictions."""
+    seed, top_k = derive_seed(run.config.run.seed, "curves"), run.config.predict.links.top_k
+    return Ranking(whole, model, curves, top_k, seed)
 
 
 def _predicted(run: Run, model: LinkModel, curves: Curves) -> DataFrame:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
+from graphseam.blocks.store import Store
 from graphseam.compiled import mix
 from graphseam.predict.cells import REACH, Cells
 from graphseam.predict.group_search import BASE, QUERY
@@ -73,6 +75,22 @@ class Homes:
     @staticmethod
     def unknown(count: int) -> Homes:
         return Homes(np.full(count, -1, np.int32), np.zeros(count, np.float32))
+
+    def of(self, rows: np.ndarray) -> Homes:
+        """Those of the nodes at these positions."""
+        return Homes(self.cell[rows], self.margin[rows])
+
+    def keep(self, block: int, store: Store, name: str) -> None:
+        store.put(block, f"{name}/cell", self.cell)
+        store.put(block, f"{name}/margin", self.margin)
+
+    @staticmethod
+    def kept(block: int, store: Store, name: str) -> Homes:
+        return Homes(store.get(block, f"{name}/cell"), store.get(block, f"{name}/margin"))
+
+    @staticmethod
+    def joined(parts: Sequence[Homes]) -> Homes:
+        return Homes(np.concatenate([part.cell for part in parts]), np.concatenate([part.margin for part in parts]))
 
 
 @dataclass(frozen=True)

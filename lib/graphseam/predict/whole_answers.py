@@ -23,7 +23,7 @@ from graphseam.runs import Run
 ANSWER_BYTES = 24  # of an answer in the task that lays them out
 FLOOR = "floor"
 NO_LISTS = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
-CELL, MARGIN = "base/cell", "base/margin"  # of Homes
+HOMES = "base/homes"
 SPARED = 1e-4  # radians, that a home must be nearer: angles are of single precision
 KINDS = {"candidate_lists": (UNKNOWN, "src", "dst"), "nearest_nodes": (ALL, "node_id", "near")}  # by table
 
@@ -61,9 +61,7 @@ class AnswerFiles:
         ]
         settled &= is_among(ids, np.sort(np.concatenate([np.zeros(0, np.int64), *asked])))
         store.put(0, "settled", settled)
-        homes = self._homes(place, settled, turned)
-        store.put(0, CELL, homes.cell)
-        store.put(0, MARGIN, homes.margin)
+        self._homes(place, settled, turned).keep(0, store, HOMES)
         for name, (kind, src, others) in KINDS.items():
             columns = (src, others, "cosine", *(["learning"] if name == "candidate_lists" else []))
             parts = [NO_LISTS] + [
@@ -89,8 +87,9 @@ class AnswerFiles:
         for batch in batches_of(self.drift, ("node_id", "change", "cosine")):
             rows = _settled_in(batch)
             at = place(rows["node_id"].to_numpy())
-            settled[at[at >= 0]] = True
-            turned[at[at >= 0]] = np.arccos(np.clip(rows["cosine"].to_numpy(), -1, 1))[at >= 0]
+            here = at >= 0
+            settled[at[here]] = True
+            turned[at[here]] = np.arccos(np.clip(rows["cosine"].to_numpy()[here], -1, 1))
         return settled, turned
 
     def _homes(self, place: Callable[[np.ndarray], np.ndarray], settled: np.ndarray, turned: np.ndarray) -> Homes:
@@ -108,13 +107,14 @@ class AnswerFiles:
 @dataclass(frozen=True)
 class Answers:
     """settled: bool[n], whose answers these are. floor: float32[n], a cosine that others must have to be among those
-    wanted. lists: (kind, ends int64[n + 1], dst int32, positions, score) of each table."""
+    wanted. lists: (kind, ends int64[n + 1], dst int32, positions, score) of each table. homes: in the base's cells,
+    unknown where they may have changed."""
 
     settled: np.ndarray
     floor: np.ndarray
     ids: np.ndarray
     lists: tuple[tuple[int, np.ndarray, np.ndarray, np.ndarray], ...]
-    base_homes: Homes
+    homes: Homes
 
     @staticmethod
     def kept(store: FileStore) -> Answers:
@@ -122,12 +122,8 @@ class Answers:
             (kind, store.get(0, f"{name}.ends"), store.get(0, f"{name}.dst"), store.get(0, f"{name}.score"))
             for name, (kind, _, _) in KINDS.items()
         )
-        homes = Homes(store.get(0, CELL), store.get(0, MARGIN))
+        homes = Homes.kept(0, store, HOMES)
         return Answers(store.get(0, "settled"), store.get(0, FLOOR), store.get(0, "ids"), lists, homes)
-
-    def homes(self, chosen: np.ndarray) -> Homes:
-        """Of the nodes at these positions in the base's cells; unknown where they may have changed."""
-        return Homes(self.base_homes.cell[chosen], self.base_homes.margin[chosen])
 
     def rows(self, chosen: np.ndarray) -> pa.Table:
         """Rows of FOUND_SCHEMA of the nodes at these positions."""

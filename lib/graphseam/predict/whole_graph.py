@@ -20,7 +20,7 @@ from graphseam.arrays import distinct, places_of
 from graphseam.arrow import positions, shifted_ids, vector_matrix
 from graphseam.blocks.store import FileStore
 from graphseam.columns import ENDS
-from graphseam.parquet import batches_of, table_of
+from graphseam.parquet import VECTORS_AT_ONCE, batches_of, table_of
 from graphseam.predict.carried import Carried
 from graphseam.predict.whole_answers import ANSWER_BYTES, AnswerFiles, Answers
 from graphseam.runs import Run
@@ -29,7 +29,7 @@ from graphseam.vectors import unit_rows
 
 SHARE_OF_TASK = 0.5  # of a task's memory that its own arrays may take
 NODE_BYTES, END_BYTES = 200, 50  # of a task that lays the graph out, or searches it for paths
-VECTORS_AT_ONCE, EDGES_AT_ONCE = 1 << 14, 1 << 20
+EDGES_AT_ONCE = 1 << 20
 MOST_PARTS = 256  # in which the lists of neighbours are made: each looks through all edges
 NAMES = "names.arrow"
 LAYOUTS = 2  # parts in which arrays are laid out, side by side

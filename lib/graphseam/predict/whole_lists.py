@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -43,13 +44,15 @@ class Ranking:
 
     def from_files(self, files: Sequence[str], task: int) -> Iterator[tuple[str, pa.RecordBatch]]:
         """Rows of link_predictions from one of the files of candidate_lists."""
-        graph = self.whole.opened()
-        held = self.whole.held_keys(graph)
+        rank = self.on(self.whole.opened())
         for batch in batches_of([files[task]], LISTED_NAMES):
-            yield from self.rows(graph, batch.filter(pc.invert(batch["learning"])), held)
+            yield from rank(batch.filter(pc.invert(batch["learning"])))
 
-    def rows(self, graph: Graph, lists: pa.RecordBatch, held: np.ndarray) -> Iterator[tuple[str, pa.RecordBatch]]:
-        """Rows of link_predictions from candidate_lists. held: of WholeGraph.held_keys."""
+    def on(self, graph: Graph) -> Callable[[pa.RecordBatch], Iterator[tuple[str, pa.RecordBatch]]]:
+        """A function from candidate_lists to rows of link_predictions."""
+        return partial(self._rows, graph, self.whole.held_keys(graph))
+
+    def _rows(self, graph: Graph, held: np.ndarray, lists: pa.RecordBatch) -> Iterator[tuple[str, pa.RecordBatch]]:
         for part in parts_by_pairs(lists):
             half = np.where(uniform_of(self.halves, part["src"].to_numpy()) < 0.5, 0, 1)
             some = part.append_column("fold", pa.array(half.astype(np.int32)))
@@ -120,7 +123,7 @@ class WholeSearch:
         elif self.given:
             found = _given(*(self.whole.column("candidate_pairs", end) for end in ENDS))
         adjacency = adjacency_of(graph, self.paths)
-        held = self.whole.held_keys(graph) if self.ranking is not None else None
+        rank = None if self.ranking is None else self.ranking.on(graph)
         for rows, kind in ((asked.sources, UNKNOWN), (asked.learning, LEARNING)):
             wanted = _wanted(found, kind)
             for start in range(0, len(rows), QUERIES_AT_ONCE):
@@ -128,8 +131,8 @@ class WholeSearch:
                 ids = graph.ids[some]
                 lists = answered(graph, adjacency, ids, wanted.of(ids), kind == LEARNING)
                 yield "candidate_lists", lists
-                if self.ranking is not None and held is not None and kind != LEARNING:
-                    yield from self.ranking.rows(graph, lists, held)
+                if rank is not None and kind != LEARNING:
+                    yield from rank(lists)
 
 
 def _found(

@@ -17,7 +17,7 @@ from graphseam.task import limit_threads, task_device
 
 ROUTED_AT_ONCE = 16_384  # nodes
 COPIES = "copies"
-CELL, MARGIN = "home/cell", "home/margin"
+HOMES, ALL_HOMES = "homes", "routed/homes"  # of a share of the live nodes, and of all nodes
 ROUTED = ("routed/rows", "routed/roles", "routed/starts", "routed/order")
 ROLES = 4  # numbers of a role
 
@@ -51,12 +51,11 @@ def route_nodes(whole: WholeGraph, plan: Plan, part: int, num_parts: int) -> Non
         if answers is not None:
             found_in, looks_in = found_in | asks, (found_in | asks) & ~answers.settled[some]
         roles = (found_in * BASE + looks_in * QUERY).astype(np.int32)
-        homes.append(answers.homes(some) if answers is not None and plan.kept else Homes.unknown(len(some)))
+        homes.append(answers.homes.of(some) if answers is not None and plan.kept else Homes.unknown(len(some)))
         rows, groups, roles = route(graph.ids[some], graph.unit[some], roles, homes[-1])
         copies.append((groups * len(graph.ids) + some[rows]) * ROLES + roles)
     whole.store.put(part, COPIES, np.concatenate(copies))
-    whole.store.put(part, CELL, np.concatenate([one.cell for one in homes]))
-    whole.store.put(part, MARGIN, np.concatenate([one.margin for one in homes]))
+    Homes.joined(homes).keep(part, whole.store, HOMES)
 
 
 def sort_copies(whole: WholeGraph, num_groups: int, num_parts: int) -> None:
@@ -72,9 +71,9 @@ def sort_copies(whole: WholeGraph, num_groups: int, num_parts: int) -> None:
     for name, values in zip(ROUTED, stored, strict=True):
         whole.store.put(0, name, values)
     live, homes = whole.store.get(0, "live"), Homes.unknown(size)
-    for name, of_all in ((CELL, homes.cell), (MARGIN, homes.margin)):
-        of_all[live] = np.concatenate([whole.store.get(part, name) for part in range(num_parts)])
-        whole.store.put(0, f"routed/{name}", of_all)
+    found = Homes.joined([Homes.kept(part, whole.store, HOMES) for part in range(num_parts)])
+    homes.cell[live], homes.margin[live] = found.cell, found.margin
+    homes.keep(0, whole.store, ALL_HOMES)
 
 
 @dataclass(frozen=True)
@@ -92,9 +91,8 @@ class Routed:
 
     @staticmethod
     def of(whole: WholeGraph) -> Routed:
-        cell, margin = (whole.store.get(0, f"routed/{name}") for name in (CELL, MARGIN))
         rows, roles, starts, order = (whole.store.get(0, name) for name in ROUTED)
-        return Routed(rows, roles, starts, order, Homes(cell, margin))
+        return Routed(rows, roles, starts, order, Homes.kept(0, whole.store, ALL_HOMES))
 
     def in_order(self, nodes: np.ndarray) -> np.ndarray:
         """These nodes, given as rising positions, in `order`."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 
 from graphseam.compiled import compiled, read_only
-from graphseam.refine.product import in_threads, product
+from graphseam.refine.product import in_threads, product, vector_of
 from graphseam.refine.rounds import Task
 from graphseam.refine.rows import Halo, Rows
 from graphseam.refine.tall_matrices import chunks
@@ -23,49 +21,27 @@ def put_directions(task: Task, rows: Rows, own: np.ndarray, halo: Halo, chosen: 
     if task.place() != "cpu":
         by_product(task, rows, own, halo, chosen, out)
         return
-    given = [read_only(array) for array in (rows.indptr, rows.neighbours, rows.weights, own, *halo, chosen)]
-    in_threads(partial(_put_rows, *given, out), rows, task.threads)
+    some = np.flatnonzero(chosen)
+    _put(rows, own, halo, (some, some), out, task.threads)
 
 
 def directions_of(rows: Rows, own: np.ndarray, halo: Halo, some: np.ndarray) -> np.ndarray:
-    """float32[k, dim]: the directions of the rows int64[k], by one thread of a CPU; see `put_directions`."""
-    given = [read_only(array) for array in (rows.indptr, rows.neighbours, rows.weights, own, *halo, some)]
+    """float32[k, dim]: the directions of the rows int64[k], rising, by one thread of a CPU; see `put_directions`."""
     out = np.empty((len(some), own.shape[1]), np.float32)
-    _find_rows(*given, out)
+    _put(rows, own, halo, (some, np.arange(len(some))), out, threads=1)
     return out
 
 
-@compiled
-def _put_row(
-    indptr: np.ndarray,
-    neighbours: np.ndarray,
-    weights: np.ndarray,
-    own: np.ndarray,
-    halo: np.ndarray,
-    at_halo: np.ndarray,
-    row: int,
-    total: np.ndarray,
-    out: np.ndarray,
+def _put(
+    rows: Rows, own: np.ndarray, halo: Halo, some: tuple[np.ndarray, np.ndarray], out: np.ndarray, threads: int
 ) -> None:
-    """Every term is a float32, so that float64 sums of very many of them are exact, in any order."""
-    num_rows, dim = len(indptr) - 1, own.shape[1]
-    total[:] = 0.0
-    for at in range(indptr[row], indptr[row + 1]):
-        other = neighbours[at]
-        weight = np.float64(weights[at]) if len(weights) else 1.0
-        if other < num_rows:
-            vector = own[other]
-        else:
-            place = np.int64(other - num_rows)
-            vector = halo[at_halo[place] if len(at_halo) else place]
-        for column in range(dim):
-            total[column] += weight * np.float64(vector[column])
-    size = 0.0
-    for column in range(dim):
-        size += total[column] * total[column]
-    length = max(np.sqrt(size), SHORTEST)
-    for column in range(dim):
-        out[column] = total[column] / length
+    """some: rows, int64[k], rising, and those of `out` that they go to."""
+    given = [read_only(array) for array in (rows.indptr, rows.neighbours, rows.weights, own, *halo, *some)]
+
+    def work(start: int, stop: int) -> None:
+        _put_rows(*given, out, *np.searchsorted(some[0], (start, stop)))
+
+    in_threads(work, rows, threads)
 
 
 @compiled
@@ -76,31 +52,29 @@ def _put_rows(
     own: np.ndarray,
     halo: np.ndarray,
     at_halo: np.ndarray,
-    chosen: np.ndarray,
+    some: np.ndarray,
+    places: np.ndarray,
     out: np.ndarray,
     start: int,
     stop: int,
 ) -> None:
-    total = np.empty(own.shape[1], np.float64)
-    for row in range(start, stop):
-        if chosen[row]:
-            _put_row(indptr, neighbours, weights, own, halo, at_halo, row, total, out[row])
-
-
-@compiled
-def _find_rows(
-    indptr: np.ndarray,
-    neighbours: np.ndarray,
-    weights: np.ndarray,
-    own: np.ndarray,
-    halo: np.ndarray,
-    at_halo: np.ndarray,
-    some: np.ndarray,
-    out: np.ndarray,
-) -> None:
-    total = np.empty(own.shape[1], np.float64)
-    for place in range(len(some)):
-        _put_row(indptr, neighbours, weights, own, halo, at_halo, some[place], total, out[place])
+    """Every term is a float32, so that float64 sums of very many of them are exact, in any order."""
+    num_rows, dim = len(indptr) - 1, own.shape[1]
+    total = np.empty(dim, np.float64)
+    for at_some in range(start, stop):
+        row, place = some[at_some], places[at_some]
+        total[:] = 0.0
+        for at in range(indptr[row], indptr[row + 1]):
+            weight = np.float64(weights[at]) if len(weights) else 1.0
+            vector = vector_of(neighbours[at], num_rows, own, halo, at_halo)
+            for column in range(dim):
+                total[column] += weight * np.float64(vector[column])
+        size = 0.0
+        for column in range(dim):
+            size += total[column] * total[column]
+        length = max(np.sqrt(size), SHORTEST)
+        for column in range(dim):
+            out[place, column] = total[column] / length
 
 
 def by_product(task: Task, rows: Rows, own: np.ndarray, halo: Halo, chosen: np.ndarray, out: np.ndarray) -> None:

@@ -53,6 +53,15 @@ def in_threads(work: Callable[[int, int], None], rows: Rows, threads: int) -> No
 
 
 @compiled
+def vector_of(other: int, num_rows: int, own: np.ndarray, halo: np.ndarray, at_halo: np.ndarray) -> np.ndarray:
+    """The vector of a neighbour: of a row of the block, or of its halo."""
+    if other < num_rows:
+        return own[other]
+    place = np.int64(other - num_rows)
+    return halo[at_halo[place] if len(at_halo) else place]
+
+
+@compiled
 def _sum_rows(
     indptr: np.ndarray,
     neighbours: np.ndarray,
@@ -78,11 +87,7 @@ def _sum_rows(
         for at in range(indptr[row], indptr[row + 1]):
             other = neighbours[at]
             weight = np.float64(weights[at]) if len(weights) else 1.0
-            if other < num_rows:
-                vector = own[other]
-            else:
-                place = np.int64(other - num_rows)
-                vector = halo[at_halo[place] if len(at_halo) else place]
+            vector = vector_of(other, num_rows, own, halo, at_halo)
             for view in range(num_views):
                 factor = scale[other, view]
                 for column in range(ends[view], ends[view + 1]):

@@ -22,7 +22,7 @@ import numpy as np
 from graphseam.refine.directions import by_product, directions_of, put_directions
 from graphseam.refine.driver import to_grid
 from graphseam.refine.rounds import NO_SUMS, Task
-from graphseam.refine.rows import ADJACENCY, Halo, Rows
+from graphseam.refine.rows import Halo, Rows
 from graphseam.refine.tall_matrices import chunks, grams
 from graphseam.seeds import uniform_of
 from graphseam.task import limit_threads
@@ -116,7 +116,7 @@ def hop(block: int, task: Task, step: int, turn: int) -> np.ndarray:
         put_directions(task, then, own, received, np.ones(len(own), bool), before)
         store.put(block, f"{BEFORE}.{step + 1}", before)
         then.send(block, store, f"{BEFORE}.{step + 1}", before)
-    moved = _reached(block, task, step, turn)
+    moved = _reached(block, task, rows, step, turn)
     own = store.get(block, f"now.{turn}.{step}" if step else vectors_after(turn - 1))
     now = np.array(store.get(block, f"{BEFORE}.{step + 1}"))
     put_directions(task, rows, own, Halo(rows.receive(block, store, f"now.{turn}.{step}")), moved, now)
@@ -127,9 +127,9 @@ def hop(block: int, task: Task, step: int, turn: int) -> np.ndarray:
     return NO_SUMS
 
 
-def _reached(block: int, task: Task, step: int, turn: int) -> np.ndarray:
+def _reached(block: int, task: Task, rows: Rows, step: int, turn: int) -> np.ndarray:
     """bool[m]: the rows that the next hop may change: with other edges, or a neighbour that the last one changed."""
-    store, rows, name = task.store, Rows.kept(block, task.store), f"moved.{turn}.{step}"
+    store, name = task.store, f"moved.{turn}.{step}"
     moved = np.concatenate([store.get(block, name), rows.receive(block, store, name)])
     reached = np.cumsum(np.r_[0, moved[rows.neighbours]])
     return np.asarray(store.get(block, TOUCHED) | (reached[rows.indptr[1:]] > reached[rows.indptr[:-1]]))
@@ -143,16 +143,16 @@ def fit(block: int, task: Task, drawn: tuple[int, float]) -> np.ndarray:
     ids = Rows.kept(block, store).node_ids
     chosen = np.flatnonzero(store.get(block, UNCHANGED) & (uniform_of(seed, ids) < share))
     base = store.get(block, BASE)[chosen]
-    features = np.concatenate(features_of(block, task, BEFORE, BEFORE, device)(chosen), axis=1)
+    then = Rows.kept(block, store, BEFORE)
+    features = np.concatenate(features_of(block, task, then, BEFORE, device)(chosen), axis=1)
     sums = grams([features], features) + grams([features], base)
     return np.concatenate([*[part.ravel() for part in sums], [float((base.astype(np.float64) ** 2).sum())]])
 
 
-def features_of(
-    block: int, task: Task, matrix: str, name: str, device: str
-) -> Callable[[np.ndarray], list[np.ndarray]]:
-    """A function from rows, int64[k], to their features, float32[k, dim] for each hop. name: of what hops have left."""
-    store, rows = task.store, Rows.kept(block, task.store, matrix)
+def features_of(block: int, task: Task, rows: Rows, name: str, device: str) -> Callable[[np.ndarray], list[np.ndarray]]:
+    """A function from rows, int64[k], rising, to their features, float32[k, dim] for each hop. rows: of the graph that
+    hops have gone over. name: of what they have left."""
+    store = task.store
     kept = [store.get(block, f"{name}.{step + 1}") for step in range(KEPT_HOPS)]
     halo = Halo(rows.receive(block, store, f"{name}.{KEPT_HOPS}"))
     if device == "cpu":
@@ -167,9 +167,9 @@ def correct(block: int, task: Task, correction: Correction, turn: int) -> np.nda
     follows."""
     device, store, rows = task.place(), task.store, Rows.kept(block, task.store)
     base = store.get(block, BASE)
-    before = features_of(block, task, BEFORE, BEFORE, device)
-    now = features_of(block, task, ADJACENCY, f"now.{turn}", device)
-    reached = _reached(block, task, KEPT_HOPS, turn)
+    before = features_of(block, task, Rows.kept(block, store, BEFORE), BEFORE, device)
+    now = features_of(block, task, rows, f"now.{turn}", device)
+    reached = _reached(block, task, rows, KEPT_HOPS, turn)
     for step in range(KEPT_HOPS):
         reached |= store.get(block, f"moved.{turn}.{step + 1}")
     vectors, all_moved = np.array(base), np.zeros(rows.num_rows, bool)

@@ -16,14 +16,13 @@ from graphseam.arrays import is_among
 from graphseam.arrow import shifted_ids, vector_matrix
 from graphseam.base_run import Base
 from graphseam.columns import ENDS
-from graphseam.parquet import batches_of
+from graphseam.parquet import VECTORS_AT_ONCE, batches_of
 from graphseam.refine.block_plan import Blocks
 from graphseam.refine.distributed import ENTRY, both_directions, entries_of
 from graphseam.runs import Run
 
 MOST_BLOCKS = 8  # each reads all of the files
 ROWS_AT_ONCE = 1 << 18
-VECTORS_AT_ONCE = 1 << 14
 TABLES = ("subgraph_edges", "border_edges", "assignments", "edge_changes", "nodes")
 CHANGE = np.dtype([*ENTRY.descr[:-1], ("before", "<f8"), ("now", "<f8")])
 HOMES = tuple(f"{end}_subgraph" for end in ENDS)
